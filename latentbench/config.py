@@ -1,0 +1,280 @@
+"""The run's configuration: presets, files, `--set` and flags, resolved and validated.
+
+The fields and their defaults are Phase 1's exact protocol; `presets/phase1.yaml` says the same
+in a file a user can copy. Options of a component are validated against the options dataclass
+of its spec, so an unknown key is refused with the nearest known one named.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import asdict, fields
+from importlib import resources
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from latentbench.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from latentbench.plugins import Registry
+
+__all__ = [
+    "ComponentConfig",
+    "EvaluationConfig",
+    "RolloutConfig",
+    "RunConfig",
+    "SplitConfig",
+    "TaskConfig",
+    "TrainingConfig",
+    "UtteranceConfig",
+    "build_options",
+    "preset_names",
+    "read_layers",
+    "resolve",
+]
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ComponentConfig(BaseModel):
+    """A component by name; every other key is one of its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options given, without the name."""
+        return dict(self.model_extra or {})
+
+
+class SplitConfig(_Section):
+    """Who is trained on and who is evaluated (SCIENCE: the original's rule)."""
+
+    eval_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: int = 42
+
+
+class UtteranceConfig(_Section):
+    """Which utterances of the corpus are used.
+
+    `limit` keeps that many, taken from all speakers in turn, and stamps the result.
+    """
+
+    min_seconds: Annotated[float, Field(ge=0)] = 3.0
+    limit: PositiveInt | None = None
+
+
+class TaskConfig(_Section):
+    """What is predicted from what: W context frames, staleness k, the target, the frame set."""
+
+    context_frames: PositiveInt = 8
+    horizons: tuple[PositiveInt, ...] = (1, 2, 4, 8)
+    target: Literal["delta", "x"] = "delta"
+    frame_set: Literal["phase1", "own", "common"] = "phase1"
+    slices: tuple[str, ...] = ("all", "high_energy", "utterance_medial")
+
+
+class TrainingConfig(_Section):
+    """How a predictor that trains by gradient descent is trained."""
+
+    steps: PositiveInt = 25_000
+    batch_size: PositiveInt = 256
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    clip_norm: PositiveFloat = 1.0
+    sampling: Literal["stream", "uniform"] = "stream"
+    shuffle_buffer: PositiveInt = 8_192
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class EvaluationConfig(_Section):
+    """Which frames are scored, and by what."""
+
+    max_frames: PositiveInt = 200_000
+    batch_size: PositiveInt = 2_048
+    metrics: tuple[str, ...] = ("nll", "dnll", "direction_cos", "logmag_r2", "logmag_r2_var")
+
+
+class RolloutConfig(_Section):
+    """The rollout of §5: how many eval utterances, and how far."""
+
+    utterances: Annotated[int, Field(ge=0)] = 16
+    max_frames: PositiveInt = 2_000
+
+
+class RunConfig(_Section):
+    """Everything that decides the numbers of a run."""
+
+    encoder: ComponentConfig = ComponentConfig(name="mimi")
+    corpus: ComponentConfig = ComponentConfig(name="librispeech")
+    predictor: ComponentConfig = ComponentConfig(name="mdn")
+    baseline: ComponentConfig = ComponentConfig(name="marginal")
+    engine: ComponentConfig = ComponentConfig(name="local")
+    utterances: UtteranceConfig = UtteranceConfig()
+    split: SplitConfig = SplitConfig()
+    task: TaskConfig = TaskConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    seed: int = 42
+    device: str = "auto"
+
+    def digest(self) -> str:
+        """A hex digest of all that decides the numbers."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"engine"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """The resolved configuration as YAML that `--config` reads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+DEFAULT_PRESET = "phase1"
+COMPONENTS = ("encoder", "corpus", "predictor", "baseline", "engine")
+KIND_OF = {"baseline": "predictor"}
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with latentbench."""
+    folder = resources.files("latentbench") / "presets"
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def read_layers(
+    preset: str | None, config: Path | None, assignments: Iterable[str]
+) -> dict[str, Any]:
+    """Merge phase1, another preset, a YAML file and assignments, later ones winning.
+
+    Raises:
+        UsageError: an unknown preset, an unreadable file, or an assignment without `=`.
+    """
+    merged = _preset(DEFAULT_PRESET)
+    if preset is not None:
+        _merge(merged, _preset(preset))
+    if config is not None:
+        try:
+            text = config.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The configuration file '{config}' cannot be read: {error}") from None
+        _merge(merged, _mapping(text, f"configuration file '{config}'"))
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(
+                f"--set {assignment!r} is no assignment.",
+                "Write it as key.option=value, e.g. --set predictor.components=4.",
+            )
+        nested: Any = _yaml(value, f"the value of --set {key}")
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        _merge(merged, nested)
+    return merged
+
+
+def resolve(layers: Mapping[str, Any], registry: Registry) -> RunConfig:
+    """Validate merged layers and fill in the defaults of every component's options.
+
+    Raises:
+        UsageError: an unknown key or component (names the nearest), or a value of a wrong type.
+    """
+    try:
+        config = RunConfig.model_validate(layers)
+    except ValidationError as error:
+        raise _explained(error, "") from None
+    resolved = {
+        section: _with_options(getattr(config, section), section, registry)
+        for section in COMPONENTS
+    }
+    return config.model_copy(update=resolved)
+
+
+def build_options(config: ComponentConfig, section: str, registry: Registry) -> Any:
+    """The validated options dataclass of a component.
+
+    Raises:
+        UsageError: an unknown option (names the nearest), or a value of a wrong type.
+    """
+    options = registry.get(KIND_OF.get(section, section), config.name).spec.options
+    known = [option.name for option in fields(options)]
+    for key in config.options:
+        if key not in known:
+            raise UsageError(
+                f"'{key}' is no option of the {section} '{config.name}'.", nearest(key, known)
+            )
+    try:
+        return TypeAdapter(options).validate_python(config.options)
+    except ValidationError as error:
+        raise _explained(error, f"{section}.") from None
+
+
+def _preset(name: str) -> dict[str, Any]:
+    if name not in preset_names():
+        raise UsageError(f"There is no preset called '{name}'.", nearest(name, preset_names()))
+    file = resources.files("latentbench") / "presets" / f"{name}.yaml"
+    return _mapping(file.read_text("utf-8"), f"preset '{name}'")
+
+
+def _with_options(config: ComponentConfig, section: str, registry: Registry) -> ComponentConfig:
+    options = build_options(config, section, registry)
+    return ComponentConfig(name=config.name, **asdict(options))
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Merge nested mappings; naming another component drops the options of the former."""
+    for key, given in layer.items():
+        value = {"name": given} if key in COMPONENTS and isinstance(given, str) else given
+        old = into.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and not _renames(key, old, value):
+            _merge(old, value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def _renames(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return key in COMPONENTS and "name" in new and new["name"] != old.get("name")
+
+
+def _yaml(text: str, what: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"The YAML of {what} cannot be read: {error}") from None
+
+
+def _mapping(text: str, what: str) -> dict[str, Any]:
+    value = _yaml(text, what)
+    if not isinstance(value, dict):
+        raise UsageError(f"The {what} holds {type(value).__name__}, expected a mapping of options.")
+    return value
+
+
+def _explained(error: ValidationError, prefix: str) -> UsageError:
+    """The first problem pydantic found, in the user's words."""
+    problem = error.errors()[0]
+    where = [str(part) for part in problem["loc"]]
+    key = prefix + ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        section: Any = RunConfig
+        for part in where[:-1]:
+            section = section.model_fields[part].annotation
+        hint = nearest(where[-1], section.model_fields)
+        return UsageError(f"'{key}' is no option of a run.", hint)
+    return UsageError(f"'{key}' cannot be {problem.get('input')!r}: {problem['msg']}.")

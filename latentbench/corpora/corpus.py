@@ -1,0 +1,85 @@
+"""The corpus contract: utterances that are described at once and decoded only when asked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["AudioError", "AudioSource", "Corpus", "Utterance"]
+
+
+class AudioError(Exception):
+    """Audio that cannot be used; the text says why in a few words, e.g. `not finite`."""
+
+
+class AudioSource(ABC):
+    """Where the samples of one utterance are."""
+
+    @abstractmethod
+    def read(self) -> NDArray[np.float32]:
+        """All samples, float32 [channels, samples], at the utterance's sample rate.
+
+        Raises:
+            AudioError: the samples cannot be decoded.
+        """
+
+    @abstractmethod
+    def digest(self) -> str:
+        """A hex digest of the content: equal exactly where the samples are the same file."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What a user would call it, e.g. the path."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One stretch of audio by one speaker.
+
+    Attributes:
+        id: unique within the corpus, stable across machines.
+        speaker: the speaker's id; splits never part a speaker.
+        source: where the samples are.
+        sample_rate: in Hz.
+        seconds: length; 0.0 where the header cannot be read (reading then raises).
+        attributes: what else is known, e.g. `{"sex": "F", "subset": "train-clean-100"}`.
+    """
+
+    id: str
+    speaker: str
+    source: AudioSource
+    sample_rate: int
+    seconds: float
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Corpus(ABC):
+    """A source of utterances; made by `factory(options, workspace)`.
+
+    Attributes:
+        name: what the result calls it, e.g. `librispeech train-clean-100`.
+        identity: all options that decide which utterances there are (not their content);
+            two corpora of equal identity share a latent store.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def identity(self) -> Mapping[str, str]:
+        """What tells this corpus from another, as plain strings."""
+
+    @abstractmethod
+    def utterances(self) -> Sequence[Utterance]:
+        """Every utterance in a fixed order (the order of streaming); decodes nothing.
+
+        Raises:
+            UsageError: the corpus is not there or is not what it should be.
+        """

@@ -1,0 +1,81 @@
+"""The encoder contract: audio in, continuous latent frames out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+__all__ = ["Encoder"]
+
+
+class Encoder(ABC):
+    """Audio to latents; made by `factory(options, workspace)`, which loads nothing yet.
+
+    The core resamples, mixes to `channels` and zero-pads each utterance to a whole number of
+    hops before `encode`; it calls `load` once, then `encode` from one thread.
+
+    Attributes:
+        sample_rate: of the audio it takes, in Hz.
+        hop: samples from one frame to the next.
+        dim: D, size of a latent frame.
+        channels: audio channels it takes: 1 or 2.
+        look_ahead: how many frames after t frame x_t can see.
+        max_batch_seconds: padded audio that one call of `encode` may hold; 0 where utterances
+            must be encoded one at a time.
+        stamps: what a result must carry, e.g. `("random weights",)`.
+    """
+
+    sample_rate: int
+    hop: int
+    dim: int
+    channels: ClassVar[int] = 1
+    look_ahead: int = 0
+    max_batch_seconds: float = 120.0
+    stamps: tuple[str, ...] = ()
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop
+
+    def frame_count(self, samples: int) -> int:
+        """How many frames an utterance of `samples` samples (before padding) gives."""
+        return -(-samples // self.hop)
+
+    @abstractmethod
+    def load(self, device: torch.device) -> None:
+        """Bring the weights to `device`, downloading them where that is their source.
+
+        Raises:
+            UsageError: the weights cannot be had; says how to go on.
+        """
+
+    @abstractmethod
+    def encode(
+        self, audio: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode a batch of zero-padded utterances.
+
+        An utterance gives the same frames alone and in a batch.
+
+        Args:
+            audio: float32 [B, T] (mono) or [B, channels, T] on the encoder's device; T is a
+                multiple of `hop`.
+            lengths: int64 [B], samples of each utterance before padding.
+
+        Returns:
+            latents float32 [B, F, D] and frames int64 [B]; frames[i] is
+            `frame_count(lengths[i])`, and latents beyond it are undefined.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> Mapping[str, str]:
+        """All that changes the latents: weights digest, library versions, options.
+
+        Called after `load`.
+        """

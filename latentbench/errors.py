@@ -1,0 +1,49 @@
+"""What a user can be told: what was given, what was wrong, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["CellFailedError", "LatentbenchError", "UsageError", "nearest"]
+
+
+class LatentbenchError(Exception):
+    """An error whose text is meant for the user: shown without a traceback.
+
+    Args:
+        message: what was given and what was found.
+        hint: what to do next; shown on a line of its own.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(LatentbenchError):
+    """A command line, configuration or input that cannot be used as given (exit code 2)."""
+
+    exit_code = 2
+
+
+class CellFailedError(LatentbenchError):
+    """At least one cell of a run failed; the others are on disk (exit code 1)."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the known name closest to `name`, or lists all of them."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return "Known: " + ", ".join(choices) + "." if choices else "None are known."

@@ -1,0 +1,273 @@
+"""Finds, validates, isolates and lists plugins.
+
+Each plugin is loaded on its own: one that fails to import, implements a hook that does not
+exist or yields a spec that is not one is refused and named with its distribution and reason,
+and everything else works. Two components of one name are never resolved by order: using
+either is an error that names both.
+
+`LATENTBENCH_PLUGINS=a,b` limits which distributions' plugins are loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field, is_dataclass
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from latentbench import hookspecs
+from latentbench.errors import UsageError, nearest
+from latentbench.specs import KINDS, ComponentSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from importlib.metadata import EntryPoint
+    from pathlib import Path
+    from types import ModuleType
+
+__all__ = ["BUILTIN", "Component", "Provider", "Refusal", "Registry", "load_registry"]
+
+BUILTIN = (
+    "latentbench.corpora.plugin",
+    "latentbench.encoders.plugin",
+    "latentbench.predictors.plugin",
+    "latentbench.metrics.plugin",
+    "latentbench.engines.plugin",
+    "latentbench.reports.plugin",
+)
+
+HOOKS = {
+    "corpus": "latentbench_corpora",
+    "encoder": "latentbench_encoders",
+    "transform": "latentbench_transforms",
+    "predictor": "latentbench_predictors",
+    "metric": "latentbench_metrics",
+    "engine": "latentbench_engines",
+    "reporter": "latentbench_reporters",
+}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Whose plugin it is: distribution (or file), its version, and the module."""
+
+    distribution: str
+    version: str
+    module: str
+
+
+@dataclass(frozen=True)
+class Component:
+    """A spec and who provides it."""
+
+    spec: ComponentSpec
+    provider: Provider
+
+    def missing(self) -> list[str]:
+        """The requirements of the spec that this environment does not meet."""
+        return [need for need in self.spec.requires if not _is_met(need)]
+
+    def create(self, *args: Any, **kwargs: Any) -> Any:
+        """Import the factory and call it.
+
+        Raises:
+            UsageError: a requirement is missing, or the factory cannot be imported.
+        """
+        whose = f"{self.spec.kind} '{self.spec.name}' of {self.provider.distribution}"
+        if missing := self.missing():
+            raise UsageError(
+                f"The {whose} cannot run here: {', '.join(missing)} not installed.",
+                f"pip install {' '.join(repr(need) for need in missing)}",
+            )
+        module, _, attribute = self.spec.factory.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UsageError(
+                f"The {whose} names the factory '{self.spec.factory}', "
+                f"which cannot be imported: {error}",
+                f"Reinstall or update {self.provider.distribution}.",
+            ) from error
+        return factory(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A plugin that was not registered, and why."""
+
+    provider: Provider
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.provider.distribution} {self.provider.version}".strip()
+        return f"{where} ({self.provider.module}): {self.reason}"
+
+
+@dataclass
+class Registry:
+    """All components that loaded, by kind and name, and the plugins that were refused."""
+
+    components: list[Component] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def of_kind(self, kind: str) -> list[Component]:
+        """The components of one kind, by name."""
+        found = [component for component in self.components if component.spec.kind == kind]
+        return sorted(found, key=lambda component: component.spec.name)
+
+    def conflicts(self) -> list[tuple[Component, ...]]:
+        """Groups of components that share kind and name."""
+        groups: dict[tuple[str, str], list[Component]] = {}
+        for component in self.components:
+            groups.setdefault((component.spec.kind, component.spec.name), []).append(component)
+        return [tuple(group) for group in groups.values() if len(group) > 1]
+
+    def get(self, kind: str, name: str) -> Component:
+        """The component of that kind and name.
+
+        Raises:
+            UsageError: there is none (names the nearest, and any refused plugin), or two
+                distributions provide it (names both).
+        """
+        known = self.of_kind(kind)
+        found = [component for component in known if component.spec.name == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(*_conflict(found))
+        hint = nearest(name, {component.spec.name for component in known})
+        if self.refusals:
+            hint += " Refused plugins: " + "; ".join(map(str, self.refusals))
+        raise UsageError(f"There is no {kind} called '{name}'.", hint)
+
+    def find(self, name: str) -> list[Component]:
+        """All components called `name`, of any kind.
+
+        Raises:
+            UsageError: there is none; names the nearest.
+        """
+        found = [component for component in self.components if component.spec.name == name]
+        if not found:
+            known = {component.spec.name for component in self.components}
+            raise UsageError(f"There is no plugin called '{name}'.", nearest(name, known))
+        return found
+
+    def require_clean(self) -> None:
+        """Fail if anything was refused or is in conflict (`--strict-plugins`).
+
+        Raises:
+            UsageError: names every refusal, or the first conflict.
+        """
+        if self.refusals:
+            raise UsageError(
+                "Refused plugins: " + "; ".join(map(str, self.refusals)),
+                "Fix or uninstall them, or run without --strict-plugins.",
+            )
+        for group in self.conflicts():
+            raise UsageError(*_conflict(group))
+
+
+def load_registry(files: Iterable[Path] = ()) -> Registry:
+    """Load the built-in plugins, the installed ones, and the inline plugin `files`."""
+    registry = Registry()
+    own = Provider("latentbench", version("latentbench"), "")
+    for name in BUILTIN:
+        provider = Provider(own.distribution, own.version, name)
+        _register(registry, provider, lambda name=name: importlib.import_module(name))
+    for entry in _entry_points():
+        dist = entry.dist
+        provider = Provider(
+            dist.name if dist else entry.name, dist.version if dist else "", entry.value
+        )
+        _register(registry, provider, entry.load)
+    for file in files:
+        provider = Provider(str(file), "", file.stem)
+        _register(registry, provider, lambda file=file: _load_file(file))
+    return registry
+
+
+def _entry_points() -> Iterator[EntryPoint]:
+    wanted = os.environ.get("LATENTBENCH_PLUGINS")
+    names = None if wanted is None else {name.strip() for name in wanted.split(",")}
+    for entry in entry_points(group=hookspecs.PROJECT):
+        provides = {entry.name} | ({entry.dist.name} if entry.dist else set())
+        if names is None or provides & names:
+            yield entry
+
+
+def _register(registry: Registry, provider: Provider, load: Any) -> None:
+    try:
+        components = [Component(spec, provider) for spec in _specs(load())]
+    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+        registry.refusals.append(Refusal(provider, f"{type(error).__name__}: {error}"))
+    else:
+        registry.components.extend(components)
+
+
+def _specs(module: ModuleType) -> list[ComponentSpec]:
+    """Register the module alone, so that what is wrong with it is its own."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    manager.check_pending()
+    if not manager.get_hookcallers(module):
+        raise TypeError("it implements no latentbench hook")
+    specs: list[ComponentSpec] = []
+    for kind, hook in HOOKS.items():
+        for yielded in getattr(manager.hook, hook)():
+            specs.extend(_validated(kind, spec) for spec in yielded)
+    return specs
+
+
+def _validated(kind: str, spec: Any) -> ComponentSpec:
+    if not isinstance(spec, KINDS[kind]):
+        raise TypeError(f"{HOOKS[kind]} yielded {spec!r}, which is no {KINDS[kind].__name__}")
+    if not spec.name or not spec.summary:
+        raise ValueError(f"{spec!r} lacks a name or a summary")
+    module, _, attribute = spec.factory.partition(":")
+    if not module or not attribute:
+        raise ValueError(
+            f"{kind} '{spec.name}' has factory {spec.factory!r}, expected 'package.module:Class'"
+        )
+    if not is_dataclass(spec.options):
+        raise TypeError(f"{kind} '{spec.name}' has options {spec.options!r}, expected a dataclass")
+    return spec
+
+
+def _load_file(file: Path) -> ModuleType:
+    name = f"latentbench_inline_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise UsageError(f"The plugin file '{file}' is not a readable Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that factory="latentbench_inline_...:Class" is importable
+    spec.loader.exec_module(module)
+    return module
+
+
+def _is_met(need: str) -> bool:
+    from packaging.requirements import Requirement  # noqa: PLC0415 - costs 20 ms, seldom needed
+
+    requirement = Requirement(need)
+    try:
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
+
+
+def _conflict(group: Iterable[Component]) -> tuple[str, str]:
+    group = list(group)
+    spec = group[0].spec
+    whose = " and ".join(
+        f"{component.provider.distribution} {component.provider.version}".strip()
+        for component in group
+    )
+    return (
+        f"Two plugins provide the {spec.kind} '{spec.name}': {whose}.",
+        "Uninstall one, or name the ones to load with LATENTBENCH_PLUGINS=name,name.",
+    )

@@ -1,0 +1,48 @@
+"""The predictor contract: `fit`, then `predictor(context) -> Distribution`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributions import Distribution
+
+    from latentbench.predictors.training import Training
+    from latentbench.tasks import TaskFrames
+
+__all__ = ["Predictor"]
+
+
+class Predictor(nn.Module, ABC):
+    """A density of the target given a context; made by `factory(options, context_frames=, dim=)`.
+
+    A baseline is a predictor that ignores its context. All that `fit` learns is in parameters
+    or buffers, so `state_dict` saves it and `load_state_dict` brings it back.
+    """
+
+    context_frames: int
+    dim: int
+
+    @abstractmethod
+    def fit(self, train: TaskFrames, training: Training) -> None:
+        """Learn from the training frames; continues from `training.checkpoint` if there is one.
+
+        Raises:
+            LatentbenchError: the frames do not suffice, or training diverged.
+        """
+
+    @abstractmethod
+    def forward(self, context: torch.Tensor) -> Distribution:
+        """The density of the target.
+
+        Args:
+            context: float32 [B, W, D], oldest frame first.
+
+        Returns:
+            A distribution of batch shape [B] and event shape [D] with `log_prob`, `mean` and
+            `sample`; log-densities in nats per frame.
+        """

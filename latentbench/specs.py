@@ -1,0 +1,168 @@
+"""Torch-free descriptions of components: what a plugin hands to the core.
+
+A spec says what a component is called, what it is for, which options it takes and where its
+code lives. `factory` is a string, `"package.module:Class"`, and is imported on use, so listing
+plugins loads neither torch nor a codec. A plugin module imports this module and nothing heavy.
+
+Options are a frozen dataclass. Each field carries its help as a string in `Annotated`, and may
+carry constraints of `annotated_types`:
+
+    @dataclass(frozen=True)
+    class MyOptions:
+        hop_ms: Annotated[float, Gt(0), "time between frames, in milliseconds"] = 80.0
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, get_type_hints
+
+__all__ = [
+    "KINDS",
+    "ComponentSpec",
+    "CorpusSpec",
+    "EncoderSpec",
+    "EngineSpec",
+    "MetricSpec",
+    "NoOptions",
+    "OptionField",
+    "PredictorSpec",
+    "ReporterSpec",
+    "TransformSpec",
+    "option_fields",
+]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a component that has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentSpec:
+    """What every component says about itself.
+
+    Attributes:
+        name: what a user types, e.g. `mimi`; unique within its kind.
+        summary: one line of what it is.
+        factory: `"package.module:Class"`, called as its kind's contract says.
+        options: a frozen dataclass of its options.
+        requires: PEP 508 requirements it needs to run here beyond its distribution's own.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    summary: str
+    factory: str
+    options: type = NoOptions
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSpec(ComponentSpec):
+    """A source of utterances; `factory(options, workspace) -> latentbench.corpora.Corpus`."""
+
+    kind: ClassVar[str] = "corpus"
+
+    licence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec(ComponentSpec):
+    """Audio to latents; `factory(options, workspace) -> latentbench.encoders.Encoder`.
+
+    Attributes:
+        weights_licence: the licence of the pretrained weights, `none` where there are none.
+    """
+
+    kind: ClassVar[str] = "encoder"
+
+    weights_licence: str = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformSpec(ComponentSpec):
+    """A map of latents fitted on train; `factory(options) -> latentbench.latents.Transform`."""
+
+    kind: ClassVar[str] = "transform"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorSpec(ComponentSpec):
+    """A conditional density.
+
+    `factory(options, context_frames=W, dim=D) -> latentbench.predictors.Predictor`.
+    """
+
+    kind: ClassVar[str] = "predictor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec(ComponentSpec):
+    """A score with a unit; `factory(options) -> latentbench.metrics.Metric`."""
+
+    kind: ClassVar[str] = "metric"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec(ComponentSpec):
+    """What runs cells; `factory(options) -> latentbench.engines.Engine`."""
+
+    kind: ClassVar[str] = "engine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReporterSpec(ComponentSpec):
+    """What shows a result; `factory(options) -> latentbench.reports.Reporter`."""
+
+    kind: ClassVar[str] = "reporter"
+
+
+KINDS: dict[str, type[ComponentSpec]] = {
+    spec.kind: spec
+    for spec in (
+        CorpusSpec,
+        EncoderSpec,
+        TransformSpec,
+        PredictorSpec,
+        MetricSpec,
+        EngineSpec,
+        ReporterSpec,
+    )
+}
+
+
+@dataclass(frozen=True)
+class OptionField:
+    """One option as a user sees it: name, type, default (None text if required) and help."""
+
+    name: str
+    type: str
+    default: Any
+    required: bool
+    help: str
+
+
+def option_fields(options: type) -> list[OptionField]:
+    """The fields of an options dataclass, in order, with the help found in `Annotated`."""
+    hints = get_type_hints(options, include_extras=True)
+    described = []
+    for field in fields(options):
+        hint = hints[field.name]
+        metadata = getattr(hint, "__metadata__", ())
+        base = hint.__origin__ if metadata else hint
+        described.append(
+            OptionField(
+                name=field.name,
+                type=_type_name(base),
+                default=None if field.default is MISSING else field.default,
+                required=field.default is MISSING and field.default_factory is MISSING,
+                help=next((text for text in metadata if isinstance(text, str)), ""),
+            )
+        )
+    return described
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

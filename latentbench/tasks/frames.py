@@ -1,0 +1,80 @@
+"""The frames a task predicts, and batches of their windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from latentbench.latents import Latents
+
+__all__ = ["Batch", "TaskFrames"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows and targets of B frames.
+
+    Attributes:
+        context: float32 [B, W, D], x_{t-k-W+1..t-k}, oldest first.
+        target: float32 [B, D], x_t - x_{t-1} or x_t.
+    """
+
+    context: torch.Tensor
+    target: torch.Tensor
+
+
+class TaskFrames:
+    """The valid frames of one split at one horizon, in stream order; holds indices only.
+
+    Attributes:
+        utterance: int32 [N], index into `latents.utterances`.
+        t: int32 [N], frame within the utterance.
+    """
+
+    def __init__(
+        self,
+        latents: Latents,
+        utterance: NDArray[np.int32],
+        t: NDArray[np.int32],
+        *,
+        context_frames: int,
+        horizon: int,
+        target: str,
+    ) -> None:
+        self.latents = latents
+        self.utterance = utterance
+        self.t = t
+        self.context_frames = context_frames
+        self.horizon = horizon
+        self.target = target
+        starts = np.array([stored.start for stored in latents.utterances], dtype=np.int64)
+        self.rows = (starts[utterance] if len(utterance) else starts[:0]) + t
+        self._window = np.arange(-context_frames + 1, 1, dtype=np.int64) - horizon
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.latents.dim
+
+    def batch(self, which: NDArray[np.int64]) -> Batch:
+        """The windows and targets of the frames numbered `which` (0..N-1), on the CPU."""
+        rows = self.rows[which]
+        context = self.latents.gather(rows[:, None] + self._window)
+        return Batch(context, self.targets(which))
+
+    def targets(self, which: NDArray[np.int64]) -> torch.Tensor:
+        """The targets alone, float32 [B, D]."""
+        rows = self.rows[which]
+        if self.target == "x":
+            return self.latents.gather(rows)
+        pair = self.latents.gather(np.stack([rows - 1, rows]))
+        return pair[1] - pair[0]
