@@ -1,5 +1,5 @@
 """Station 2, frames: maps from audio to continuous latents."""
 
-from latentbench.encoders.encoder import Encoder
+from latentbench.encoders.encoder import Encoder, Segment
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "Segment"]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "Segment"]
+
+
+class Segment(NamedTuple):
+    """A stretch of consecutive frames: frame i covers samples from `start + i * hop` on."""
+
+    start: int
+    frames: int
 
 
 class Encoder(ABC):
@@ -46,6 +53,14 @@ class Encoder(ABC):
     def frame_count(self, samples: int) -> int:
         """How many frames an utterance of `samples` samples (before padding) gives."""
         return -(-samples // self.hop)
+
+    def segments(self, samples: int) -> tuple[Segment, ...]:
+        """The stretches of consecutive frames an utterance gives, `frame_count` in all.
+
+        One stretch, unless the encoder works in chunks between which frames must not be
+        differenced; windows and targets never cross from one stretch to the next.
+        """
+        return (Segment(0, self.frame_count(samples)),)
 
     @abstractmethod
     def load(self, device: torch.device) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,14 +25,14 @@ class StoredUtterance:
         speaker: of the corpus.
         start: row of its first frame among all rows.
         frames: how many rows it has; they follow one another.
-        attributes: of the corpus.
+        segment: which stretch of the utterance this is, where its encoder works in chunks.
     """
 
     id: str
     speaker: str
     start: int
     frames: int
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    segment: int = 0
 
 
 class Latents:

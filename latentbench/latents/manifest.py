@@ -1,0 +1,96 @@
+"""Which utterances a run used, on which side of the split, and their latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from latentbench.errors import LatentbenchError
+from latentbench.latents.reader import Latents, StoredUtterance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from latentbench.latents.store import LatentStore
+
+__all__ = ["ManifestRow", "open_latents", "read_manifest", "write_manifest"]
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One utterance of a run.
+
+    Attributes:
+        utterance: id in the corpus.
+        speaker: id in the corpus.
+        split: the side its speaker is on.
+        audio: digest of its audio.
+        seconds: of audio.
+        skipped: why its audio could not be used; empty where it could.
+    """
+
+    utterance: str
+    speaker: str
+    split: Literal["train", "eval"]
+    audio: str
+    seconds: float
+    skipped: str = ""
+
+
+def write_manifest(file: Path, rows: Sequence[ManifestRow]) -> None:
+    """Write the rows as Parquet, atomically."""
+    temporary = file.with_suffix(".tmp")
+    names = [column.name for column in fields(ManifestRow)]
+    columns = {name: [getattr(row, name) for row in rows] for name in names}
+    pq.write_table(pa.table(columns), temporary)
+    temporary.replace(file)
+
+
+def read_manifest(file: Path) -> list[ManifestRow]:
+    """The rows of a manifest, in the order of streaming."""
+    return [ManifestRow(**row) for row in pq.read_table(file).to_pylist()]
+
+
+def open_latents(
+    store: LatentStore, rows: Sequence[ManifestRow]
+) -> tuple[Latents, dict[str, list[int]]]:
+    """The latents of the usable rows, and the utterances of each side as indices into them.
+
+    Raises:
+        LatentbenchError: the store no longer holds an utterance of the manifest.
+    """
+    entries = store.entries()
+    usable = [row for row in rows if not row.skipped]
+    absent = [row.utterance for row in usable if (row.utterance, row.audio) not in entries]
+    if absent:
+        raise LatentbenchError(
+            f"The latent store '{store.path}' lacks {len(absent)} of {len(usable)} utterances "
+            f"(first: {absent[0]}).",
+            "Run the same command again: it encodes what is missing.",
+        )
+    found = [entries[row.utterance, row.audio] for row in usable]
+    first_row: dict[int, int] = {}
+    shards, energies, total = [], [], 0
+    for number in sorted({entry.shard for entry in found}):
+        latents, energy = store.open_shard(number)
+        first_row[number] = total
+        total += len(latents)
+        shards.append(latents)
+        energies.append(energy.numpy())
+    utterances: list[StoredUtterance] = []
+    sides: dict[str, list[int]] = {"train": [], "eval": []}
+    for row, entry in zip(usable, found, strict=True):
+        start = first_row[entry.shard] + entry.start
+        for segment, frames in enumerate(entry.segments):
+            sides[row.split].append(len(utterances))
+            utterances.append(StoredUtterance(row.utterance, row.speaker, start, frames, segment))
+            start += frames
+    geometry = store.key["geometry"]
+    energy_rows = np.concatenate(energies) if energies else np.zeros(0, np.float32)
+    frame_rate = geometry["sample_rate"] / geometry["hop"]
+    return Latents(shards, energy_rows, utterances, frame_rate), sides
