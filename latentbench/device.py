@@ -1,0 +1,40 @@
+"""The device a run computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from latentbench.errors import UsageError
+
+__all__ = ["choose_device", "describe_device"]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`: `auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`.
+
+    Raises:
+        UsageError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"'{name}' is no device.", "Use auto, cpu, cuda or cuda:N (--device)."
+        ) from None
+    if device.type not in {"cpu", "cuda"}:
+        raise UsageError(f"The device '{name}' is not supported.", "Use auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"--device {name}: this machine shows {torch.cuda.device_count()} CUDA device(s).",
+            "Use --device cpu, or check the driver with nvidia-smi.",
+        )
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """What a result says of the device, e.g. `cpu (2 threads)` or `cuda (NVIDIA H100)`."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)"
