@@ -1,0 +1,251 @@
+"""The schema of `result.json` and `cell.json`: every number with its n and its unit.
+
+Numbers may be infinite or undefined; in JSON these are the strings `"Infinity"`, `"-Infinity"`
+and `"NaN"`, so any JSON reader takes the file, and they read back as floats.
+`schema_version` is raised by every change of the schema.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "SPLITS",
+    "CellRecord",
+    "CorpusFacts",
+    "EncoderFacts",
+    "Figure",
+    "HorizonResult",
+    "Number",
+    "Provenance",
+    "Result",
+    "RolloutFigures",
+    "Skipped",
+    "Split",
+]
+
+SCHEMA_VERSION = 1
+
+Split = Literal["train", "eval"]
+SPLITS: tuple[Split, Split] = ("train", "eval")
+
+
+def _json_number(value: float) -> float | str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+Number = Annotated[
+    float, PlainSerializer(_json_number, return_type=float | str, when_used="json")
+]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def to_json(self) -> str:
+        """Indented JSON that any reader takes and `model_validate_json` reads back."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+class CellRecord(_Record):
+    """How one cell ended (`cell.json`).
+
+    Attributes:
+        horizon: k, in frames.
+        seed: of initialisation and sampling.
+        status: `failed` where its files are not complete.
+        error: why it failed, as the user is told; empty where it did not.
+        valid_frames: frames of each split that have a whole context.
+        scored_frames: those that were scored: at most `evaluation.max_frames`.
+        too_short: utterances of each split without a valid frame.
+        parameters: learned numbers of the predictor.
+        seconds: wall time of `fit`, `score` and `rollout`.
+        peak_memory_bytes: of the process that ran it, 0 where unknown.
+    """
+
+    horizon: int
+    seed: int
+    status: Literal["done", "failed"]
+    error: str = ""
+    valid_frames: dict[Split, int] = {}
+    scored_frames: dict[Split, int] = {}
+    too_short: dict[Split, int] = {}
+    parameters: int = 0
+    seconds: dict[str, float] = {}
+    peak_memory_bytes: int = 0
+
+
+class Figure(_Record):
+    """One number over the scored frames of one split and slice.
+
+    Attributes:
+        split: whose frames.
+        slice: which of them.
+        name: of the metric, e.g. `dnll`.
+        value: mean over seeds; NaN where it is undefined, as for n = 0.
+        n: frames it is computed from, the same for every seed.
+        unit: e.g. `nats/frame`; empty for a pure number.
+        better: which way is better.
+    """
+
+    split: Split
+    slice: str
+    name: str
+    value: Number
+    n: int
+    unit: str = ""
+    better: Literal["lower", "higher"]
+
+
+class RolloutFigures(_Record):
+    """The rollout gap: NLL under the model's own past minus NLL under the true one.
+
+    Attributes:
+        mean_gap: over all n frames, infinite where one of them is; NaN where n = 0.
+        median_gap: over all n frames.
+        n: frames with a gap.
+        non_finite: how many of them have no finite gap.
+        utterances: eval utterances rolled out.
+        unit: of both gaps.
+    """
+
+    mean_gap: Number
+    median_gap: Number
+    n: int
+    non_finite: int
+    utterances: int
+    unit: str = "nats/frame"
+
+
+class HorizonResult(_Record):
+    """All that was found at one horizon.
+
+    Attributes:
+        k: staleness, in frames.
+        milliseconds: the same in time.
+        leaky: k is within the encoder's look-ahead, so the context has seen the target.
+        status: `failed` where any seed failed; figures are then of the seeds that did not.
+        errors: one line per seed that failed.
+        seeds: that the figures are means over.
+        parameters: learned numbers of the predictor.
+        valid_frames: frames of each split that have a whole context.
+        scored_frames: those that were scored.
+        too_short: utterances of each split without a valid frame.
+        figures: every metric of every split and slice.
+        rollout: None where no seed is done.
+        notes: why figures are blank.
+        seconds: wall time per phase, summed over seeds.
+    """
+
+    k: int
+    milliseconds: float
+    leaky: bool = False
+    status: Literal["done", "failed"]
+    errors: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    parameters: int = 0
+    valid_frames: dict[Split, int] = {}
+    scored_frames: dict[Split, int] = {}
+    too_short: dict[Split, int] = {}
+    figures: tuple[Figure, ...] = ()
+    rollout: RolloutFigures | None = None
+    notes: tuple[str, ...] = ()
+    seconds: dict[str, float] = {}
+
+    def figure(self, split: str, slice_: str, name: str) -> Figure | None:
+        """The figure of that split, slice and metric, None where there is none."""
+        for found in self.figures:
+            if (found.split, found.slice, found.name) == (split, slice_, name):
+                return found
+        return None
+
+
+class EncoderFacts(_Record):
+    """The encoder as it was: D, frame rate in Hz, hop in samples, look-ahead in frames."""
+
+    name: str
+    dim: int
+    frame_rate: float
+    hop: int
+    sample_rate: int
+    look_ahead: int = 0
+    fingerprint: dict[str, str] = {}
+
+
+class Skipped(_Record):
+    """An utterance that could not be used, and why in a few words."""
+
+    utterance: str
+    reason: str
+
+
+class CorpusFacts(_Record):
+    """The corpus as it was used: speaker ids, utterances and seconds of audio per split."""
+
+    name: str
+    identity: dict[str, str] = {}
+    speakers: dict[Split, tuple[str, ...]]
+    utterances: dict[Split, int]
+    seconds: dict[Split, float]
+    skipped: tuple[Skipped, ...] = ()
+
+
+class Provenance(_Record):
+    """What made the numbers.
+
+    Attributes:
+        latentbench: its version.
+        git_commit: of the checkout latentbench runs from; None where it is no checkout.
+        python: its version.
+        libraries: distribution -> version.
+        platform: operating system and machine.
+        device: what the predictors ran on.
+        digests: `config`, `corpus`, `weights`: hex digests of what went in.
+        seconds: wall time per phase of the run.
+        peak_memory_bytes: of the largest process, 0 where unknown.
+    """
+
+    latentbench: str
+    git_commit: str | None = None
+    python: str
+    libraries: dict[str, str]
+    platform: str
+    device: str
+    digests: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    peak_memory_bytes: int = 0
+
+
+class Result(_Record):
+    """A finished run (`result.json`).
+
+    Attributes:
+        config: the resolved configuration, as plain values.
+        stamps: what a reader must know before comparing, e.g. `random weights`.
+    """
+
+    schema_version: Literal[1] = 1
+    config: dict[str, Any]
+    encoder: EncoderFacts
+    corpus: CorpusFacts
+    horizons: tuple[HorizonResult, ...]
+    stamps: tuple[str, ...] = ()
+    provenance: Provenance
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """The slices of the run, in the order of its configuration."""
+        return tuple(self.config["task"]["slices"])
+
+    @property
+    def failed(self) -> tuple[HorizonResult, ...]:
+        """The horizons with a cell that failed."""
+        return tuple(found for found in self.horizons if found.status == "failed")
