@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from latentbench.errors import UsageError
 from latentbench.results.schema import SCHEMA_VERSION, CellRecord, Result
-from latentbench.results.writing import PARTIAL, disk_full_explained, write_text
+from latentbench.files import PARTIAL, disk_full_explained, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
