@@ -1,0 +1,85 @@
+"""Slices: named subsets of the frames a task predicts (SCIENCE 1.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentbench.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from latentbench.latents import Latents
+    from latentbench.tasks.frames import TaskFrames
+
+__all__ = ["MEDIAL", "SLICES", "SPEAKER_PREFIX", "check_slice", "energy_median", "slice_mask"]
+
+SLICES = ("all", "high_energy", "utterance_medial")
+SPEAKER_PREFIX = "speaker:"
+
+MEDIAL = (0.17, 0.83)
+
+
+def energy_median(latents: Latents, train: Sequence[int]) -> float:
+    """The median RMS over all frames of the train utterances; nan where there are none.
+
+    All frames count, also those too early in their utterance to be predicted, so the threshold
+    is the same at every horizon and for both splits.
+    """
+    pieces = [
+        latents.energy[stored.start : stored.start + stored.frames]
+        for stored in (latents.utterances[index] for index in train)
+    ]
+    energy = np.concatenate([*pieces, np.empty(0)]).astype(np.float64)
+    return float(np.median(energy)) if energy.size else float("nan")
+
+
+def check_slice(name: str, latents: Latents) -> None:
+    """Refuse a name that is no slice of these latents.
+
+    Raises:
+        UsageError: an unknown slice, or a speaker who is not in the corpus; names the nearest.
+    """
+    if name.startswith(SPEAKER_PREFIX):
+        speaker = name.removeprefix(SPEAKER_PREFIX)
+        known = {stored.speaker for stored in latents.utterances}
+        if speaker not in known:
+            raise UsageError(
+                f"The slice '{name}' names no speaker of this corpus.", nearest(speaker, known)
+            )
+    elif name not in SLICES:
+        raise UsageError(
+            f"There is no slice called '{name}'.", nearest(name, (*SLICES, f"{SPEAKER_PREFIX}ID"))
+        )
+
+
+def slice_mask(name: str, frames: TaskFrames, *, median: float) -> NDArray[np.bool_]:
+    """Which of the frames are in the slice, bool [N].
+
+    Args:
+        name: `all`; `high_energy`, RMS of the frame's audio above `median`; `utterance_medial`,
+            0.17 <= t/T <= 0.83 with T the frames of the utterance; `speaker:ID`.
+        frames: of either split.
+        median: `energy_median` of the train utterances.
+
+    Raises:
+        UsageError: an unknown slice, or a speaker who is not in the corpus; names the nearest.
+    """
+    check_slice(name, frames.latents)
+    if name == "all":
+        return np.ones(len(frames), dtype=np.bool_)
+    if name == "high_energy":
+        # The comparison is made in float64: an even number of frames may have a median that
+        # float32 would round onto one of them.
+        return np.asarray(frames.latents.energy[frames.rows].astype(np.float64) > median)
+    if name == "utterance_medial":
+        lengths = np.array([stored.frames for stored in frames.latents.utterances])
+        position = frames.t / lengths[frames.utterance]
+        return np.asarray((position >= MEDIAL[0]) & (position <= MEDIAL[1]))
+    wanted = name.removeprefix(SPEAKER_PREFIX)
+    speaks = np.array([stored.speaker == wanted for stored in frames.latents.utterances])
+    return np.asarray(speaks[frames.utterance])
