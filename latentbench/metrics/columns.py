@@ -1,0 +1,49 @@
+"""Per-frame scores of a prediction, each float64 [B]; metrics share them by identity.
+
+Everything after the density itself is in float64: the norm of a float32 vector overflows long
+before the vector does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentbench.metrics.metric import Prediction
+
+__all__ = ["NORM_FLOOR", "cosine", "log_norm", "log_norm_mean", "nll", "nll_baseline"]
+
+NORM_FLOOR = 1e-8
+
+
+def nll(prediction: Prediction) -> torch.Tensor:
+    """-log p(target | context) of the model, nats."""
+    return -prediction.model.log_prob(prediction.target).double()
+
+
+def nll_baseline(prediction: Prediction) -> torch.Tensor:
+    """-log p(target) of the baseline, nats."""
+    density = -prediction.baseline.log_prob(prediction.target).double()
+    return density.expand(prediction.target.shape[:1])
+
+
+def cosine(prediction: Prediction) -> torch.Tensor:
+    """Cosine between target and predicted mean, both norms floored at 1e-8."""
+    mean, target = prediction.model.mean.double(), prediction.target.double()
+    return (mean * target).sum(dim=-1) / (_norm(mean) * _norm(target))
+
+
+def log_norm(prediction: Prediction) -> torch.Tensor:
+    """Log-magnitude of the target, log max(norm, 1e-8)."""
+    return _norm(prediction.target).log()
+
+
+def log_norm_mean(prediction: Prediction) -> torch.Tensor:
+    """Log-magnitude of the predicted mean, log max(norm, 1e-8)."""
+    return _norm(prediction.model.mean).log()
+
+
+def _norm(vectors: torch.Tensor) -> torch.Tensor:
+    return vectors.double().square().sum(dim=-1).sqrt().clamp_min(NORM_FLOOR)

@@ -1,0 +1,121 @@
+"""Per-frame scores of a predictor: one code path for train and eval."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.distributions import Distribution
+
+from latentbench.errors import LatentbenchError, UsageError
+from latentbench.metrics.metric import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from latentbench.metrics.metric import Metric
+    from latentbench.predictors import Predictor
+    from latentbench.progress import Meter
+    from latentbench.tasks import TaskFrames
+
+__all__ = ["merge_columns", "score", "unvalidated"]
+
+
+def merge_columns(metrics: Iterable[Metric]) -> dict[str, Callable[[Prediction], torch.Tensor]]:
+    """Every column the metrics read, once.
+
+    Raises:
+        UsageError: two metrics read different columns of one name; names both.
+    """
+    merged: dict[str, Callable[[Prediction], torch.Tensor]] = {}
+    reader: dict[str, str] = {}
+    for metric in metrics:
+        for name, column in metric.columns.items():
+            if merged.setdefault(name, column) is not column:
+                raise UsageError(
+                    f"The metrics '{reader[name]}' and '{metric.name}' read different columns "
+                    f"called '{name}': {_where(merged[name])} and {_where(column)}.",
+                    "Leave one of them out of evaluation.metrics, or rename the column of one.",
+                )
+            reader.setdefault(name, metric.name)
+    return merged
+
+
+def score(
+    predictor: Predictor,
+    baseline: Predictor,
+    frames: TaskFrames,
+    columns: Mapping[str, Callable[[Prediction], torch.Tensor]],
+    *,
+    max_frames: int,
+    batch_size: int,
+    device: torch.device,
+    meter: Meter | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Score the first `max_frames` frames in stream order.
+
+    Args:
+        predictor: moved to `device` and left in evaluation mode.
+        baseline: likewise.
+        frames: N frames of either split.
+        columns: of `merge_columns`.
+        max_frames: at most so many frames are scored.
+        batch_size: how many at once; scores do not depend on it beyond rounding.
+        device: where the densities are computed.
+        meter: advanced by the frames scored.
+
+    Returns:
+        Each column, float64 [min(N, max_frames)]; not-finite scores are left as they are.
+
+    Raises:
+        LatentbenchError: a column did not give one number per frame.
+    """
+    predictor.to(device).eval()
+    baseline.to(device).eval()
+    total = min(len(frames), max_frames)
+    scores = {name: np.empty(total, dtype=np.float64) for name in columns}
+    with torch.inference_mode(), unvalidated():
+        for start in range(0, total, batch_size):
+            which = np.arange(start, min(start + batch_size, total), dtype=np.int64)
+            batch = frames.batch(which)
+            context = batch.context.to(device)
+            prediction = Prediction(predictor(context), baseline(context), batch.target.to(device))
+            for name, column in columns.items():
+                scores[name][which] = _per_frame(name, column(prediction), len(which))
+            if meter is not None:
+                meter.advance(len(which))
+    return scores
+
+
+@contextmanager
+def unvalidated() -> Iterator[None]:
+    """Let distributions hold numbers that are not finite.
+
+    A model that diverged is to be scored as infinitely bad, not to end the run with the error
+    by which torch.distributions refuses such parameters.
+    """
+    before = Distribution._validate_args  # noqa: SLF001 - torch has a setter but no getter
+    Distribution.set_default_validate_args(value=False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(value=before)
+
+
+def _per_frame(name: str, values: torch.Tensor, count: int) -> NDArray[np.float64]:
+    if tuple(values.shape) != (count,):
+        raise LatentbenchError(
+            f"The column '{name}' gave shape {list(values.shape)} for {count} frames, "
+            f"expected [{count}].",
+            "A column is one number per frame; a density of batch shape [B] and event shape [D] "
+            "gives it.",
+        )
+    return values.double().cpu().numpy()
+
+
+def _where(column: Callable[[Prediction], torch.Tensor]) -> str:
+    return f"{column.__module__}.{getattr(column, '__qualname__', repr(column))}"
