@@ -1,0 +1,212 @@
+"""Rollout: score true frames under contexts made of the model's own frames (SCIENCE 1.1, 5).
+
+From true x_0..x_{t0-1}, t0 = W-1+k, the model goes on by itself: it draws the target of t >= t0
+from x̂_{t-k-W+1..t-k} and moves, x̂_t = x̂_{t-1} + draw (target `delta`) or x̂_t = draw (target
+`x`). The NLL of the true target in that density is compared with the teacher-forced one.
+
+A context ends k frames before its target, so the next k frames never wait for one another: all
+utterances advance together, k frames in one call. The first such call sees true frames only;
+its gap is exactly 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from latentbench.metrics.columns import nll, nll_baseline
+from latentbench.metrics.scoring import score, unvalidated
+from latentbench.tasks import TaskFrames, WindowTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch.distributions import Distribution
+
+    from latentbench.latents import Latents
+    from latentbench.predictors import Predictor
+    from latentbench.progress import Meter
+
+__all__ = ["Mode", "rollout", "rollout_frames"]
+
+Mode = Literal["mean", "sample"]
+
+# The original seeded the choice of utterances with the run's seed + 20,000 + k.
+SEED_OFFSET = 20_000
+
+
+def rollout_frames(
+    latents: Latents,
+    utterances: Sequence[int],
+    *,
+    context_frames: int,
+    horizon: int,
+    target: str,
+    count: int,
+    max_frames: int,
+    seed: int = 42,
+) -> TaskFrames:
+    """The frames a rollout scores: t0, t0 + 1, … of a few utterances.
+
+    The list `utterances` is shuffled by numpy's `default_rng(seed + 20000 + k)`, and the first
+    `count` usable ones are taken, those with at least one frame t >= t0 = W-1+k. Of each, at
+    most `max_frames` frames from t0 on are scored.
+    """
+    order = [int(index) for index in utterances]
+    np.random.default_rng(seed + SEED_OFFSET + horizon).shuffle(order)
+    task = WindowTask(context_frames, horizon, target, frame_set="own")
+    usable = [u for u in order if latents.utterances[u].frames > task.first_frame]
+    frames = task.frames(latents, usable[:count])
+    kept = frames.t < task.first_frame + max_frames
+    return TaskFrames(
+        latents,
+        frames.utterance[kept],
+        frames.t[kept],
+        context_frames=context_frames,
+        horizon=horizon,
+        target=target,
+    )
+
+
+def rollout(
+    predictor: Predictor,
+    baseline: Predictor,
+    frames: TaskFrames,
+    *,
+    batch_size: int,
+    device: torch.device,
+    mode: Mode = "mean",
+    seed: int = 42,
+    meter: Meter | None = None,
+) -> dict[str, NDArray[np.generic]]:
+    """Roll the predictor out over `frames` and score every one of them.
+
+    Args:
+        predictor: moved to `device` and left in evaluation mode.
+        baseline: likewise.
+        frames: of `rollout_frames`.
+        batch_size: of the teacher-forced scores.
+        device: where the densities are computed and the model's frames are kept.
+        mode: what the model moves by: the `mean` of its density, or a `sample` of it.
+        seed: of the samples; the generators of the process are left as they were.
+        meter: advanced by the frames rolled out.
+
+    Returns:
+        Columns in the order of `frames`: `utterance` int32, `frame` int32 (t), `depth` int32
+        (t - t0 - k + 1), `nll_teacher`, `nll_rollout`, `nll_baseline` float64. An NLL that is
+        not finite, or whose context is not, is stored as inf.
+
+    Raises:
+        ValueError: the frames of an utterance do not start at t0 or have gaps.
+    """
+    taught = score(
+        predictor,
+        baseline,
+        frames,
+        {"nll_teacher": nll, "nll_baseline": nll_baseline},
+        max_frames=len(frames),
+        batch_size=batch_size,
+        device=device,
+    )
+    cuda = [device] if device.type == "cuda" else []
+    with torch.inference_mode(), unvalidated(), torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        free = _Rollout(predictor, frames, mode, device).run(meter)
+    depth = frames.t - (frames.context_frames - 1 + 2 * frames.horizon) + 1
+    # The same contexts in a batch of another size would differ in the last bit.
+    true_context = depth <= 0
+    free[true_context] = taught["nll_teacher"][true_context]
+    return {
+        "utterance": frames.utterance,
+        "frame": frames.t,
+        "depth": depth,
+        "nll_teacher": _or_inf(taught["nll_teacher"]),
+        "nll_rollout": _or_inf(free),
+        "nll_baseline": _or_inf(taught["nll_baseline"]),
+    }
+
+
+class _Rollout:
+    """The state of all utterances, longest first, so that those still going come first."""
+
+    def __init__(
+        self, predictor: Predictor, frames: TaskFrames, mode: Mode, device: torch.device
+    ) -> None:
+        self.predictor = predictor
+        self.frames = frames
+        self.mode = mode
+        self.device = device
+        self.t0 = frames.context_frames - 1 + frames.horizon
+        first = np.flatnonzero(np.diff(frames.utterance, prepend=-1))
+        counts = np.diff(first, append=len(frames))
+        if not np.array_equal(
+            frames.t, np.arange(len(frames)) - np.repeat(first, counts) + self.t0
+        ):
+            raise ValueError("the frames of a rollout start at t0 and follow one another")
+        order = np.argsort(-counts, kind="stable")
+        self.first, self.counts = first[order], counts[order]
+
+    def run(self, meter: Meter | None) -> NDArray[np.float64]:
+        """The NLL of every frame under the model's own frames."""
+        free = np.empty(len(self.frames), dtype=np.float64)
+        if not len(self.frames):
+            return free
+        state = self._true_start()
+        targets = self.frames.targets(np.arange(len(self.frames), dtype=np.int64)).to(self.device)
+        k = self.frames.horizon
+        for start in range(0, int(self.counts[0]), k):
+            # Frame t0 + step of the utterance in row `who`, for all that are that long.
+            going = int(np.searchsorted(-self.counts, -start))
+            ahead = start + np.arange(k)
+            who, column = np.nonzero(ahead < self.counts[:going, None])
+            step = ahead[column]
+            number = self.first[who] + step
+            window = step[:, None] + np.arange(self.frames.context_frames)
+            context = state[torch.from_numpy(who)[:, None], torch.from_numpy(window)]
+            scores, draws = self._predict(context, targets[torch.from_numpy(number)])
+            free[number] = scores.cpu().numpy()
+            moves = draws.new_zeros(going, k, self.frames.dim)
+            moves[torch.from_numpy(who), torch.from_numpy(column)] = draws
+            if self.frames.target == "delta":
+                moves[:, 0] += state[:going, self.t0 + start - 1]
+                moves = moves.cumsum(dim=1)
+            state[:going, self.t0 + start : self.t0 + start + k] = moves
+            if meter is not None:
+                meter.advance(len(number))
+        return free
+
+    def _true_start(self) -> torch.Tensor:
+        """Frames 0..t0-1 of each utterance, true, and room for the model's own, [U, T, D]."""
+        blocks = -(-int(self.counts[0]) // self.frames.horizon)
+        state = torch.zeros(
+            (len(self.counts), self.t0 + blocks * self.frames.horizon, self.frames.dim),
+            device=self.device,
+        )
+        rows = self.frames.rows[self.first][:, None] + np.arange(-self.t0, 0)
+        state[:, : self.t0] = self.frames.latents.gather(rows).to(self.device)
+        return state
+
+    def _predict(
+        self, context: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """NLL [B] of the targets, and the draws [B, D] to move by.
+
+        A context that is not finite is not shown to the predictor: its frame scores inf, and
+        its draw is nan.
+        """
+        finite = context.isfinite().all(dim=-1).all(dim=-1)
+        scores = torch.full_like(target[:, 0], torch.inf, dtype=torch.float64)
+        draws = torch.full_like(target, torch.nan)
+        if finite.any():
+            density: Distribution = self.predictor(context[finite])
+            scores[finite] = -density.log_prob(target[finite]).double()
+            draw = density.mean if self.mode == "mean" else density.sample()
+            draws[finite] = draw.to(draws.dtype)
+        return scores, draws
+
+
+def _or_inf(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(values), values, np.inf)
