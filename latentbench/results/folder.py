@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
 from latentbench.errors import UsageError
-from latentbench.results.schema import SCHEMA_VERSION, CellRecord, Result
 from latentbench.files import PARTIAL, disk_full_explained, write_text
+from latentbench.results.schema import SCHEMA_VERSION, CellRecord, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from latentbench.config import RunConfig
 

@@ -42,9 +42,7 @@ def _json_number(value: float) -> float | str:
     return value
 
 
-Number = Annotated[
-    float, PlainSerializer(_json_number, return_type=float | str, when_used="json")
-]
+Number = Annotated[float, PlainSerializer(_json_number, return_type=float | str, when_used="json")]
 
 
 class _Record(BaseModel):
@@ -63,20 +61,22 @@ class CellRecord(_Record):
         seed: of initialisation and sampling.
         status: `failed` where its files are not complete.
         error: why it failed, as the user is told; empty where it did not.
-        valid_frames: frames of each split that have a whole context.
-        scored_frames: those that were scored: at most `evaluation.max_frames`.
+        frames: frames of each split that have a whole context.
+        scored: those that were scored: at most `evaluation.max_frames`.
         too_short: utterances of each split without a valid frame.
         parameters: learned numbers of the predictor.
         seconds: wall time of `fit`, `score` and `rollout`.
         peak_memory_bytes: of the process that ran it, 0 where unknown.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=False)  # filled in as the cell goes on
+
     horizon: int
     seed: int
     status: Literal["done", "failed"]
     error: str = ""
-    valid_frames: dict[Split, int] = {}
-    scored_frames: dict[Split, int] = {}
+    frames: dict[Split, int] = {}
+    scored: dict[Split, int] = {}
     too_short: dict[Split, int] = {}
     parameters: int = 0
     seconds: dict[str, float] = {}
@@ -136,8 +136,8 @@ class HorizonResult(_Record):
         errors: one line per seed that failed.
         seeds: that the figures are means over.
         parameters: learned numbers of the predictor.
-        valid_frames: frames of each split that have a whole context.
-        scored_frames: those that were scored.
+        frames: frames of each split that have a whole context.
+        scored: those that were scored.
         too_short: utterances of each split without a valid frame.
         figures: every metric of every split and slice.
         rollout: None where no seed is done.
@@ -152,8 +152,8 @@ class HorizonResult(_Record):
     errors: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     parameters: int = 0
-    valid_frames: dict[Split, int] = {}
-    scored_frames: dict[Split, int] = {}
+    frames: dict[Split, int] = {}
+    scored: dict[Split, int] = {}
     too_short: dict[Split, int] = {}
     figures: tuple[Figure, ...] = ()
     rollout: RolloutFigures | None = None

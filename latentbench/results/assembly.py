@@ -1,0 +1,206 @@
+"""From finished cells to a result: figures, tables, weights and `result.json`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from latentbench.files import disk_full_explained, write_text
+from latentbench.results.horizons import FIGURES, horizons_csv
+from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result, RolloutFigures
+from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
+from latentbench.results.tables import link_or_copy, merge_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from latentbench.config import RunConfig
+    from latentbench.plugins import Registry
+    from latentbench.results.folder import RunFolder
+    from latentbench.results.schema import CorpusFacts, EncoderFacts, Provenance
+    from latentbench.results.summary import MetricMaker
+
+__all__ = ["assemble", "metric_makers"]
+
+NOT_RUN = "it was not run"
+
+
+def assemble(
+    run: RunFolder,
+    config: RunConfig,
+    registry: Registry,
+    *,
+    encoder: EncoderFacts,
+    corpus: CorpusFacts,
+    provenance: Provenance,
+    stamps: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+) -> Result:
+    """Sum up every cell of a run and write all files of its folder.
+
+    Args:
+        run: the open folder; its cells have ended.
+        config: the resolved configuration.
+        registry: where the metrics are.
+        encoder: the encoder as it was.
+        corpus: the corpus as it was used.
+        provenance: what made the numbers.
+        stamps: of the encoder; those of a limit and of a leaky horizon are added here.
+        seeds: of the run; the one of the configuration by default.
+
+    Raises:
+        LatentbenchError: the disk is full, or a table of a cell is damaged.
+    """
+    seeds = (config.seed,) if seeds is None else tuple(seeds)
+    makers = metric_makers(config, registry)
+    horizons = [
+        _horizon(run, config, makers, encoder=encoder, k=k, seeds=seeds)
+        for k in config.task.horizons
+    ]
+    leaky = [f"k={found.k}" for found in horizons if found.leaky]
+    limit = config.utterances.limit
+    result = Result(
+        config=config.model_dump(mode="json"),
+        encoder=encoder,
+        corpus=corpus,
+        horizons=tuple(horizons),
+        stamps=(
+            *stamps,
+            *([f"limited to {limit} utterances"] if limit else []),
+            *([f"leaky: {', '.join(leaky)}"] if leaky else []),
+        ),
+        provenance=provenance,
+    )
+    _write(run, result, seeds)
+    return result
+
+
+def metric_makers(config: RunConfig, registry: Registry) -> list[MetricMaker]:
+    """Makers of the metrics asked for, and of the baseline's NLL that ΔNLL is against."""
+    names = dict.fromkeys((*config.evaluation.metrics, "nll_baseline"))
+    found = [registry.get("metric", name) for name in names]
+    return [
+        lambda component=component: component.create(component.spec.options())  # type: ignore[misc]
+        for component in found
+    ]
+
+
+def _horizon(
+    run: RunFolder,
+    config: RunConfig,
+    makers: Sequence[MetricMaker],
+    *,
+    encoder: EncoderFacts,
+    k: int,
+    seeds: Sequence[int],
+) -> HorizonResult:
+    records = {
+        seed: run.read_cell(k, seed)
+        or CellRecord(horizon=k, seed=seed, status="failed", error=NOT_RUN)
+        for seed in seeds
+    }
+    done = {seed: record for seed, record in records.items() if record.status == "done"}
+    errors = [
+        f"seed {seed}: {record.error}" if len(seeds) > 1 else record.error
+        for seed, record in records.items()
+        if record.status == "failed"
+    ]
+    folders = [run.cell(k, seed) for seed in done]
+    slices = config.task.slices
+    figures = [
+        summarise_frames(_existing(folder / "frames.parquet"), makers, slices) for folder in folders
+    ]
+    rollouts = [summarise_rollout(_existing(folder / "rollout.parquet")) for folder in folders]
+    first = next(iter(done.values()), None)
+    horizon = HorizonResult(
+        k=k,
+        milliseconds=1000 * k / encoder.frame_rate,
+        leaky=k <= encoder.look_ahead,
+        status="failed" if errors else "done",
+        errors=tuple(errors),
+        seeds=tuple(done),
+        parameters=first.parameters if first else 0,
+        frames=first.frames if first else {},
+        scored=first.scored if first else {},
+        too_short=first.too_short if first else {},
+        figures=tuple(mean_over_seeds(figures)) if figures else (),
+        rollout=_mean_rollout(rollouts) if rollouts else None,
+        seconds=_sums([record.seconds for record in done.values()]),
+    )
+    return horizon.model_copy(update={"notes": tuple(_notes(horizon, config))})
+
+
+def _notes(horizon: HorizonResult, config: RunConfig) -> list[str]:
+    """Why figures are blank, one sentence each."""
+    if not horizon.seeds:
+        return ["no figures: every cell failed"]
+    notes = []
+    for split in SPLITS:
+        if not horizon.frames.get(split):
+            short = horizon.too_short.get(split, 0)
+            notes.append(f"{split}: no frame has a whole context; {short} utterances too short")
+            continue
+        empty = {one.slice for one in horizon.figures if one.split == split and not one.n}
+        notes.extend(
+            f"{split}, {name}: none of the scored frames is in the slice"
+            for name in config.task.slices
+            if name in empty
+        )
+    if horizon.rollout is not None and not horizon.rollout.n:
+        reason = "no eval utterance is long enough"
+        if not config.rollout.utterances:
+            reason = "rollout.utterances is 0"
+        notes.append(f"rollout: {reason}")
+    measured = {one.name for one in horizon.figures}
+    published = dict.fromkeys(name for _, name, _ in FIGURES.values())
+    notes.extend(
+        f"{name}: not among evaluation.metrics" for name in published if name not in measured
+    )
+    return notes
+
+
+def _mean_rollout(per_seed: Sequence[RolloutFigures]) -> RolloutFigures:
+    """The mean of the gaps over seeds; counts are of one seed, non-finite frames of all."""
+    return per_seed[0].model_copy(
+        update={
+            "mean_gap": _mean([one.mean_gap for one in per_seed]),
+            "median_gap": _mean([one.median_gap for one in per_seed]),
+            "non_finite": sum(one.non_finite for one in per_seed),
+        }
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _sums(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
+
+
+def _existing(file: Path) -> Path | None:
+    return file if file.exists() else None
+
+
+def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:
+    """Tables and weights first, `result.json` last: where it is, all of it is."""
+    done = [(found.k, seed) for found in result.horizons for seed in found.seeds]
+    frames = _existing_of(run, done, "frames.parquet")
+    rollouts = _existing_of(run, done, "rollout.parquet")
+    needed = sum(file.stat().st_size for file in (*frames, *rollouts)) + len(result.to_json())
+    with disk_full_explained(run.path, needed):
+        merge_tables(frames, run.frames_file)
+        merge_tables(rollouts, run.rollout_file)
+        for k, seed in done:
+            weights = run.cell(k, seed) / "model.safetensors"
+            if weights.exists():
+                link_or_copy(weights, run.model(k, seed, len(seeds)))
+        write_text(run.horizons_file, horizons_csv(result))
+        write_text(run.result_file, result.to_json())
+
+
+def _existing_of(run: RunFolder, cells: Sequence[tuple[int, int]], name: str) -> list[Path]:
+    files = [run.cell(k, seed) / name for k, seed in cells]
+    return [file for file in files if file.exists()]
