@@ -1,0 +1,33 @@
+"""The reporters that ship with latentbench."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latentbench.hookspecs import hookimpl
+from latentbench.specs import ReporterSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["latentbench_reporters"]
+
+
+@hookimpl
+def latentbench_reporters() -> Iterator[ReporterSpec]:
+    """For people, for programs, and for comparison with the published table."""
+    yield ReporterSpec(
+        name="table",
+        summary="tables per slice for the terminal, from 80 columns",
+        factory="latentbench.reports.table:TableReporter",
+    )
+    yield ReporterSpec(
+        name="json",
+        summary="the whole result as JSON, as in result.json",
+        factory="latentbench.reports.json:JsonReporter",
+    )
+    yield ReporterSpec(
+        name="csv",
+        summary="one row per horizon and slice with the published columns, as in horizons.csv",
+        factory="latentbench.reports.csv:CsvReporter",
+    )

@@ -1,0 +1,73 @@
+"""What a reader of the tables must know beside them, a line each."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from latentbench.metrics.units import scale
+from latentbench.reports.numbers import compact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from latentbench.results.schema import Result
+
+__all__ = ["remarks"]
+
+SKIPPED_SHOWN = 3
+
+
+def remarks(result: Result) -> Iterator[str]:
+    """The scale of k = 1, then what failed, is blank, leaks or was skipped."""
+    yield from _scale(result)
+    for horizon in result.horizons:
+        yield from (f"k={horizon.k} failed: {error}" for error in horizon.errors)
+    yield from _notes(result)
+    yield from _leaks(result)
+    yield from _skipped(result)
+
+
+def _scale(result: Result) -> Iterator[str]:
+    """ΔNLL at k = 1 in every unit; the last two are what is saved, as the original put it."""
+    for horizon in result.horizons:
+        found = horizon.figure("eval", "all", "dnll")
+        if horizon.k != 1 or found is None or not math.isfinite(found.value):
+            continue
+        rate = result.encoder.frame_rate
+        told = scale(found.value, dim=result.encoder.dim, frame_rate=rate, horizon=1)
+        saved = "" if told.kbps is None else f" = {-told.kbps:.2f} kbps at {rate:g} Hz"
+        yield (
+            f"k=1, eval: {compact(told.nats_per_frame, 2)} nats/frame"
+            f" = {compact(told.nats_per_dim, 3)} nats/dim"
+            f" = {compact(told.bits_per_dim, 3)} bits/dim"
+            f" = {compact(-told.bits_per_frame, 1)} bits/frame{saved}"
+        )
+
+
+def _notes(result: Result) -> Iterator[str]:
+    """Why figures are blank; one line for all horizons of the same reason."""
+    horizons: dict[str, list[str]] = {}
+    for horizon in result.horizons:
+        for note in horizon.notes if horizon.seeds else ():  # else its error says it
+            horizons.setdefault(note, []).append(str(horizon.k))
+    for note, ks in horizons.items():
+        yield f"k={','.join(ks)}: {note}"
+
+
+def _leaks(result: Result) -> Iterator[str]:
+    leaky = [str(horizon.k) for horizon in result.horizons if horizon.leaky]
+    if leaky:
+        yield (
+            f"k={','.join(leaky)}: leaky, within the encoder's look-ahead of "
+            f"{result.encoder.look_ahead} frames: the context has seen the target"
+        )
+
+
+def _skipped(result: Result) -> Iterator[str]:
+    skipped = result.corpus.skipped
+    if skipped:
+        named = [f"{one.utterance} ({one.reason})" for one in skipped[:SKIPPED_SHOWN]]
+        if (more := len(skipped) - SKIPPED_SHOWN) > 0:
+            named.append(f"and {more} more, named in result.json")
+        yield f"{len(skipped)} utterances skipped: {', '.join(named)}"
