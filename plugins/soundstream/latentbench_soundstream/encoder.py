@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from latentbench.download import fetch
 from latentbench.encoders import Encoder
-from latentbench.errors import LatentbenchError, UsageError
+from latentbench.errors import UsageError
 from latentbench_soundstream.dither import dithered
 from latentbench_soundstream.model import SoundStreamModel
 
@@ -119,18 +119,12 @@ class SoundStream(Encoder):
     def _file(self) -> Path:
         if self._options.weights != PRETRAINED:
             return Path(self._options.weights).expanduser()
-        destination = self._workspace.cache / "downloads" / "lyra-v1.3.2" / Path(URL).name
-        try:
-            return fetch(
-                URL,
-                destination,
-                sha256=SHA256,
-                progress=self._workspace.progress,
-                title="SoundStream weights",
-            )
-        except LatentbenchError as error:
-            raise UsageError(
-                f"The SoundStream weights cannot be downloaded: {error.message}",
-                f"Fetch {URL} on a machine with network, then pass "
-                "--set encoder.weights=/path/to/soundstream_encoder.tflite",
-            ) from error
+        return fetch(
+            URL,
+            self._workspace.cache / "downloads" / "lyra-v1.3.2" / "soundstream_encoder.tflite",
+            sha256=SHA256,
+            progress=self._workspace.progress,
+            title="SoundStream weights",
+            hint=f"Fetch {URL} on a machine with network, then pass "
+            "--set encoder.weights=/path/to/soundstream_encoder.tflite",
+        )
