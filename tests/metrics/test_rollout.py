@@ -1,0 +1,308 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from latentbench.latents import Latents
+from latentbench.metrics.gap import gap_by_depth, rollout_gap, summarize_gap
+from latentbench.metrics.rollout import rollout, rollout_frames
+from latentbench.predictors import Predictor
+from latentbench.tasks import TaskFrames
+
+CPU = torch.device("cpu")
+W, DIM = 3, 4
+
+
+class Fixed(Predictor):
+    def fit(self, train, training):
+        raise NotImplementedError
+
+
+class Mixture(Fixed):
+    """A small MDN with random weights, and how often it was called."""
+
+    def __init__(self, w=W, dim=DIM):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(w * dim, 16), nn.GELU())
+        self.logits = nn.Linear(16, 3)
+        self.mu = nn.Linear(16, 3 * dim)
+        self.log_sigma = nn.Linear(16, 3 * dim)
+        self.calls = 0
+
+    def forward(self, context):
+        self.calls += 1
+        h = self.body(context.flatten(1))
+        shape = (len(context), 3, context.shape[-1])
+        components = Independent(
+            Normal(self.mu(h).reshape(shape), self.log_sigma(h).exp().reshape(shape)), 1
+        )
+        return MixtureSameFamily(Categorical(logits=self.logits(h)), components)
+
+
+class Gaussian(Fixed):
+    """N(gain * x_{t-k}, sigma^2), the exact conditional of a stationary AR(1)."""
+
+    def __init__(self, gain, sigma):
+        super().__init__()
+        self.gain, self.sigma = gain, sigma
+
+    def forward(self, context):
+        mean = self.gain * context[:, -1]
+        return Independent(Normal(mean, torch.full_like(mean, self.sigma)), 1)
+
+
+class Exploding(Fixed):
+    """Multiplies its context by 1e30: x̂ leaves float32 at the second own frame."""
+
+    def forward(self, context):
+        return Independent(Normal(context[:, -1] * 1e30, torch.ones(len(context), DIM)), 1)
+
+
+class Broken(Fixed):
+    def forward(self, context):
+        return Independent(Normal(context[:, -1] * torch.nan, torch.ones(len(context), DIM)), 1)
+
+
+def latents_of(lengths, seed=0):
+    rng = np.random.default_rng(seed)
+    arrays = {f"u{i}": rng.normal(size=(n, DIM)).astype(np.float32) for i, n in enumerate(lengths)}
+    return Latents.from_arrays(arrays, dict.fromkeys(arrays, "s"))
+
+
+def chosen(latents, k, target="delta", *, count=16, max_frames=2_000, seed=42, w=W):
+    return rollout_frames(
+        latents,
+        range(len(latents.utterances)),
+        context_frames=w,
+        horizon=k,
+        target=target,
+        count=count,
+        max_frames=max_frames,
+        seed=seed,
+    )
+
+
+def run(predictor, frames, **options):
+    baseline = Gaussian(0.0, 1.5)
+    return rollout(predictor, baseline, frames, batch_size=64, device=CPU, **options)
+
+
+def one_by_one(model, frames):
+    """The loop a researcher would write: utterance by utterance, frame by frame."""
+    w, k = frames.context_frames, frames.horizon
+    t0 = w - 1 + k
+    rows = {name: [] for name in ("utterance", "frame", "depth", "nll_teacher", "nll_rollout")}
+    with torch.no_grad():
+        for u in dict.fromkeys(frames.utterance.tolist()):
+            true = frames.latents.utterance(u)
+            own = true.clone()
+            for t in range(t0, int(frames.t[frames.utterance == u].max()) + 1):
+                target = true[t] if frames.target == "x" else true[t] - true[t - 1]
+                taught = model(true[None, t - k - w + 1 : t - k + 1])
+                free = model(own[None, t - k - w + 1 : t - k + 1])
+                own[t] = free.mean[0] + (0 if frames.target == "x" else own[t - 1])
+                rows["utterance"].append(u)
+                rows["frame"].append(t)
+                rows["depth"].append(t - t0 - k + 1)
+                rows["nll_teacher"].append(-taught.log_prob(target).item())
+                rows["nll_rollout"].append(-free.log_prob(target).item())
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("k", "target"), list(itertools.product((1, 2, 3, 8), ("delta", "x"))), ids=str
+)
+def test_the_batched_rollout_is_the_plain_loop(k, target):
+    latents = latents_of([30, 4, 17, 23, 17, 12, 41])
+    frames = chosen(latents, k, target, max_frames=25)
+    model = Mixture()
+    found = run(model, frames)
+    expected = one_by_one(model, frames)
+    for name in ("utterance", "frame", "depth"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    np.testing.assert_allclose(found["nll_teacher"], expected["nll_teacher"], rtol=1e-5)
+    np.testing.assert_allclose(found["nll_rollout"], expected["nll_rollout"], rtol=1e-4)
+    assert summarize_gap(found).n == len(frames) > 50
+    assert summarize_gap(found).non_finite == 0
+
+
+@pytest.mark.parametrize("mode", ["mean", "sample"])
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_the_gap_is_exactly_zero_while_the_context_is_true(k, mode):
+    found = run(Mixture(), chosen(latents_of([40, 25, 31]), k), mode=mode)
+    gap, depth, frame = rollout_gap(found), found["depth"], found["frame"]
+    t0 = W - 1 + k
+    np.testing.assert_array_equal(depth <= 0, frame < t0 + k)
+    assert (gap[depth <= 0] == 0.0).all()
+    assert (gap[depth >= 1] != 0.0).all()
+    assert (depth <= 0).sum() == 3 * k
+
+
+def test_k_frames_cost_one_call():
+    model = Mixture()
+    run(model, chosen(latents_of([40, 25, 31]), 5))
+    t0 = W - 1 + 5
+    assert model.calls == math.ceil(3 * (32 - t0) / 64) + math.ceil((40 - t0) / 5)
+
+
+def test_utterances_are_chosen_as_the_original_did():
+    latents = latents_of(np.random.default_rng(5).integers(2, 30, 60).tolist())
+    for k in (1, 8):
+        order = list(range(60))
+        np.random.default_rng(42 + 20_000 + k).shuffle(order)
+        t0 = W - 1 + k
+        usable = [u for u in order if latents.utterances[u].frames > t0][:16]
+        frames = chosen(latents, k, max_frames=6)
+        assert list(dict.fromkeys(frames.utterance.tolist())) == usable
+        for u in usable:
+            of = frames.t[frames.utterance == u]
+            stop = min(latents.utterances[u].frames, t0 + 6)
+            np.testing.assert_array_equal(of, np.arange(t0, stop))
+
+
+def test_the_seed_chooses_the_utterances():
+    latents = latents_of([20] * 60)
+    assert not np.array_equal(chosen(latents, 1).utterance, chosen(latents, 1, seed=1).utterance)
+
+
+@pytest.mark.parametrize(("lengths", "count"), [([4, 3], 16), ([30, 30], 0)])
+def test_no_usable_utterance_gives_no_rows_and_no_figure(lengths, count):
+    found = run(Mixture(), chosen(latents_of(lengths), 8, count=count))
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(
+        ("utterance", "frame", "depth", "nll_teacher", "nll_rollout", "nll_baseline"), (0,)
+    )
+    summary = summarize_gap(found)
+    assert (summary.n, summary.non_finite) == (0, 0)
+    assert np.isnan(summary.mean)
+    assert np.isnan(summary.median)
+    assert gap_by_depth(found) == {}
+
+
+@pytest.mark.parametrize("target", ["delta", "x"])
+def test_a_rollout_that_leaves_the_numbers_is_counted(target):
+    found = run(Exploding(), chosen(latents_of([30, 14]), 1, target))
+    free, depth = found["nll_rollout"], found["depth"]
+    assert np.isfinite(found["nll_baseline"]).all()
+    assert np.isinf(free[depth >= 1]).all()  # (1e30)^2 is beyond float32 already at depth 1
+    assert (free[depth >= 1] > 0).all()
+    summary = summarize_gap(found)
+    # At depth <= 0 the teacher-forced NLL overflows as well.
+    assert summary.non_finite == summary.n == len(found["frame"])
+    assert summary.mean == summary.median == np.inf
+
+
+def test_a_predictor_that_gives_nan_never_ends_the_rollout():
+    found = run(Broken(), chosen(latents_of([30, 14]), 2))
+    assert np.isposinf(found["nll_teacher"]).all()
+    assert np.isposinf(found["nll_rollout"]).all()
+    assert summarize_gap(found).non_finite == len(found["frame"])
+
+
+def test_samples_are_reproducible_and_leave_the_process_alone():
+    frames = chosen(latents_of([40, 25, 31]), 2)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    first, again, other = (
+        run(Mixture(), frames, mode="sample", seed=seed)["nll_rollout"] for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    torch.manual_seed(7)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_frames_with_gaps_cannot_be_rolled_out():
+    frames = chosen(latents_of([20]), 1)
+    keep = np.arange(len(frames)) != 3
+    gapped = TaskFrames(
+        frames.latents,
+        frames.utterance[keep],
+        frames.t[keep],
+        context_frames=W,
+        horizon=1,
+        target="delta",
+    )
+    with pytest.raises(ValueError, match="follow one another"):
+        run(Mixture(), gapped)
+
+
+def test_progress_is_told_every_frame():
+    class Counting:
+        total = 0.0
+
+        def advance(self, amount=1.0):
+            self.total += amount
+
+        def note(self, text):
+            raise NotImplementedError
+
+    meter, frames = Counting(), chosen(latents_of([40, 25, 31]), 2)
+    run(Mixture(), frames, meter=meter)
+    assert meter.total == len(frames)
+
+
+# Perfect predictors of an AR(1), for which the gap at great depth is a closed form: the state of
+# the rollout is then independent of the true one, with variance v, and with B = rho^(k-1)(rho-1)
+# and S = S_delta - B^2,  E gap = (S_delta + B^2 v) / (2 S) - 1/2  per dim.
+RHO, LENGTH, UTTERANCES = 0.25, 160, 400
+
+
+def stationary_variance(k):
+    """Of x_t = x_{t-1} + B x_{t-k} + noise of variance S (SCIENCE 2.5), k = 1 or 2."""
+    b = RHO ** (k - 1) * (RHO - 1)
+    s = 2 * (1 - RHO) - b * b
+    if k == 1:
+        return s / (1 - (1 + b) ** 2)
+    return (1 - b) * s / ((1 + b) * ((1 - b) ** 2 - 1))
+
+
+def test_the_inflation_of_the_perfect_model_is_the_published_one():
+    assert stationary_variance(1) == pytest.approx(1.0)
+    assert stationary_variance(2) == pytest.approx(5.2, abs=0.05)
+
+
+@pytest.mark.parametrize("mode", ["mean", "sample"])
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_perfect_model_of_an_ar1_reaches_the_closed_form(k, mode):
+    rng = np.random.default_rng(k)
+    noise = rng.normal(size=(LENGTH, UTTERANCES, DIM)) * math.sqrt(1 - RHO**2)
+    x = [rng.normal(size=(UTTERANCES, DIM))]
+    for innovation in noise:
+        x.append(RHO * x[-1] + innovation)
+    x = np.stack(x, axis=1).astype(np.float32)
+    names = [f"u{i}" for i in range(UTTERANCES)]
+    latents = Latents.from_arrays(dict(zip(names, x, strict=True)), dict.fromkeys(names, "s"))
+    b = RHO ** (k - 1) * (RHO - 1)
+    s_delta = 2 * (1 - RHO)
+    s = s_delta - b * b
+    frames = chosen(latents, k, count=UTTERANCES, w=1)
+    found = run(Gaussian(b, math.sqrt(s)), frames, mode=mode)
+    deep = found["depth"] > 60  # the roots of the recursion are at most .75: .75^60 = 3e-8
+    gap = rollout_gap(found)[deep].reshape(UTTERANCES, -1).mean(axis=1) / DIM
+    variance = stationary_variance(k) if mode == "sample" else 0.0
+    expected = (s_delta + b * b * variance) / (2 * s) - 0.5
+    error = gap.std(ddof=1) / math.sqrt(UTTERANCES)  # utterances are independent
+    assert error < 0.05 * expected
+    assert gap.mean() == pytest.approx(expected, abs=4 * error)
+
+
+def test_figures_by_depth_are_those_of_numpy():
+    found = run(Mixture(), chosen(latents_of([40, 25, 31]), 2))
+    found["nll_rollout"][5] = np.inf
+    gap = found["nll_rollout"] - found["nll_teacher"]
+    by_depth = gap_by_depth(found)
+    assert list(by_depth) == sorted(set(found["depth"].tolist()))
+    for j, summary in by_depth.items():
+        here = gap[found["depth"] == j]
+        assert summary.n == len(here)
+        assert summary.mean == pytest.approx(here.mean(), rel=1e-12)
+        assert summary.median == pytest.approx(np.median(here), rel=1e-12)
+        assert summary.non_finite == np.isinf(here).sum()
+    whole = summarize_gap(found)
+    assert (whole.mean, whole.non_finite) == (np.inf, 1)
+    assert whole.median == np.median(gap)
