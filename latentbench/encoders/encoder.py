@@ -62,6 +62,10 @@ class Encoder(ABC):
         """
         return (Segment(0, self.frame_count(samples)),)
 
+    def weights_at_hand(self) -> bool:
+        """Whether `load` would need no download."""
+        return True
+
     @abstractmethod
     def load(self, device: torch.device) -> None:
         """Bring the weights to `device`, downloading them where that is their source.

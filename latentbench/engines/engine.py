@@ -29,6 +29,7 @@ class Cell:
         horizon: k, in frames.
         seed: of initialisation and sampling.
         store: the folder of the latents.
+        manifest: the file that says which utterances are used, and on which side.
         folder: where the cell's files go.
         plugin_files: inline plugins the worker must load.
     """
@@ -37,6 +38,7 @@ class Cell:
     horizon: int
     seed: int
     store: Path
+    manifest: Path
     folder: Path
     plugin_files: tuple[Path, ...] = ()
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentbench.errors import LatentbenchError
+from latentbench.files import atomic
 from latentbench.latents.reader import Latents, StoredUtterance
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from latentbench.latents.store import LatentStore
 
 __all__ = ["ManifestRow", "open_latents", "read_manifest", "write_manifest"]
+
+STORE = b"latentbench.store"
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,19 @@ class ManifestRow:
     skipped: str = ""
 
 
-def write_manifest(file: Path, rows: Sequence[ManifestRow]) -> None:
-    """Write the rows as Parquet, atomically."""
-    temporary = file.with_suffix(".tmp")
+def write_manifest(file: Path, store: str, rows: Sequence[ManifestRow]) -> None:
+    """Write the rows as Parquet, atomically, with the name of the store they are in."""
     names = [column.name for column in fields(ManifestRow)]
-    columns = {name: [getattr(row, name) for row in rows] for name in names}
-    pq.write_table(pa.table(columns), temporary)
-    temporary.replace(file)
+    table = pa.table({name: [getattr(row, name) for row in rows] for name in names})
+    with atomic(file) as partial:
+        pq.write_table(table.replace_schema_metadata({STORE: store}), partial)
 
 
-def read_manifest(file: Path) -> list[ManifestRow]:
-    """The rows of a manifest, in the order of streaming."""
-    return [ManifestRow(**row) for row in pq.read_table(file).to_pylist()]
+def read_manifest(file: Path) -> tuple[str, list[ManifestRow]]:
+    """The name of the store, and the rows in the order of streaming."""
+    table = pq.read_table(file)
+    store = table.schema.metadata[STORE].decode()
+    return store, [ManifestRow(**row) for row in table.to_pylist()]
 
 
 def open_latents(

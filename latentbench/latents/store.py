@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from contextlib import contextmanager
@@ -25,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from latentbench.errors import LatentbenchError, UsageError, nearest
+from latentbench.files import PARTIAL, atomic, write_text
 from latentbench.latents.preparation import PREPARATION
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class LatentStore:
             progress.say(f"Waiting for another process that writes to {self.path}")
             lock.acquire()
         with lock:
-            _write_text(self.path / "store.json", json.dumps(self.key, indent=2))
+            write_text(self.path / "store.json", json.dumps(self.key, indent=2))
             yield
 
     def entries(self) -> dict[tuple[str, str], ShardEntry]:
@@ -184,7 +184,7 @@ class LatentStore:
                     self._shard(number).unlink(missing_ok=True)
                 else:
                     meter.advance(_size(self._shard(number)))
-        for leftover in [*self.shards.glob("*.tmp"), *self._orphans()]:
+        for leftover in [*self.shards.glob(f"*{PARTIAL}"), *self._orphans()]:
             leftover.unlink()
 
     def add(
@@ -197,27 +197,21 @@ class LatentStore:
         """
         number = max(self._numbers(), default=-1) + 1
         shard, index = self._shard(number), self._index(number)
-        temporary = shard.with_suffix(".tmp")
         try:
-            save_file({"latents": latents, "energy": energy}, temporary)
-            checksum = _sha256(temporary)
-            _sync(temporary)
-            temporary.replace(shard)
+            with atomic(shard) as partial:
+                save_file({"latents": latents, "energy": energy}, partial)
+                checksum = _sha256(partial)
             columns = {name: [getattr(entry, name) for entry in entries] for name in INDEX.names}
             table = pa.table(columns, schema=INDEX.with_metadata({CHECKSUM: checksum.encode()}))
-            pq.write_table(table, temporary)
-            _sync(temporary)
-            temporary.replace(index)
-        except Exception as error:
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-                raise LatentbenchError(
-                    f"Latents could not be written to '{self.path}': {error}.",
-                    f"{latents.nbytes / 2**20:.0f} MiB were to be written. Free some space "
-                    "(`latentbench cache list`) or choose another folder with --cache; the "
-                    "same command then continues.",
-                ) from error
-            raise
+            with atomic(index) as partial:
+                pq.write_table(table, partial)
+        except (OSError, SafetensorError) as error:
+            raise LatentbenchError(
+                f"Latents could not be written to '{self.path}': {error}.",
+                f"{latents.nbytes / 2**20:.0f} MiB were to be written. Free some space "
+                "(`latentbench cache list`) or choose another folder with --cache; the "
+                "same command then continues.",
+            ) from error
 
     def open_shard(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The latents [rows, D] (a memory map) and energy [rows] of one shard."""
@@ -323,14 +317,3 @@ def _sha256(file: Path) -> str:
         while block := stream.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _write_text(file: Path, text: str) -> None:
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)

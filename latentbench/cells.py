@@ -1,0 +1,281 @@
+"""One cell: fit a predictor at one horizon, score it, roll it out, write its files.
+
+The folder of a cell holds `frames.parquet` (scores per frame), `rollout.parquet`,
+`model.safetensors` and `cell.json`. The last is written when all else is there: a cell whose
+`cell.json` says `done` is not run again, and any other continues from its training checkpoint.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import save_file
+
+from latentbench.config import build_options
+from latentbench.device import choose_device
+from latentbench.errors import LatentbenchError
+from latentbench.files import atomic, disk_full_explained, write_text
+from latentbench.latents.manifest import open_latents, read_manifest
+from latentbench.latents.store import LatentStore
+from latentbench.metrics.rollout import rollout, rollout_frames
+from latentbench.metrics.scoring import merge_columns, score
+from latentbench.plugins import load_registry
+from latentbench.predictors.training import Training
+from latentbench.progress import SILENT
+from latentbench.results.assembly import metric_makers
+from latentbench.results.schema import SPLITS, CellRecord, Split
+from latentbench.tasks import WindowTask
+from latentbench.tasks.slices import energy_median, slice_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from latentbench.config import RunConfig
+    from latentbench.engines import Cell
+    from latentbench.plugins import Registry
+    from latentbench.predictors import Predictor
+    from latentbench.progress import Progress
+
+__all__ = ["cell_record", "make_predictor", "run_cell", "timed", "window_task"]
+
+ALL = "all"
+
+
+def run_cell(cell: Cell, progress: Progress = SILENT) -> None:
+    """Do all the work of a cell that is not done yet.
+
+    Raises:
+        LatentbenchError: the cell failed; `cell.json` says so and the next run tries again.
+    """
+    if (done := cell_record(cell.folder)) is not None and done.status == "done":
+        return
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with disk_full_explained(cell.folder, 64_000_000):
+            record = _Work(cell, progress).run()
+    except LatentbenchError as error:
+        failed = CellRecord(horizon=cell.horizon, seed=cell.seed, status="failed", error=str(error))
+        _write_record(cell.folder, failed)
+        raise
+    _write_record(cell.folder, record)
+    for checkpoint in cell.folder.glob("*.checkpoint"):
+        checkpoint.unlink()
+
+
+def cell_record(folder: Path) -> CellRecord | None:
+    """How the cell in `folder` ended; None if it has not."""
+    file = folder / "cell.json"
+    return CellRecord.model_validate_json(file.read_text("utf-8")) if file.exists() else None
+
+
+def make_predictor(
+    section: str, config: RunConfig, registry: Registry, *, dim: int, seed: int
+) -> Predictor:
+    """The untrained predictor of a config section, its weights drawn from `seed`."""
+    component = getattr(config, section)
+    options = build_options(component, section, registry)
+    torch.manual_seed(seed)
+    predictor: Predictor = registry.get("predictor", component.name).create(
+        options, context_frames=config.task.context_frames, dim=dim
+    )
+    return predictor
+
+
+def window_task(config: RunConfig, horizon: int) -> WindowTask:
+    """The task of a run at one horizon."""
+    task = config.task
+    return WindowTask(
+        task.context_frames,
+        horizon,
+        target=task.target,
+        frame_set=task.frame_set,
+        horizons=task.horizons,
+    )
+
+
+class _Work:
+    """The steps of one cell, from its latents to its record."""
+
+    def __init__(self, cell: Cell, progress: Progress) -> None:
+        self.cell = cell
+        self.config = cell.config
+        self.progress = progress
+        self.registry = load_registry(cell.plugin_files)
+        self.device = choose_device(cell.config.device)
+        self.latents, self.sides = open_latents(
+            LatentStore.at(cell.store), read_manifest(cell.manifest)[1]
+        )
+        task = window_task(cell.config, cell.horizon)
+        self.frames = {side: task.frames(self.latents, self.sides[side]) for side in SPLITS}
+
+    def run(self) -> CellRecord:
+        """Fit, score, roll out and save; a horizon without train frames has nothing to do."""
+        seconds: dict[str, float] = {}
+        scored: dict[Split, int] = {}
+        parameters = 0
+        if len(self.frames["train"]):
+            if self.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self.device)
+            with timed(seconds, "fit"):
+                predictor, baseline = self._fit()
+            with timed(seconds, "score"):
+                scored = self._score(predictor, baseline)
+            with timed(seconds, "rollout"):
+                self._roll_out(predictor, baseline)
+            _save_models(self.cell.folder, {"predictor": predictor, "baseline": baseline})
+            parameters = sum(one.numel() for one in predictor.parameters())
+        return CellRecord(
+            horizon=self.cell.horizon,
+            seed=self.cell.seed,
+            status="done",
+            frames={side: len(self.frames[side]) for side in SPLITS},
+            scored=scored,
+            too_short={side: self._too_short(side) for side in SPLITS},
+            parameters=parameters,
+            seconds=seconds,
+            peak_memory_bytes=_peak_memory(self.device),
+        )
+
+    def _fit(self) -> tuple[Predictor, Predictor]:
+        fitted = []
+        for section in ("predictor", "baseline"):
+            one = make_predictor(
+                section, self.config, self.registry, dim=self.latents.dim, seed=self.cell.seed
+            ).to(self.device)
+            training = Training(
+                config=self.config.training,
+                seed=self.cell.seed,
+                device=self.device,
+                checkpoint=self.cell.folder / f"{section}.checkpoint",
+                progress=self.progress,
+            )
+            one.fit(self.frames["train"], training)
+            fitted.append(one.eval())
+        return fitted[0], fitted[1]
+
+    def _score(self, predictor: Predictor, baseline: Predictor) -> dict[Split, int]:
+        """Score both splits by one code path and keep the scores per frame."""
+        columns = merge_columns(make() for make in metric_makers(self.config, self.registry))
+        median = energy_median(self.latents, self.sides["train"])
+        tables: list[pa.Table] = []
+        scored: dict[Split, int] = {}
+        for side in SPLITS:
+            frames = self.frames[side]
+            count = scored[side] = min(len(frames), self.config.evaluation.max_frames)
+            title = f"k = {self.cell.horizon}: scoring {side}"
+            with self.progress.task(title, count, "frames") as meter:
+                scores = score(
+                    predictor,
+                    baseline,
+                    frames,
+                    columns,
+                    max_frames=count,
+                    batch_size=self.config.evaluation.batch_size,
+                    device=self.device,
+                    meter=meter,
+                )
+            masks = {
+                f"slice_{name}": slice_mask(name, frames, median=median)[:count]
+                for name in self.config.task.slices
+                if name != ALL
+            }
+            where = self._where(frames.utterance[:count], frames.t[:count])
+            tables.append(pa.table({"split": _repeat(side, count), **where, **masks, **scores}))
+        with atomic(self.cell.folder / "frames.parquet") as file:
+            pq.write_table(pa.concat_tables(tables).unify_dictionaries(), file, compression="zstd")
+        return scored
+
+    def _roll_out(self, predictor: Predictor, baseline: Predictor) -> None:
+        task = self.config.task
+        frames = rollout_frames(
+            self.latents,
+            self.sides["eval"],
+            context_frames=task.context_frames,
+            horizon=self.cell.horizon,
+            target=task.target,
+            count=self.config.rollout.utterances,
+            max_frames=self.config.rollout.max_frames,
+            seed=self.cell.seed,
+        )
+        title = f"k = {self.cell.horizon}: rollout"
+        with self.progress.task(title, len(frames), "frames") as meter:
+            columns = rollout(
+                predictor,
+                baseline,
+                frames,
+                batch_size=self.config.evaluation.batch_size,
+                device=self.device,
+                seed=self.cell.seed,
+                meter=meter,
+            )
+        where = self._where(columns.pop("utterance"), columns.pop("frame"))
+        with atomic(self.cell.folder / "rollout.parquet") as file:
+            pq.write_table(pa.table({**where, **columns}), file, compression="zstd")
+
+    def _where(self, utterance: NDArray[Any], t: NDArray[Any]) -> dict[str, Any]:
+        """The columns that say which frame a row is about."""
+        stored = self.latents.utterances
+        return {
+            "horizon": np.full(len(t), self.cell.horizon, np.int16),
+            "seed": np.full(len(t), self.cell.seed, np.int32),
+            "utterance": _dictionary(utterance, [one.id for one in stored]),
+            "speaker": _dictionary(utterance, [one.speaker for one in stored]),
+            "segment": np.array([one.segment for one in stored], np.int16)[utterance],
+            "frame": t,
+        }
+
+    def _too_short(self, side: Split) -> int:
+        with_frames = np.unique(self.frames[side].utterance)
+        return len(self.sides[side]) - len(with_frames)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Write the wall time of the block to `seconds[phase]`."""
+    started = time.monotonic()
+    yield
+    seconds[phase] = time.monotonic() - started
+
+
+def _dictionary(indices: NDArray[Any], names: Sequence[str]) -> pa.DictionaryArray:
+    unique = sorted(set(names))
+    position = {name: number for number, name in enumerate(unique)}
+    codes = np.array([position[name] for name in names], np.int32)
+    return pa.DictionaryArray.from_arrays(codes[indices], pa.array(unique, pa.string()))
+
+
+def _repeat(value: str, count: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([value]))
+
+
+def _save_models(folder: Path, models: Mapping[str, Predictor]) -> None:
+    tensors = {
+        f"{role}.{name}": tensor.contiguous()
+        for role, model in models.items()
+        for name, tensor in model.state_dict().items()
+    }
+    with atomic(folder / "model.safetensors") as file:
+        save_file(tensors, file)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: of the device for CUDA, else the largest resident size of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _write_record(folder: Path, record: CellRecord) -> None:
+    write_text(folder / "cell.json", record.to_json())
