@@ -1,0 +1,226 @@
+"""The user's own audio: every file below a folder that libsndfile reads."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from latentbench.corpora.corpus import Corpus, Utterance
+from latentbench.corpora.ledger import Ledger
+from latentbench.corpora.patterns import PathPattern
+from latentbench.corpora.source import SUFFIXES, sources
+from latentbench.digest import file_digest
+from latentbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from latentbench.corpora.plugin import FolderOptions
+    from latentbench.workspace import Workspace
+
+__all__ = ["Folder"]
+
+SHOWN = 3
+
+
+class Folder(Corpus):
+    """Audio files in order of their paths; who speaks comes from the paths or from a CSV.
+
+    A file without a speaker in the CSV is a speaker of its own. Other columns of the CSV, and
+    other names in the pattern, are attributes of the utterance.
+    """
+
+    def __init__(self, options: FolderOptions, workspace: Workspace) -> None:
+        self._options = options
+        self._workspace = workspace
+        self._root = Path(options.root).expanduser()
+        self._csv = Path(options.speakers_csv).expanduser() if options.speakers_csv else None
+        self.name = f"folder {self._root.resolve().name}"
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The folder's name, the paths used, and what decides the speakers.
+
+        Not where the folder is: moved as a whole, it is the same corpus.
+        """
+        options = self._options
+        identity = {
+            "corpus": "folder",
+            "folder": self._root.resolve().name,
+            "glob": options.glob,
+        }
+        if self._csv is None:
+            return identity | {"speaker_pattern": options.speaker_pattern}
+        try:
+            return identity | {"speakers_csv": file_digest(self._csv)}
+        except OSError as error:
+            raise _unreadable(self._csv, error) from None
+
+    def utterances(self) -> Sequence[Utterance]:
+        """Every audio file that fits the pattern, or that the CSV lists.
+
+        A file that is listed but absent is an utterance that cannot be read.
+
+        Raises:
+            UsageError: no root, no audio, no speakers, or a CSV that is none.
+        """
+        root = self._root
+        if not self._options.root:
+            raise UsageError(
+                "The corpus 'folder' needs to know the folder.",
+                "Pass --set corpus.root=/path/to/audio",
+            )
+        if not root.is_dir():
+            raise UsageError(f"corpus.root='{root}' is no folder.")
+        glob = PathPattern(self._options.glob, "corpus.glob")
+        listed = self._from_paths(glob) if self._csv is None else self._from_csv(self._csv, glob)
+        listed.sort(key=lambda item: item.path.parts)
+        described = sources(
+            [root / item.path for item in listed],
+            Ledger(self._workspace.cache / "ledger.sqlite3"),
+            self._workspace.progress,
+            f"listing {self.name}",
+        )
+        return [
+            Utterance(
+                id=str(item.path),
+                speaker=item.speaker,
+                source=source,
+                sample_rate=header.sample_rate if header else 0,
+                seconds=header.frames / header.sample_rate if header else 0.0,
+                attributes=item.attributes,
+            )
+            for item, (source, header) in zip(listed, described, strict=True)
+        ]
+
+    def _from_paths(self, glob: PathPattern) -> list[_Listed]:
+        pattern = PathPattern(self._options.speaker_pattern, "corpus.speaker_pattern")
+        if "speaker" not in pattern.names:
+            raise UsageError(
+                f"corpus.speaker_pattern={pattern.text!r} does not say where the speaker is.",
+                "Write {speaker} in it, e.g. {speaker}/** or {speaker}_*.wav",
+            )
+        paths = [path for path in _audio(self._root) if glob.match(path) is not None]
+        if not paths:
+            raise UsageError(
+                f"There is no audio below '{self._root}' that fits corpus.glob={glob.text!r}.",
+                "Files are known as audio by their suffix (.wav, .flac, .ogg, .mp3, ...); "
+                "with corpus.speakers_csv any file can be listed.",
+            )
+        named = [(path, found) for path in paths if (found := pattern.match(path)) is not None]
+        if not named:
+            raise UsageError(
+                f"corpus.speaker_pattern={pattern.text!r} fits none of {len(paths)} files, "
+                f"e.g. '{paths[0]}'.",
+                "Put the files of each speaker into a folder, or write a pattern such as "
+                "{speaker}_*.wav, or list the speakers in a CSV (corpus.speakers_csv).",
+            )
+        if without := sorted(set(paths) - {path for path, _ in named}):
+            self._workspace.progress.say(
+                f"{len(without)} audio files do not fit "
+                f"corpus.speaker_pattern={pattern.text!r} and are left out: {_some(without)}"
+            )
+        return [
+            _Listed(
+                PurePosixPath(path),
+                found["speaker"],
+                {name: text for name, text in found.items() if name != "speaker"},
+            )
+            for path, found in named
+        ]
+
+    def _from_csv(self, file: Path, glob: PathPattern) -> list[_Listed]:
+        listed = [item for item in _rows(file) if glob.match(str(item.path)) is not None]
+        if not listed:
+            raise UsageError(f"'{file}' lists no file that fits corpus.glob={glob.text!r}.")
+        seen: set[PurePosixPath] = set()
+        for item in listed:
+            if item.path in seen:
+                raise UsageError(f"'{file}' lists '{item.path}' twice.")
+            seen.add(item.path)
+        if not any((self._root / item.path).exists() for item in listed):
+            raise UsageError(
+                f"None of the {len(listed)} files that '{file}' lists is there, "
+                f"e.g. '{self._root / listed[0].path}'.",
+                "The paths in the CSV are relative to corpus.root.",
+            )
+        if alone := [str(item.path) for item in listed if item.is_alone]:
+            self._workspace.progress.say(
+                f"{len(alone)} files have no speaker in '{file}'; "
+                f"each counts as a speaker of its own: {_some(alone)}"
+            )
+        return listed
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A file below the root and who speaks in it."""
+
+    path: PurePosixPath
+    speaker: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    is_alone: bool = False
+
+
+def _audio(root: Path) -> Iterator[str]:
+    """Paths below root, with forward slashes, of files that look like audio.
+
+    Links to folders are followed, each folder is entered once; hidden files are left out.
+    """
+    entered = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = Path(folder)
+        status = place.stat()
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield (place / name).relative_to(root).as_posix()
+
+
+def _rows(file: Path) -> Iterator[_Listed]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames or []
+            if missing := [name for name in ("path", "speaker") if name not in columns]:
+                raise UsageError(
+                    f"'{file}' has no column {' and no column '.join(map(repr, missing))}.",
+                    f"Its first line names: {', '.join(columns) or 'nothing'}.",
+                )
+            for row in reader:
+                yield _listed(file, reader.line_num, row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(file, error) from None
+
+
+def _listed(file: Path, line: int, row: Mapping[str, str | None]) -> _Listed:
+    path = PurePosixPath((row["path"] or "").strip())
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise UsageError(
+            f"'{file}', line {line}: {row['path']!r} is no path below corpus.root.",
+            "Write paths relative to corpus.root, with forward slashes.",
+        )
+    speaker = (row["speaker"] or "").strip()
+    others = {
+        name: text
+        for name, text in row.items()
+        if name not in {"path", "speaker", None} and isinstance(text, str) and text
+    }
+    return _Listed(path, speaker or str(path), others, is_alone=not speaker)
+
+
+def _unreadable(file: Path, error: Exception) -> UsageError:
+    reason = getattr(error, "strerror", None) or error
+    return UsageError(f"corpus.speakers_csv='{file}' cannot be read: {reason}.")
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + rest

@@ -1,0 +1,221 @@
+"""Remembers digests and headers of audio files, so that a large corpus is read only once.
+
+A file is known by its absolute path, its size and its time stamps; a file of which one changed is
+looked at again. The ledger is a convenience: where it cannot be read or written, everything
+works, only slower.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from latentbench.digest import file_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["Entry", "Header", "Ledger"]
+
+SCHEMA = """CREATE TABLE IF NOT EXISTS files_v1 (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, digest TEXT, sample_rate INTEGER, frames INTEGER, channels INTEGER
+) WITHOUT ROWID"""
+COLUMNS = "path, size, mtime_ns, ctime_ns, digest, sample_rate, frames, channels"
+ASK_AT_ONCE = 500
+KEEP_AT_MOST = 500
+SETTLED_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an audio file says: Hz, samples per channel, channels."""
+
+    sample_rate: int
+    frames: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a file in one state (`size`, `mtime_ns`, `ctime_ns`)."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    digest: str | None = None
+    header: Header | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> Entry:
+        """The file as it is now, of which nothing more is known.
+
+        Raises:
+            OSError: the file is not there.
+        """
+        absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() costs a call per folder
+        status = path.stat()
+        return cls(absolute, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    def is_same_state(self, other: Entry) -> bool:
+        """Whether the file has not been touched between the two."""
+        return (self.path, self.size, self.mtime_ns, self.ctime_ns) == (
+            other.path,
+            other.size,
+            other.mtime_ns,
+            other.ctime_ns,
+        )
+
+
+class Ledger:
+    """A sqlite3 file of entries; safe under threads and several processes.
+
+    Entries are written in batches; what was not written when a process dies is learned again.
+
+    Args:
+        file: made, with its folder, on first use; made anew where it is damaged.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lock = threading.RLock()
+        self._pending: dict[str, Entry] = {}
+        self._finalizer = weakref.finalize(self, _write, file, self._pending, self._lock)
+
+    def __reduce__(self) -> tuple[type[Ledger], tuple[Path]]:
+        """Another process opens the same file."""
+        return Ledger, (self.file,)
+
+    def recall(self, files: Iterable[Path]) -> Iterator[Entry | None]:
+        """What is known of each file as it is now; None where the file is not there."""
+        batch: list[Entry | None] = []
+        for path in files:
+            try:
+                batch.append(Entry.of(path))
+            except OSError:
+                batch.append(None)
+            if len(batch) == ASK_AT_ONCE:
+                yield from self._known(batch)
+                batch = []
+        yield from self._known(batch)
+
+    def remember(self, entry: Entry) -> None:
+        """Keep what is known of a file.
+
+        A file touched within the last two seconds is not kept: it may change once more without
+        a change of its time stamp, whose steps are that coarse on some file systems.
+        """
+        if time.time_ns() - max(entry.mtime_ns, entry.ctime_ns) < SETTLED_NS:
+            return
+        with self._lock:
+            self._pending[entry.path] = entry
+            if len(self._pending) >= KEEP_AT_MOST:
+                self.flush()
+
+    def digest(self, path: Path, known: Entry | None = None) -> str:
+        """The sha256 of a file's bytes, from memory if the file was not touched since.
+
+        Args:
+            path: the file.
+            known: what an earlier `recall` said of it, which saves asking again.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        now = Entry.of(path)
+        if known is None or not known.is_same_state(now):
+            known = next(self.recall([path])) or now
+        if known.digest is not None and known.is_same_state(now):
+            return known.digest
+        digest = file_digest(path)
+        if Entry.of(path).is_same_state(now):
+            header = known.header if known.is_same_state(now) else None
+            self.remember(replace(now, digest=digest, header=header))
+        return digest
+
+    def flush(self) -> None:
+        """Write what was learned."""
+        _write(self.file, self._pending, self._lock)
+
+    def _known(self, files: list[Entry | None]) -> list[Entry | None]:
+        """The same entries, with what was known of those that are in the same state."""
+        paths = [entry.path for entry in files if entry is not None]
+        if not paths:
+            return files
+        with self._lock:
+            known = {entry.path: entry for entry in _read(self.file, paths)}
+            known.update((path, self._pending[path]) for path in paths if path in self._pending)
+        return [
+            known[entry.path]
+            if entry is not None and entry.path in known and known[entry.path].is_same_state(entry)
+            else entry
+            for entry in files
+        ]
+
+
+@contextlib.contextmanager
+def _database(file: Path) -> Iterator[sqlite3.Connection]:
+    """A transaction on the file; a file that is no database (any more) is removed.
+
+    A connection lives as long as one transaction, so none crosses a thread or a fork.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection, connection:
+            connection.execute(SCHEMA)
+            yield connection
+    except sqlite3.OperationalError:
+        raise  # locked for too long, read-only, disk full: the file itself is sound
+    except sqlite3.DatabaseError:
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _read(file: Path, paths: list[str]) -> list[Entry]:
+    marks = ",".join("?" * len(paths))
+    query = f"SELECT {COLUMNS} FROM files_v1 WHERE path IN ({marks})"  # noqa: S608 - only marks
+    try:
+        with _database(file) as connection:
+            rows = connection.execute(query, paths).fetchall()
+    except (sqlite3.Error, OSError):
+        return []
+    return [_entry(row) for row in rows]
+
+
+def _entry(row: tuple[str, int, int, int, str | None, int | None, int, int]) -> Entry:
+    path, size, mtime_ns, ctime_ns, digest, sample_rate, frames, channels = row
+    header = None if sample_rate is None else Header(sample_rate, frames, channels)
+    return Entry(path, size, mtime_ns, ctime_ns, digest, header)
+
+
+def _write(file: Path, pending: dict[str, Entry], lock: threading.RLock) -> None:
+    """Write the entries and clear them; called at the end of the process at the latest."""
+    with lock:
+        rows = [
+            (
+                entry.path,
+                entry.size,
+                entry.mtime_ns,
+                entry.ctime_ns,
+                entry.digest,
+                entry.header and entry.header.sample_rate,
+                entry.header and entry.header.frames,
+                entry.header and entry.header.channels,
+            )
+            for entry in pending.values()
+        ]
+        pending.clear()
+        if not rows:
+            return
+        marks = ",".join("?" * len(rows[0]))
+        insert = f"INSERT OR REPLACE INTO files_v1 ({COLUMNS}) VALUES ({marks})"  # noqa: S608
+        with contextlib.suppress(sqlite3.Error, OSError), _database(file) as connection:
+            connection.executemany(insert, rows)

@@ -1,0 +1,250 @@
+"""LibriSpeech (Panayotov et al., ICASSP 2015): a local copy, or a subset downloaded once.
+
+https://www.openslr.org/12 and https://www.openslr.org/31 (the two subsets for regression tests).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from latentbench.corpora.archive import unpack
+from latentbench.corpora.corpus import Corpus, Utterance
+from latentbench.corpora.ledger import Ledger
+from latentbench.corpora.source import sources
+from latentbench.download import fetch
+from latentbench.errors import LatentbenchError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from latentbench.corpora.plugin import LibriSpeechOptions
+    from latentbench.workspace import Workspace
+
+__all__ = ["ARCHIVES", "Archive", "LibriSpeech", "read_speakers"]
+
+SPEAKERS = "SPEAKERS.TXT"
+FILE_NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.flac", re.ASCII)
+GO_ON = (
+    "Without network: pass a local copy with --set corpus.root=/path/to/LibriSpeech, name a mirror "
+    "with --set corpus.mirror=URL, or try --preset demo, which needs neither."
+)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One subset on OpenSLR: the number of its resource and the checksum of its archive."""
+
+    resource: int
+    sha256: str | None = None
+    md5: str | None = None
+
+
+# sha256: as carried by torchaudio 2.11 (torchaudio.datasets.librispeech);
+# md5: https://www.openslr.org/resources/31/md5sum.txt, which gives no other.
+ARCHIVES: dict[str, Archive] = {
+    "dev-clean": Archive(12, "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
+    "dev-other": Archive(12, "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
+    "test-clean": Archive(12, "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
+    "test-other": Archive(12, "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
+    "train-clean-100": Archive(
+        12, "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"
+    ),
+    "train-clean-360": Archive(
+        12, "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"
+    ),
+    "train-other-500": Archive(
+        12, "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"
+    ),
+    "train-clean-5": Archive(31, md5="5df7d4e78065366204ca6845bb08f490"),
+    "dev-clean-2": Archive(31, md5="6d7ab67ac6a1d2c993d050e16d61080d"),
+}
+
+
+class LibriSpeech(Corpus):
+    """Subsets of LibriSpeech, ordered by speaker, chapter and utterance as numbers.
+
+    Attributes of an utterance: `sex` (F or M, from SPEAKERS.TXT), `subset`, `chapter`.
+    """
+
+    def __init__(self, options: LibriSpeechOptions, workspace: Workspace) -> None:
+        self._options = options
+        self._workspace = workspace
+        # Named twice is named once.
+        self._subsets = list(dict.fromkeys(filter(None, options.subset.split("+"))))
+        self.name = f"librispeech {'+'.join(self._subsets)}"
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The subsets, in order of name; wherever the copy is, it is the same corpus."""
+        return {"corpus": "librispeech", "subset": "+".join(sorted(self._subsets))}
+
+    def utterances(self) -> Sequence[Utterance]:
+        """Every utterance of the subsets, downloading them first where no root was given.
+
+        Raises:
+            UsageError: the root is not LibriSpeech, a subset is not there or not known, or the
+                download failed.
+        """
+        if not self._subsets:
+            raise UsageError("corpus.subset is empty.", nearest("", ARCHIVES))
+        root = self._local_root() if self._options.root else self._downloaded_root()
+        sexes = read_speakers(root / SPEAKERS)
+        places = sorted(place for subset in self._subsets for place in _places(root, subset))
+        _refuse_doubles(places)
+        ledger = Ledger(self._workspace.cache / "ledger.sqlite3")
+        listed = sources(
+            [place.path for place in places],
+            ledger,
+            self._workspace.progress,
+            f"listing {self.name}",
+        )
+        return [
+            Utterance(
+                id=place.path.stem,
+                speaker=str(place.speaker),
+                source=source,
+                sample_rate=header.sample_rate if header else 0,
+                seconds=header.frames / header.sample_rate if header else 0.0,
+                attributes={
+                    "sex": sexes.get(place.speaker, ""),
+                    "subset": place.subset,
+                    "chapter": str(place.chapter),
+                },
+            )
+            for place, (source, header) in zip(places, listed, strict=True)
+        ]
+
+    def _local_root(self) -> Path:
+        given = Path(self._options.root).expanduser()
+        for root in (given, given / "LibriSpeech"):
+            if (root / SPEAKERS).is_file():
+                _require_subsets(root, self._subsets)
+                return root
+        hint = "corpus.root is the folder that holds SPEAKERS.TXT and folders such as dev-clean."
+        if not given.is_dir():
+            raise UsageError(f"There is no folder '{given}'.", hint)
+        if (given.parent / SPEAKERS).is_file():
+            hint = f"Pass its parent: --set corpus.root={given.parent}"
+        raise UsageError(f"'{given}' is not LibriSpeech: it holds no SPEAKERS.TXT.", hint)
+
+    def _downloaded_root(self) -> Path:
+        for subset in self._subsets:
+            if subset not in ARCHIVES:
+                raise UsageError(
+                    f"LibriSpeech has no subset '{subset}'.", nearest(subset, ARCHIVES)
+                )
+        folder = self._workspace.cache / "downloads" / "librispeech"
+        root = folder / "LibriSpeech"
+        for subset in self._subsets:
+            if not (root / subset).is_dir():
+                self._download(subset, folder, root)
+        return root
+
+    def _download(self, subset: str, folder: Path, root: Path) -> None:
+        archive = ARCHIVES[subset]
+        mirror = self._options.mirror.rstrip("/")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LatentbenchError(
+                f"The folder '{folder}' cannot be made: {error.strerror}.",
+                "Choose another place with --cache.",
+            ) from None
+        with FileLock(folder / f"{subset}.unpack.lock"):
+            if (root / subset).is_dir():  # another process was faster
+                return
+            packed = fetch(
+                f"{mirror}/{archive.resource}/{subset}.tar.gz",
+                folder / f"{subset}.tar.gz",
+                sha256=archive.sha256,
+                md5=archive.md5,
+                progress=self._workspace.progress,
+                title=f"LibriSpeech {subset}",
+                hint=GO_ON,
+            )
+            unpack(packed, subset, root, self._workspace.progress)
+            packed.unlink()
+
+
+@dataclass(frozen=True, order=True)
+class _Place:
+    """One utterance, ordered by its numbers."""
+
+    speaker: int
+    chapter: int
+    utterance: int
+    subset: str
+    path: Path
+
+
+def read_speakers(file: Path) -> dict[int, str]:
+    """The sex, `F` or `M`, of every speaker named in SPEAKERS.TXT.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        text = file.read_text("utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"'{file}' cannot be read: {error.strerror}.") from None
+    sexes = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) > 1 and cells[0].isdecimal():
+            sexes[int(cells[0])] = cells[1]
+    return sexes
+
+
+def _require_subsets(root: Path, subsets: list[str]) -> None:
+    there = sorted(
+        folder.name
+        for folder in root.iterdir()
+        if folder.is_dir() and (folder.name in ARCHIVES or any(_chapters(folder)))
+    )
+    for subset in subsets:
+        if subset not in there:
+            raise UsageError(
+                f"There is no subset '{subset}' in '{root}'.",
+                f"There: {', '.join(there)}." if there else "No subset is there.",
+            )
+
+
+def _chapters(folder: Path) -> list[Path]:
+    return [
+        chapter
+        for speaker in folder.iterdir()
+        if speaker.name.isdecimal() and speaker.is_dir()
+        for chapter in speaker.iterdir()
+        if chapter.name.isdecimal() and chapter.is_dir()
+    ]
+
+
+def _places(root: Path, subset: str) -> list[_Place]:
+    places = []
+    for chapter in _chapters(root / subset):
+        for file in chapter.iterdir():
+            if found := FILE_NAME.fullmatch(file.name):
+                speaker, number, utterance = map(int, found.groups())
+                places.append(_Place(speaker, number, utterance, subset, file))
+    if not places:
+        raise UsageError(
+            f"The subset '{root / subset}' holds no utterances.",
+            "Expected files such as 84/121123/84-121123-0000.flac.",
+        )
+    return places
+
+
+def _refuse_doubles(places: list[_Place]) -> None:
+    """A subset of another subset would count its utterances twice."""
+    for one, two in itertools.pairwise(places):
+        if one.path.name == two.path.name:
+            raise UsageError(
+                f"The utterance {one.path.stem} is in '{one.subset}' and in '{two.subset}'.",
+                "Name subsets that do not overlap.",
+            )

@@ -1,0 +1,78 @@
+"""The corpora that come with latentbench: specs and options only, so that listing stays fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge, Le
+
+from latentbench.hookspecs import hookimpl
+from latentbench.specs import CorpusSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FolderOptions", "LibriSpeechOptions", "SpeechDemoOptions", "latentbench_corpora"]
+
+
+@dataclass(frozen=True)
+class LibriSpeechOptions:
+    """Options of the corpus `librispeech`."""
+
+    root: Annotated[
+        str, "folder that holds SPEAKERS.TXT and the subsets; empty: download into the cache"
+    ] = ""
+    subset: Annotated[str, "subset, or several joined by '+'"] = "train-clean-100"
+    mirror: Annotated[str, "where downloads come from: OpenSLR's resources, or a mirror"] = (
+        "https://www.openslr.org/resources"
+    )
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """Options of the corpus `folder`."""
+
+    root: Annotated[str, "folder that holds the audio"] = ""
+    glob: Annotated[str, "which paths below root are used; ** is any depth of folders"] = "**"
+    speaker_pattern: Annotated[
+        str, "path below root with {speaker} where the speaker's name is; * is any name"
+    ] = "{speaker}/**"
+    speakers_csv: Annotated[
+        str, "CSV with columns path,speaker[,...], used instead of speaker_pattern"
+    ] = ""
+
+
+@dataclass(frozen=True)
+class SpeechDemoOptions:
+    """Options of the corpus `speech-demo`."""
+
+    speakers: Annotated[int, Ge(2), Le(24), "how many voices speak"] = 16
+    sentences: Annotated[int, Ge(1), Le(20), "how many sentences each voice says"] = 10
+
+
+@hookimpl
+def latentbench_corpora() -> Iterator[CorpusSpec]:
+    """Yield the built-in corpora."""
+    yield CorpusSpec(
+        name="librispeech",
+        summary="English read from audiobooks, 16 kHz, by subset; local or downloaded",
+        factory="latentbench.corpora.librispeech:LibriSpeech",
+        options=LibriSpeechOptions,
+        licence="CC BY 4.0",
+    )
+    yield CorpusSpec(
+        name="folder",
+        summary="Your own audio: any files libsndfile reads, speakers from paths or a CSV",
+        factory="latentbench.corpora.folder:Folder",
+        options=FolderOptions,
+        licence="yours",
+    )
+    yield CorpusSpec(
+        name="speech-demo",
+        summary="Speech made on the spot by espeak-ng; needs no network",
+        factory="latentbench.corpora.speech_demo:SpeechDemo",
+        options=SpeechDemoOptions,
+        requires=("espeakng-loader>=0.2.4",),
+        licence="CC0-1.0",
+    )

@@ -1,0 +1,201 @@
+"""Speech made on the spot by espeak-ng, so that a first run needs no network and no data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from latentbench.corpora.corpus import Corpus, Utterance
+from latentbench.corpora.espeak import SAMPLE_RATE, Voice, speak
+from latentbench.corpora.ledger import Ledger
+from latentbench.corpora.sentences import SENTENCES
+from latentbench.corpora.source import sources
+from latentbench.digest import file_digest
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from latentbench.corpora.plugin import SpeechDemoOptions
+    from latentbench.workspace import Workspace
+
+__all__ = ["SPEAKERS", "Speaker", "SpeechDemo"]
+
+PARALLEL = 2
+STRIDE = 7  # prime to the number of sentences: neighbours begin with different sentences
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One made speaker."""
+
+    name: str
+    sex: str
+    accent: str
+    voice: Voice
+
+
+def _speaker(accent: str, variant: str, rate: int, pitch: int, pitch_range: int = 50) -> Speaker:
+    # espeak-ng calls British English plain "en".
+    language = "en" if accent == "en-gb" else accent
+    return Speaker(
+        name=f"{variant}-{accent}",
+        sex=variant[0].upper(),
+        accent=accent,
+        voice=Voice(f"{language}+{variant}", rate, pitch, pitch_range),
+    )
+
+
+# Women and men in turn; the first thirteen have a formant variant to themselves.
+SPEAKERS = (
+    _speaker("en-us", "f1", 168, 52),
+    _speaker("en-us", "m1", 160, 48),
+    _speaker("en-gb", "f2", 175, 47),
+    _speaker("en-gb", "m2", 171, 55),
+    _speaker("en-gb-scotland", "f3", 163, 50, 60),
+    _speaker("en-gb-scotland", "m3", 178, 44),
+    _speaker("en-gb-x-rp", "f4", 158, 45),
+    _speaker("en-gb-x-rp", "m4", 165, 52, 40),
+    _speaker("en-us-nyc", "f5", 181, 55),
+    _speaker("en-us-nyc", "m5", 174, 40),
+    _speaker("en-gb-x-gbclan", "f1", 172, 40, 65),
+    _speaker("en-gb-x-gbclan", "m6", 169, 57),
+    _speaker("en-029", "f2", 160, 58),
+    _speaker("en-gb-x-gbcwmd", "m7", 166, 50, 60),
+    _speaker("en-us", "f3", 184, 42),
+    _speaker("en-029", "m8", 155, 60),
+    _speaker("en-gb", "f4", 170, 60, 40),
+    _speaker("en-us", "m3", 183, 58),
+    _speaker("en-gb-x-gbcwmd", "f5", 164, 44),
+    _speaker("en-gb", "m7", 159, 38),
+    _speaker("en-gb-scotland", "f1", 177, 62),
+    _speaker("en-us-nyc", "m8", 170, 47, 65),
+    _speaker("en-029", "f4", 167, 50, 60),
+    _speaker("en-gb-x-rp", "m1", 176, 62),
+)
+
+
+class SpeechDemo(Corpus):
+    """Made speakers who each say some of the same sentences, each from another one on.
+
+    The files are made once, in `speech-demo/` of the cache, and again where one is missing or
+    damaged. Attributes of an utterance: `sex`, `accent`.
+    """
+
+    name = "speech-demo"
+
+    def __init__(self, options: SpeechDemoOptions, workspace: Workspace) -> None:
+        self._options = options
+        self._workspace = workspace
+        self._speakers = SPEAKERS[: options.speakers]
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """How much is said, and what decides how it sounds."""
+        return {
+            "corpus": "speech-demo",
+            "speakers": str(self._options.speakers),
+            "sentences": str(self._options.sentences),
+            "version": _version(),
+        }
+
+    def utterances(self) -> Sequence[Utterance]:
+        """Every sentence of every speaker, made first where it is not there.
+
+        Raises:
+            LatentbenchError: espeak-ng failed, or the files cannot be written.
+        """
+        ledger = Ledger(self._workspace.cache / "ledger.sqlite3")
+        folder = self._workspace.cache / "speech-demo" / _version()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock"):
+                self._make_missing(folder, ledger)
+        except OSError as error:
+            raise LatentbenchError(
+                f"The speech cannot be written to '{folder}': {error.strerror or error}.",
+                "Make room or choose another place with --cache.",
+            ) from None
+        wanted = [
+            (speaker, file)
+            for speaker in self._speakers
+            for file in self._files(folder / speaker.name)
+        ]
+        listed = sources(
+            [file for _, file in wanted], ledger, self._workspace.progress, "listing speech-demo"
+        )
+        return [
+            Utterance(
+                id=f"{speaker.name}-{file.stem}",
+                speaker=speaker.name,
+                source=source,
+                sample_rate=SAMPLE_RATE,
+                seconds=header.frames / SAMPLE_RATE if header else 0.0,
+                attributes={"sex": speaker.sex, "accent": speaker.accent},
+            )
+            for (speaker, file), (source, header) in zip(wanted, listed, strict=True)
+        ]
+
+    def _files(self, folder: Path) -> list[Path]:
+        return [folder / f"{number:02d}.wav" for number in range(self._options.sentences)]
+
+    def _make_missing(self, folder: Path, ledger: Ledger) -> None:
+        missing = [
+            speaker
+            for speaker in self._speakers
+            if not _is_sound(self._files(folder / speaker.name), ledger)
+        ]
+        if not missing:
+            return
+        progress = self._workspace.progress
+        total = len(missing) * self._options.sentences
+        with (
+            ThreadPoolExecutor(PARALLEL) as pool,
+            progress.task("making speech", total, "sentences") as meter,
+        ):
+            for _ in pool.map(lambda speaker: self._make(speaker, folder), missing):
+                meter.advance(self._options.sentences)
+
+    def _make(self, speaker: Speaker, folder: Path) -> None:
+        """Make one speaker's folder aside and put it in place whole."""
+        aside = folder / f".making-{speaker.name}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        files = speak(speaker.voice, _text(speaker, self._options.sentences), aside)
+        sums = {file.name: file_digest(file) for file in files}
+        (aside / "sums.json").write_text(json.dumps(sums), "utf-8")
+        shutil.rmtree(folder / speaker.name, ignore_errors=True)
+        aside.replace(folder / speaker.name)
+
+
+def _text(speaker: Speaker, count: int) -> list[str]:
+    """The sentences a speaker says, in order."""
+    first = SPEAKERS.index(speaker) * STRIDE
+    return [SENTENCES[(first + step) % len(SENTENCES)] for step in range(count)]
+
+
+def _version() -> str:
+    """A digest of all that decides the samples."""
+    decides = {
+        "espeakng-loader": version("espeakng-loader"),
+        "speakers": [asdict(speaker) for speaker in SPEAKERS],
+        "sentences": SENTENCES,
+        "stride": STRIDE,
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_sound(files: list[Path], ledger: Ledger) -> bool:
+    try:
+        sums = json.loads((files[0].parent / "sums.json").read_text("utf-8"))
+        return all(ledger.digest(file) == sums[file.name] for file in files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
