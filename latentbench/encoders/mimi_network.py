@@ -1,0 +1,125 @@
+"""Mimi's encoder half, made of transformers' modules: waveform to continuous latents.
+
+Source: Défossez et al., "Moshi", arXiv 2410.00037, section 3.3. SEANet convolutions bring
+24 kHz to 25 Hz, a causal transformer with a window of 250 frames (10 s) follows, and a strided
+convolution halves the rate to 12.5 Hz. Neither decoder nor codebooks are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import MimiConfig, MimiModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MimiNetwork", "WeightsMismatchError"]
+
+
+class WeightsMismatchError(Exception):
+    """Weights that do not fit the network; the text names the first ones."""
+
+
+class MimiNetwork(nn.Module):
+    """Audio to the output of Mimi's encoder and its projections.
+
+    Parameters are named as in the published checkpoint, whichever way the installed
+    transformers nests its modules (it changed in 5.20).
+
+    Args:
+        architecture: as `mimi_weights.ARCHITECTURE`.
+        seed: of the initial weights; torch's global generator is left as it was.
+    """
+
+    def __init__(self, architecture: Mapping[str, Any], seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model: Any = MimiModel(_config(architecture))
+        half = model.encoder
+        nested = hasattr(half, "encoder_seanet")
+        self.encoder: Any = half.encoder_seanet if nested else half
+        self.encoder_transformer: Any = (half if nested else model).encoder_transformer
+        self.downsample: Any = (half if nested else model).downsample
+        self.quantizer: Any = model.quantizer
+        for quantizer in (self._semantic, self._acoustic):
+            quantizer.layers = nn.ModuleList()  # the codebooks
+        self.eval().requires_grad_(requires_grad=False)
+
+    @property
+    def _semantic(self) -> Any:
+        return self.quantizer.semantic_residual_vector_quantizer
+
+    @property
+    def _acoustic(self) -> Any:
+        return self.quantizer.acoustic_residual_vector_quantizer
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take all weights from `tensors`.
+
+        Raises:
+            WeightsMismatchError: a weight is missing or has another shape.
+        """
+        own = self.state_dict()
+        if missing := [name for name in own if name not in tensors]:
+            raise WeightsMismatchError(f"{len(missing)} of {len(own)} missing: {_some(missing)}")
+        wrong = [name for name in own if tensors[name].shape != own[name].shape]
+        if wrong:
+            shapes = [
+                f"{name} {list(tensors[name].shape)} instead of {list(own[name].shape)}"
+                for name in wrong
+            ]
+            raise WeightsMismatchError(f"{len(wrong)} of another shape: {_some(shapes)}")
+        self.load_state_dict(dict(tensors))
+
+    def digest(self) -> str:
+        """A hex digest of all weights, names included."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def forward(self, audio: torch.Tensor, view: str) -> torch.Tensor:
+        """Encode [B, T], T a multiple of 1920, to [B, T/1920, D].
+
+        `view`: `encoder` (e), `semantic` and `acoustic` (output_proj(input_proj(e)) of that
+        quantizer), or `projected`, their sum.
+        """
+        hidden = self.encoder(audio[:, None]).transpose(1, 2)
+        hidden = self.encoder_transformer(hidden)[0].transpose(1, 2)
+        latents: torch.Tensor = self.downsample(hidden)
+        if view == "projected":
+            latents = _projected(self._semantic, latents) + _projected(self._acoustic, latents)
+        elif view != "encoder":
+            latents = _projected(self._semantic if view == "semantic" else self._acoustic, latents)
+        return latents.transpose(1, 2)
+
+
+def _projected(quantizer: Any, e: torch.Tensor) -> torch.Tensor:
+    projected: torch.Tensor = quantizer.output_proj(quantizer.input_proj(e))
+    return projected
+
+
+def _config(architecture: Mapping[str, Any]) -> MimiConfig:
+    """The config of a model without decoder and with next to no codebooks."""
+    given = dict(architecture)
+    given |= {
+        "rope_parameters": {"rope_type": "default", "rope_theta": given.pop("rope_theta")},
+        "num_quantizers": 2,
+        "num_semantic_quantizers": 1,
+        "codebook_size": 2,
+        "attn_implementation": "sdpa",
+    }
+    config = MimiConfig(**given)
+    if hasattr(MimiConfig, "decoder_config"):
+        config.decoder_config = None
+    return config
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")  # noqa: PLR2004

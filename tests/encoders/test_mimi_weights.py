@@ -1,0 +1,157 @@
+import json
+
+import huggingface_hub.constants
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from latentbench.encoders.mimi import MimiEncoder
+from latentbench.encoders.mimi_weights import ARCHITECTURE, PINNED, pinned_file
+from latentbench.encoders.plugin import MimiOptions
+from latentbench.errors import UsageError
+from latentbench.progress import SilentProgress
+from latentbench.workspace import Workspace
+
+
+@pytest.fixture
+def folder(small_folder, tmp_path):
+    """A copy of the narrow checkpoint to spoil."""
+    for file in small_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def rewrite(folder, change):
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def test_the_architecture_is_the_published_one():
+    from transformers import MimiConfig
+
+    published = MimiConfig()
+    rope = published.rope_parameters["rope_theta"]
+    for name, value in ARCHITECTURE.items():
+        assert (rope if name == "rope_theta" else getattr(published, name)) == value, name
+    assert published.frame_rate == 12.5
+
+
+@pytest.mark.parametrize("how", ["missing.safetensors", "nowhere/mimi", "notes.txt"])
+def test_weights_that_are_not_there(tmp_path, how):
+    (tmp_path / "notes.txt").write_text("not weights", "utf-8")
+    with pytest.raises(UsageError) as error:
+        MimiEncoder(MimiOptions(weights=str(tmp_path / how)), Workspace())
+    assert "is no folder and no .safetensors file" in error.value.message
+    assert "kyutai/mimi, random, a folder with model.safetensors" in error.value.hint
+
+
+def test_a_folder_without_weights(tmp_path):
+    with pytest.raises(UsageError, match=r"holds no model\.safetensors"):
+        MimiEncoder(MimiOptions(weights=str(tmp_path)), Workspace())
+
+
+def test_missing_weights_are_named(folder, mimi):
+    def drop(tensors):
+        del tensors["downsample.conv.weight"]
+        del tensors["encoder_transformer.layers.2.mlp.fc1.weight"]
+
+    rewrite(folder, drop)
+    with pytest.raises(UsageError) as error:
+        mimi(weights=str(folder))
+    assert "2 of " in error.value.message
+    assert "downsample.conv.weight" in error.value.message
+    assert "encoder_transformer.layers.2.mlp.fc1.weight" in error.value.message
+    assert "transformers checkpoint of kyutai/mimi" in error.value.hint
+
+
+def test_renamed_weights_are_not_replaced_by_random_ones(folder, mimi):
+    def rename(tensors):
+        for name in [name for name in tensors if name.startswith("encoder.layers")]:
+            tensors[f"encoder.encoder_{name}"] = tensors.pop(name)
+
+    rewrite(folder, rename)
+    with pytest.raises(UsageError, match=r"28 of 69 missing: encoder\.layers\.0\.conv\.weight"):
+        mimi(weights=str(folder))
+
+
+def test_weights_of_another_shape_are_named(folder, mimi):
+    (folder / "config.json").unlink()  # so that the published architecture is expected
+    with pytest.raises(UsageError, match=r"missing: encoder_transformer\.layers\.3"):
+        mimi(weights=str(folder))
+    config = {"hidden_size": 32, "num_filters": 8, "num_hidden_layers": 3}
+    config |= {"num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 48}
+    config |= {"vector_quantization_hidden_dimension": 12}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(UsageError, match=r"conv\.weight \[4, 1, 7\] instead of \[8, 1, 7\]"):
+        mimi(weights=str(folder))
+
+
+def test_a_whole_checkpoint_with_decoder_and_codebooks_loads(folder, mimi):
+    def add(tensors):
+        tensors["decoder.layers.0.conv.weight"] = torch.ones(3)
+        tensors["quantizer.semantic_residual_vector_quantizer.layers.0.codebook.embed_sum"] = (
+            torch.ones(2, 2)
+        )
+
+    before = mimi().encode(torch.ones(1, 1920), torch.tensor([1920]))[0]
+    rewrite(folder, add)
+    assert torch.equal(
+        mimi(weights=str(folder)).encode(torch.ones(1, 1920), torch.tensor([1920]))[0], before
+    )
+
+
+def test_a_truncated_file_is_named(folder, mimi):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(UsageError, match=r"model\.safetensors' cannot be read") as error:
+        mimi(weights=str(folder))
+    assert "damaged or incomplete" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", "cannot be read"),
+        ("[1]", "cannot be read"),
+        ('{"model_type": "encodec"}', "describes no Mimi: encodec"),
+        ('{"sampling_rate": 16000}', "describes no Mimi: sampling_rate=16000"),
+        ('{"upsampling_ratios": [8, 5, 4, 2]}', "describes no Mimi: upsampling_ratios="),
+    ],
+)
+def test_a_config_of_something_else(folder, text, found):
+    (folder / "config.json").write_text(text, "utf-8")
+    with pytest.raises(UsageError) as error:
+        MimiEncoder(MimiOptions(weights=str(folder)), Workspace())
+    assert found in error.value.message
+
+
+def test_the_config_of_older_and_newer_transformers_reads_the_same(folder, mimi):
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    fingerprints = []
+    for rope in ({"rope_theta": 5000.0}, {"rope_parameters": {"rope_theta": 5000.0}}):
+        (folder / "config.json").write_text(json.dumps({**config, **rope}), "utf-8")
+        fingerprints.append(mimi(weights=str(folder)).fingerprint())
+    assert fingerprints[0] == fingerprints[1] != mimi().fingerprint()
+
+
+def test_no_network_says_how_to_go_on(tmp_path):
+    with pytest.raises(UsageError) as error:
+        pinned_file(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+    assert "kyutai/mimi are not here and cannot be downloaded" in error.value.message
+    hint = error.value.hint
+    assert (
+        f"hf download kyutai/mimi config.json model.safetensors --revision {PINNED.revision}"
+        in (hint)
+    )
+    assert "--set encoder.weights=/path/to/mimi" in hint
+    assert "--set encoder.weights=random" in hint
+    assert "--preset demo" in hint
+
+
+def test_the_hubs_offline_mode_is_respected(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    encoder = MimiEncoder(MimiOptions(), Workspace())
+    with pytest.raises(UsageError, match=r"(?s)OfflineModeIsEnabled.*--preset demo"):
+        encoder.load(torch.device("cpu"))
