@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from latentbench.plugins import load_registry
+from latentbench.specs import NoOptions
+from latentbench.tasks.slices import SLICES
+from latentbench.tasks.windows import FRAME_SETS, TARGETS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def own_metrics():
+    return [
+        component
+        for component in load_registry().of_kind("metric")
+        if component.provider.distribution == "latentbench"
+    ]
+
+
+@pytest.mark.parametrize("component", own_metrics(), ids=lambda component: component.spec.name)
+def test_every_metric_is_documented_with_unit_direction_and_columns(component):
+    text = (DOCS / "metrics.md").read_text("utf-8")
+    metric = component.create(NoOptions())
+    assert f"| `{metric.name}` | {metric.unit}".rstrip() in text
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{metric.name}` |"))
+    assert f"| {metric.better} |" in row
+    listed = next(line for line in text.splitlines() if line.startswith("Columns:"))
+    assert all(f"`{column}`" in listed for column in metric.columns)
+
+
+@pytest.mark.parametrize("name", [*SLICES, "speaker:ID", *FRAME_SETS, *TARGETS])
+def test_every_slice_frame_set_and_target_is_documented(name):
+    assert f"`{name}`" in (DOCS / "tasks.md").read_text("utf-8")
