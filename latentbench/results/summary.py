@@ -66,7 +66,7 @@ def summarise_rollout(rollout: Path | None) -> RolloutFigures:
     if rollout is not None:
         table = pq.read_table(rollout, columns=["utterance", *columns])
         columns = {name: table[name].to_numpy() for name in columns}
-        utterances = pc.count_distinct(table["utterance"]).as_py()
+        utterances = len(pc.unique(table["utterance"]))
     gap = summarize_gap(columns)
     return RolloutFigures(
         mean_gap=gap.mean,

@@ -1,0 +1,52 @@
+"""The command line: one module a verb, imported when the verb is called.
+
+Exit codes: 0 done, 1 something failed, 2 bad usage or configuration, 130 interrupted. What a
+command found goes to stdout; progress and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from latentbench import __version__
+from latentbench.cli.groups import LazyGroup
+from latentbench.cli.session import Session
+
+__all__ = ["main"]
+
+VERBS = {
+    "run": ("latentbench.cli.run:run", "Encode, train and score: one command, one result."),
+    "encode": ("latentbench.cli.encode:encode", "Fill the latent store only."),
+    "show": ("latentbench.cli.show:show", "Show a finished run again."),
+    "plugins": ("latentbench.cli.plugins:plugins", "List and describe what can be named."),
+    "cache": ("latentbench.cli.cache:cache", "List, measure and remove what can be made again."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    verbs=VERBS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: latentbench run --preset demo",
+)
+@click.option(
+    "--plugin",
+    "plugin_files",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also load this Python file as a plugin; may be given several times.",
+)
+@click.option(
+    "--strict-plugins", is_flag=True, help="Fail where a plugin is refused or two share a name."
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__, prog_name="latentbench")
+@click.pass_context
+def main(
+    ctx: click.Context, plugin_files: tuple[Path, ...], *, strict_plugins: bool, debug: bool
+) -> None:
+    """Measure how predictable the continuous latents of neural audio encoders are."""
+    ctx.obj = Session(plugin_files=plugin_files, strict_plugins=strict_plugins, debug=debug)

@@ -1,0 +1,137 @@
+"""`latentbench cache`: what latentbench keeps because making it again takes long."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentbench.cli.groups import NamingGroup
+from latentbench.cli.session import cache_option
+from latentbench.cli.units import bytes_text
+from latentbench.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from latentbench.latents.store import StoreInfo
+
+__all__ = ["cache"]
+
+FOLDERS = {
+    "downloads": "corpora and weights",
+    "latents": "every latent store",
+    "speech-demo": "speech made by espeak-ng",
+}
+
+
+@click.group(cls=NamingGroup)
+def cache() -> None:
+    """List, measure and remove what can be made again."""
+
+
+@cache.command("list")
+@cache_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_cache(cache: Path | None, *, as_json: bool) -> None:
+    """List latent stores, then the other folders."""
+    root = _root(cache)
+    stores, sizes = _stores(root), _sizes(root)
+    if as_json:
+        click.echo(json.dumps(_as_json(root, stores, sizes), indent=2))
+        return
+    from rich import box  # noqa: PLC0415 - not for --json
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console()
+    console.print(Text(str(root)))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("name", overflow="fold")
+    table.add_column("what it is", ratio=1)
+    table.add_column("size", justify="right", no_wrap=True)
+    for store in stores:
+        what = f"{store.encoder} on {store.corpus}, {store.utterances:,} utterances"
+        table.add_row(*map(Text, (store.key, what, bytes_text(store.bytes))))
+    for name, size in sizes.items():
+        table.add_row(*map(Text, (name, FOLDERS[name], bytes_text(size))))
+    console.print(table)
+
+
+@cache.command("size")
+@cache_option
+def size_of_cache(cache: Path | None) -> None:
+    """Print the size of each folder and of all."""
+    sizes = _sizes(_root(cache))
+    for name, size in (*sizes.items(), ("all", sum(sizes.values()))):
+        click.echo(f"{name:<12} {bytes_text(size):>10}")
+
+
+@cache.command("remove")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@cache_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove_from_cache(names: tuple[str, ...], cache: Path | None, *, yes: bool) -> None:
+    """Remove latent stores or folders by the names that 'cache list' prints."""
+    root = _root(cache)
+    stores, sizes = {store.key: store.bytes for store in _stores(root)}, _sizes(root)
+    present = sizes | stores
+    for name in names:
+        if name not in present:
+            raise UsageError(f"There is no '{name}' in {root}.", nearest(name, present))
+    total = bytes_text(sum(present[name] for name in names))
+    if not yes and not click.confirm(f"Remove {', '.join(names)} ({total}) from {root}?"):
+        click.echo("Nothing was removed.")
+        return
+    for name in names:
+        # A store named beside `latents`, or twice, may be gone by now.
+        if name in stores and (root / "latents" / name).exists():
+            from latentbench.latents.store import remove_store  # noqa: PLC0415 - imports torch
+
+            remove_store(root, name)
+        elif name in sizes and (root / name).exists():
+            shutil.rmtree(root / name)
+    click.echo(f"Removed {', '.join(names)} ({total}).")
+
+
+def _root(cache: Path | None) -> Path:
+    from latentbench.workspace import default_cache  # noqa: PLC0415 - not for --help
+
+    return cache or default_cache()
+
+
+def _stores(root: Path) -> list[StoreInfo]:
+    if not (root / "latents").is_dir():
+        return []
+    from latentbench.latents.store import list_stores  # noqa: PLC0415 - imports torch
+
+    return list_stores(root)
+
+
+def _sizes(root: Path) -> dict[str, int]:
+    """The size of each folder that is there, in bytes."""
+    return {
+        name: sum(file.stat().st_size for file in (root / name).rglob("*") if file.is_file())
+        for name in FOLDERS
+        if (root / name).is_dir()
+    }
+
+
+def _as_json(root: Path, stores: list[StoreInfo], sizes: dict[str, int]) -> dict[str, Any]:
+    return {
+        "cache": str(root),
+        "stores": [
+            {
+                "name": store.key,
+                "encoder": store.encoder,
+                "corpus": store.corpus,
+                "utterances": store.utterances,
+                "bytes": store.bytes,
+            }
+            for store in stores
+        ],
+        "folders": sizes,
+    }

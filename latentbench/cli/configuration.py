@@ -1,0 +1,117 @@
+"""The options of `run` and `encode` that decide the configuration.
+
+Layers, later ones winning: the preset `phase1`, `--preset`, `--config`, the everyday flags,
+`--set`. Flags come before `--set`, so that `--encoder soundstream --set encoder.dither=off`
+first names the component and then sets its option, in whatever order they are typed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from latentbench.config import RunConfig
+    from latentbench.plugins import Registry
+
+__all__ = ["configuration_options", "resolve_flags"]
+
+FLAGS = {
+    "encoder": "encoder.name",
+    "predictor": "predictor.name",
+    "corpus": "corpus.name",
+    "horizons": "task.horizons",
+    "slices": "task.slices",
+    "steps": "training.steps",
+    "precision": "training.precision",
+    "limit": "utterances.limit",
+    "seed": "seed",
+    "device": "device",
+}
+
+
+class _Horizons(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
+    name = "k,k,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        try:
+            return [int(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"'{value}' is no list of frames such as 1,2,4,8.", param, ctx)
+
+
+OPTIONS = (
+    click.option("--encoder", metavar="NAME", help="What makes the latents, e.g. mimi."),
+    click.option("--predictor", metavar="NAME", help="What predicts them, e.g. mdn."),
+    click.option("--corpus", metavar="NAME", help="Where the audio is from, e.g. librispeech."),
+    click.option("--preset", metavar="NAME", help="Start from a preset: phase1 (default), demo."),
+    click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Values from a YAML file, over the preset's.",
+    ),
+    click.option(
+        "--set",
+        "assignments",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="One value by its key, e.g. predictor.components=4; wins over all else.",
+    ),
+    click.option(
+        "--horizons", metavar="K,K,...", type=_Horizons(), help="Staleness k in frames: 1,2,4,8."
+    ),
+    click.option(
+        "--slice",
+        "slices",
+        metavar="NAME",
+        multiple=True,
+        help="Also score this subset of frames; may be given several times.",
+    ),
+    click.option("--steps", type=int, metavar="N", help="Training steps."),
+    click.option("--seed", type=int, metavar="N", help="Of initialisation and sampling."),
+    click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ..."),
+    click.option("--precision", metavar="NAME", help="Of training: fp32 or bf16."),
+    click.option(
+        "--limit", type=int, metavar="N", help="Use N utterances of all speakers in turn."
+    ),
+)
+
+
+def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add every option that `resolve_flags` takes."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def resolve_flags(registry: Registry, given: dict[str, Any]) -> RunConfig:
+    """The configuration that the options of the command line make.
+
+    Args:
+        registry: where components are looked up.
+        given: the values of `configuration_options`, by parameter name.
+
+    Raises:
+        UsageError: an unknown name or key, or a value of a wrong type.
+    """
+    from latentbench.config import read_layers, resolve  # noqa: PLC0415 - not for --help
+
+    values = dict(given)
+    if values["slices"]:
+        values["slices"] = list(dict.fromkeys(("all", *values["slices"])))
+    flags = [
+        f"{key}={json.dumps(values[flag])}"
+        for flag, key in FLAGS.items()
+        if values[flag] not in (None, ())
+    ]
+    layers = read_layers(values["preset"], values["config_file"], [*flags, *values["assignments"]])
+    return resolve(layers, registry)

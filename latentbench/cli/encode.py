@@ -1,0 +1,37 @@
+"""`latentbench encode`: fill the latent store, so that later runs only train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentbench.cli.configuration import configuration_options, resolve_flags
+from latentbench.cli.session import Session, cache_option, debug_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["encode"]
+
+
+@click.command()
+@configuration_options
+@cache_option
+@debug_option
+@click.pass_obj
+def encode(session: Session, /, cache: Path | None, **given: Any) -> None:
+    """Fill the latent store only.
+
+    Takes the options of 'run'. A run with the same encoder and corpus then encodes nothing.
+    """
+    registry = session.registry()
+    config = resolve_flags(registry, given)
+    from latentbench.experiment import encode_corpus  # noqa: PLC0415 - imports torch
+
+    encoded = encode_corpus(config, session.workspace(cache), registry)
+    skipped = sum(bool(row.skipped) for row in encoded.rows)
+    click.echo(
+        f"{len(encoded.rows) - skipped:,} utterances in {encoded.store.path}: "
+        f"{encoded.fresh:,} read now, {skipped:,} skipped"
+    )

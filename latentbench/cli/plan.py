@@ -1,0 +1,72 @@
+"""The plan of a run, as `latentbench run --dry-run` prints it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from latentbench.cli.units import bytes_text, duration_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
+    from latentbench.plan import Plan
+
+__all__ = ["show_plan"]
+
+
+def show_plan(plan: Plan, *, as_json: bool) -> None:
+    """Print the plan on stdout, as tables or as one JSON object."""
+    if as_json:
+        print(json.dumps(asdict(plan), indent=2))  # noqa: T201 - the output of the command
+        return
+    from rich.console import Console  # noqa: PLC0415 - not for --json
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console()
+    title = f"{plan.encoder} on {plan.corpus}, {plan.predictor}"
+    console.print(Text(title, style="bold"))
+    console.print(_sizes(plan))
+    console.print()
+    console.print(_frames(plan))
+    console.print()
+    for line in (*_costs(plan), *plan.notes):
+        console.print(Text(line))
+
+
+def _sizes(plan: Plan) -> Table:
+    table = _table("", "train", "eval")
+    table.add_row("speakers", *(f"{plan.speakers[side]:,}" for side in ("train", "eval")))
+    table.add_row("utterances", *(f"{plan.utterances[side]:,}" for side in ("train", "eval")))
+    return table
+
+
+def _frames(plan: Plan) -> Table:
+    table = _table("frames at", "train", "eval")
+    for k, frames in plan.frames.items():
+        table.add_row(f"k = {k}", *(f"{frames[side]:,}" for side in ("train", "eval")))
+    return table
+
+
+def _costs(plan: Plan) -> Iterator[str]:
+    audio, horizons = duration_text(plan.audio_seconds), len(plan.frames)
+    utterances = sum(plan.utterances.values())
+    yield f"{plan.parameters:,} parameters, {plan.steps:,} steps at each of {horizons} horizons"
+    yield f"{plan.stored_utterances:,} of {utterances:,} utterances ({audio}) are encoded already"
+    if plan.encode_seconds is not None:
+        yield f"encoding about {duration_text(plan.encode_seconds)}"
+    yield f"training about {duration_text(plan.train_seconds)} in all"
+    yield f"disk about {bytes_text(plan.disk_bytes)}"
+
+
+def _table(*headings: str) -> Table:
+    from rich import box  # noqa: PLC0415 - not for --json
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    return table

@@ -1,0 +1,193 @@
+"""`latentbench plugins`: what can be named, whose it is, and whether it runs here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentbench.cli.groups import NamingGroup
+from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, option_fields
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from latentbench.cli.session import Session
+    from latentbench.plugins import Component, Registry
+
+__all__ = ["plugins"]
+
+# Where the options of a component of this kind go in the configuration.
+SECTIONS = {
+    "corpus": ("corpus",),
+    "encoder": ("encoder",),
+    "predictor": ("predictor", "baseline"),
+    "engine": ("engine",),
+}
+
+
+@click.group(cls=NamingGroup)
+def plugins() -> None:
+    """List and describe what can be named."""
+
+
+@plugins.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_plugins(session: Session, *, as_json: bool) -> None:
+    """List every component, and below them what was refused or is in conflict."""
+    registry = session.registry()
+    if as_json:
+        click.echo(json.dumps(_as_json(registry), indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415 - not for --json
+
+    console = Console()
+    console.print(_components_table(registry))
+    for text in _troubles(registry):
+        console.print()
+        console.print(text, style="yellow", markup=False, highlight=False)
+
+
+@plugins.command("show")
+@click.argument("name")
+@click.pass_obj
+def show_plugin(session: Session, name: str) -> None:
+    """Describe the components called NAME and their options."""
+    components = session.registry().find(name)
+    from rich.console import Console  # noqa: PLC0415 - not for --help
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console()
+    for number, component in enumerate(components):
+        if number:
+            console.print()
+        for line in _description(component):
+            console.print(Text(line))
+        if option_fields(component.spec.options):
+            console.print()
+            console.print(_options_table(component))
+
+
+def _facts(component: Component) -> dict[str, Any]:
+    spec, missing = component.spec, component.missing()
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "distribution": component.provider.distribution,
+        "version": component.provider.version,
+        "summary": spec.summary,
+        "licence": _licence(component),
+        "runs_here": not missing,
+        "missing": missing,
+    }
+
+
+def _licence(component: Component) -> str:
+    """Of an encoder's weights or a corpus's audio."""
+    spec = component.spec
+    if isinstance(spec, EncoderSpec):
+        return spec.weights_licence
+    return spec.licence if isinstance(spec, CorpusSpec) else ""
+
+
+def _ordered(registry: Registry) -> list[Component]:
+    return [component for kind in KINDS for component in registry.of_kind(kind)]
+
+
+def _as_json(registry: Registry) -> dict[str, Any]:
+    return {
+        "plugins": [_facts(component) for component in _ordered(registry)],
+        "refused": [
+            {
+                "distribution": refusal.provider.distribution,
+                "version": refusal.provider.version,
+                "module": refusal.provider.module,
+                "reason": refusal.reason,
+            }
+            for refusal in registry.refusals
+        ],
+        "conflicts": [
+            {
+                "kind": group[0].spec.kind,
+                "name": group[0].spec.name,
+                "distributions": [component.provider.distribution for component in group],
+            }
+            for group in registry.conflicts()
+        ],
+    }
+
+
+def _components_table(registry: Registry) -> Table:
+    from rich import box  # noqa: PLC0415 - not for --json
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("kind", "name"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it is", ratio=3)
+    table.add_column("licence of weights or audio", ratio=1)
+    table.add_column("from", ratio=1)
+    table.add_column("runs here", max_width=16)
+    for component in _ordered(registry):
+        facts = _facts(component)
+        cells = (
+            facts["kind"],
+            facts["name"],
+            facts["summary"],
+            facts["licence"],
+            f"{facts['distribution']} {facts['version']}",
+            "yes" if facts["runs_here"] else f"needs {', '.join(facts['missing'])}",
+        )
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _troubles(registry: Registry) -> list[str]:
+    refused = [f"Refused: {refusal}" for refusal in registry.refusals]
+    conflicts = [
+        f"Conflict: {group[0].spec.kind} '{group[0].spec.name}' is provided by "
+        + " and by ".join(
+            f"{component.provider.distribution} {component.provider.version}".strip()
+            for component in group
+        )
+        for group in registry.conflicts()
+    ]
+    return refused + conflicts
+
+
+def _description(component: Component) -> list[str]:
+    facts = _facts(component)
+    lines = [
+        f"{facts['kind']} {facts['name']}: {facts['summary']}",
+        f"from {facts['distribution']} {facts['version']} ({component.provider.module})",
+    ]
+    if facts["licence"]:
+        lines.append(f"licence of weights or audio: {facts['licence']}")
+    if facts["missing"]:
+        lines.append(f"cannot run here: needs {', '.join(facts['missing'])}")
+    if not option_fields(component.spec.options):
+        lines.append("no options")
+    return lines
+
+
+def _options_table(component: Component) -> Table:
+    from rich import box  # noqa: PLC0415 - not for --help
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    sections = SECTIONS.get(component.spec.kind, ())
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("option", no_wrap=True)
+    table.add_column("type", ratio=1)
+    table.add_column("default", ratio=1)
+    table.add_column("what it does", ratio=2)
+    for option in option_fields(component.spec.options):
+        default = "(must be given)" if option.required else json.dumps(option.default, default=str)
+        table.add_row(*map(Text, (option.name, option.type, default, option.help)))
+    if sections:
+        table.caption = f"Set one with --set {sections[0]}.OPTION=VALUE"
+        table.caption_justify = "left"
+    return table

@@ -1,0 +1,219 @@
+"""Progress on stderr: bars on a terminal, plain timed lines everywhere else.
+
+The unit of a task decides how its amounts and rates read: `B` or `bytes` as megabytes, `s`
+(seconds of audio) as a multiple of real time, anything else as a count per second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from latentbench.cli.units import bytes_text, duration_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+    from rich.progress import Progress as RichBars
+    from rich.progress import TaskID
+
+    from latentbench.progress import Meter, Progress
+
+__all__ = ["BarProgress", "LineProgress", "amount_text", "rate_text", "stderr_progress"]
+
+SECONDS_BETWEEN_LINES = 10.0
+BYTES = ("B", "bytes")
+AUDIO = "s"
+FEW = 10
+
+
+def stderr_progress() -> Progress:
+    """Bars where stderr is a terminal, else lines."""
+    from rich.console import Console  # noqa: PLC0415 - a verb that reports nothing needs no rich
+
+    console = Console(stderr=True)
+    return BarProgress(console) if console.is_terminal else LineProgress(console.file)
+
+
+def amount_text(done: float, total: float | None, unit: str) -> str:
+    """How much of how much: `12.3 MB of 45.6 MB`, `20 s of 1 min 0 s of audio`, `3 of 8 steps`."""
+    if unit in BYTES:
+        amounts = [bytes_text(value) for value in (done, total) if value is not None]
+        return " of ".join(amounts)
+    if unit == AUDIO:
+        amounts = [duration_text(value) for value in (done, total) if value is not None]
+        return " of ".join(amounts) + " of audio"
+    amounts = [f"{value:,.0f}" for value in (done, total) if value is not None]
+    return " of ".join(amounts) + f" {unit}"
+
+
+def rate_text(rate: float, unit: str) -> str:
+    """How fast: `3.2 MB/s`, `12x real time`, `410 steps/s`."""
+    if unit in BYTES:
+        return f"{bytes_text(rate)}/s"
+    number = f"{rate:,.1f}" if rate < FEW else f"{rate:,.0f}"
+    return f"{number}x real time" if unit == AUDIO else f"{number} {unit}/s"
+
+
+class BarProgress:
+    """A bar per piece of work; texts appear above the bars."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: RichBars | None = None
+        self._open = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def task(
+        self, title: str, total: float | None, unit: str, done: float = 0.0
+    ) -> Iterator[Meter]:
+        """Show a bar until the block ends; it stays on the screen as it was then."""
+        with self._lock:
+            if self._bars is None:
+                self._bars = _bars(self._console)
+                self._bars.start()
+            self._open += 1
+            bars = self._bars
+        # rich takes its speed from what is advanced, so what was done before counts for none.
+        number = bars.add_task(title, total=total, completed=done, unit=unit, note="")  # type: ignore[arg-type]
+        try:
+            yield _Bar(bars, number)
+        finally:
+            bars.stop_task(number)
+            with self._lock:
+                self._open -= 1
+                if not self._open:
+                    bars.stop()
+                    self._bars = None
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        from rich.text import Text  # noqa: PLC0415 - as rich itself
+
+        (self._bars.console if self._bars else self._console).print(Text(text))
+
+
+class _Bar:
+    def __init__(self, bars: RichBars, number: TaskID) -> None:
+        self._bars = bars
+        self._number = number
+
+    def advance(self, amount: float = 1.0) -> None:
+        self._bars.advance(self._number, amount)
+
+    def note(self, text: str) -> None:
+        self._bars.update(self._number, note=text)
+
+
+def _bars(console: Console) -> RichBars:
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as RichProgress  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    class Facts(ProgressColumn):
+        """Amount, rate, time left and note."""
+
+        def render(self, task: Task) -> Text:
+            unit = task.fields["unit"]
+            facts = [amount_text(task.completed, task.total, unit)]
+            speed = task.finished_speed or task.speed
+            if speed:
+                facts.append(rate_text(speed, unit))
+            if task.finished and task.elapsed is not None:
+                facts.append(duration_text(task.elapsed))
+            elif task.time_remaining is not None:
+                facts.append(f"{duration_text(task.time_remaining)} left")
+            return Text(", ".join((*facts, *filter(None, [task.fields["note"]]))))
+
+    return RichProgress(
+        TextColumn("{task.description}", markup=False), BarColumn(20), Facts(), console=console
+    )
+
+
+class LineProgress:
+    """A line at the start, about every ten seconds, and at the end of each piece of work.
+
+    Args:
+        stream: where lines go.
+        clock: seconds, from anywhere; a test passes its own.
+    """
+
+    def __init__(self, stream: IO[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def task(
+        self, title: str, total: float | None, unit: str, done: float = 0.0
+    ) -> Iterator[Meter]:
+        """Write lines until the block ends."""
+        lines = _Lines(self, title, total, unit=unit, done=done)
+        self.say(f"{title}: {amount_text(done, total, unit)}")
+        try:
+            yield lines
+        except BaseException:
+            self.say(lines.ending("stopped"))
+            raise
+        self.say(lines.ending("done"))
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        with self._lock:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
+    def now(self) -> float:
+        """The time by the clock."""
+        return self._clock()
+
+
+class _Lines:
+    def __init__(
+        self, progress: LineProgress, title: str, total: float | None, *, unit: str, done: float
+    ) -> None:
+        self._progress = progress
+        self._title = title
+        self._total = total
+        self._unit = unit
+        self._before = self._done = done
+        self._note = ""
+        self._begun = self._last = progress.now()
+        self._lock = threading.Lock()
+
+    def advance(self, amount: float = 1.0) -> None:
+        now = self._progress.now()
+        with self._lock:
+            self._done += amount
+            if now - self._last < SECONDS_BETWEEN_LINES:
+                return
+            self._last = now
+        self._progress.say(self._line(now))
+
+    def note(self, text: str) -> None:
+        self._note = text
+
+    def ending(self, how: str) -> str:
+        now = self._progress.now()
+        amount = amount_text(self._done, None if how == "done" else self._total, self._unit)
+        facts = [f"{how}, {amount} in {duration_text(now - self._begun)}"]
+        return self._joined([*facts, *self._rate(now)])
+
+    def _line(self, now: float) -> str:
+        facts = [amount_text(self._done, self._total, self._unit), *self._rate(now)]
+        fresh = self._done - self._before
+        if self._total and fresh > 0:
+            left = (self._total - self._done) * (now - self._begun) / fresh
+            facts.append(f"{duration_text(max(left, 0.0))} left")
+        return self._joined(facts)
+
+    def _rate(self, now: float) -> list[str]:
+        fresh, elapsed = self._done - self._before, now - self._begun
+        return [rate_text(fresh / elapsed, self._unit)] if fresh > 0 and elapsed > 0 else []
+
+    def _joined(self, facts: list[str]) -> str:
+        return f"{self._title}: " + ", ".join((*facts, *filter(None, [self._note])))

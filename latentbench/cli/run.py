@@ -1,0 +1,87 @@
+"""`latentbench run`: encode, train and score, then show the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentbench.cli.configuration import configuration_options, resolve_flags
+from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.errors import CellFailedError
+
+if TYPE_CHECKING:
+    from latentbench.config import RunConfig
+    from latentbench.results.schema import Result
+
+__all__ = ["run"]
+
+
+@click.command()
+@configuration_options
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="The run folder [default: runs/<encoder>-<predictor>-<corpus>-<digest>].",
+)
+@cache_option
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@debug_option
+@click.pass_obj
+def run(
+    session: Session,
+    /,
+    out: Path | None,
+    cache: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Encode, train and score: one command, one result.
+
+    Without options this is Phase 1: Mimi, LibriSpeech train-clean-100, the mixture density
+    network, 25,000 steps. The same command continues a run that was interrupted.
+    """
+    registry = session.registry()
+    config = resolve_flags(registry, given)
+    workspace = session.workspace(cache)
+    if dry_run:
+        from latentbench.cli.plan import show_plan  # noqa: PLC0415 - only for --dry-run
+        from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
+
+        show_plan(plan_experiment(config, workspace, registry), as_json=as_json)
+        return
+    from latentbench.experiment import run_experiment  # noqa: PLC0415 - imports torch
+
+    folder = out or default_folder(config)
+    result = run_experiment(config, folder, workspace, registry, plugin_files=session.plugin_files)
+    _show(result, folder, session, as_json=as_json)
+
+
+def default_folder(config: RunConfig) -> Path:
+    """A folder that every configuration has of its own."""
+    names = (config.encoder.name, config.predictor.name, config.corpus.name, config.digest()[:8])
+    return Path("runs", "-".join(names))
+
+
+def _show(result: Result, folder: Path, session: Session, *, as_json: bool) -> None:
+    """Print the result, then fail if a cell did.
+
+    Raises:
+        CellFailedError: a cell failed.
+    """
+    from latentbench.cli.show import print_files, print_result  # noqa: PLC0415 - imports rich
+
+    print_result(result, "json" if as_json else "table", session.registry())
+    if not as_json:
+        print_files(folder)
+    if result.failed:
+        horizons = ", ".join(f"k={horizon.k}" for horizon in result.failed)
+        raise CellFailedError(
+            f"{len(result.failed)} of {len(result.horizons)} horizons failed: {horizons}.",
+            "Give the same command again to run only these.",
+        )

@@ -1,0 +1,73 @@
+"""What the options before the verb decide, for every verb alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from latentbench.plugins import Registry
+    from latentbench.workspace import Workspace
+
+__all__ = ["Session", "cache_option", "debug_option"]
+
+
+@dataclass
+class Session:
+    """The plugins to load and how errors are shown."""
+
+    plugin_files: tuple[Path, ...] = ()
+    strict_plugins: bool = False
+    debug: bool = False
+
+    def registry(self) -> Registry:
+        """Everything that can be named.
+
+        Raises:
+            UsageError: with `--strict-plugins`, where anything was refused or is in conflict.
+        """
+        from latentbench.plugins import load_registry  # noqa: PLC0415 - not for --help
+
+        registry = load_registry(self.plugin_files)
+        if self.strict_plugins:
+            registry.require_clean()
+        return registry
+
+    def workspace(self, cache: Path | None) -> Workspace:
+        """The cache folder, and progress on stderr."""
+        from latentbench.cli.progress import stderr_progress  # noqa: PLC0415 - not for --help
+        from latentbench.workspace import Workspace, default_cache  # noqa: PLC0415
+
+        return Workspace(cache or default_cache(), stderr_progress())
+
+
+def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--debug` after the verb, as before it."""
+
+    def remember(ctx: click.Context, _: click.Parameter, *, value: bool) -> None:
+        if value:
+            ctx.find_object(Session).debug = True  # type: ignore[union-attr]
+
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda ctx, param, value: remember(ctx, param, value=value),
+        help="Show the traceback of an error.",
+    )(command)
+
+
+def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--cache FOLDER`."""
+    return click.option(
+        "--cache",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        help="Where latents, downloads and made speech are kept "
+        "[default: LATENTBENCH_CACHE, else the user's cache folder].",
+    )(command)
