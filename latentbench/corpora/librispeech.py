@@ -144,6 +144,8 @@ class LibriSpeech(Corpus):
         for subset in self._subsets:
             if not (root / subset).is_dir():
                 self._download(subset, folder, root)
+            # Also where the process was killed after unpacking.
+            (folder / f"{subset}.tar.gz").unlink(missing_ok=True)
         return root
 
     def _download(self, subset: str, folder: Path, root: Path) -> None:
@@ -169,7 +171,6 @@ class LibriSpeech(Corpus):
                 hint=GO_ON,
             )
             unpack(packed, subset, root, self._workspace.progress)
-            packed.unlink()
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentbench.corpora import split_speakers
+from latentbench.corpora.librispeech import read_speakers
+from latentbench.errors import UsageError
+
+
+def test_train_clean_100_gives_the_published_eval_speakers(data):
+    listed = (data / "LibriSpeech" / "SPEAKERS.TXT").read_text("utf-8").splitlines()
+    ids = [
+        line.split("|")[0].strip()
+        for line in listed
+        if not line.startswith(";") and line.split("|")[2].strip() == "train-clean-100"
+    ]
+    assert len(ids) == 251
+    assert set(ids) <= set(map(str, read_speakers(data / "LibriSpeech" / "SPEAKERS.TXT")))
+    published = (data / "reference" / "phase1-eval-speakers.txt").read_text().split()
+    split = split_speakers(reversed(ids), eval_fraction=0.2, seed=42)
+    assert sorted(split.eval) == sorted(published)
+    assert len(split.train) == 200
+    assert set(split.train) == set(ids) - set(published)
+
+
+@given(
+    st.sets(st.text("ab12", min_size=1, max_size=4), min_size=2, max_size=40),
+    st.floats(0.01, 0.99),
+    st.integers(0, 3),
+    st.randoms(use_true_random=False),
+)
+def test_sides_are_disjoint_complete_and_independent_of_order(ids, fraction, seed, random):
+    try:
+        split = split_speakers(ids, eval_fraction=fraction, seed=seed)
+    except UsageError:
+        assert len(ids) * (1 - fraction) < 1  # the fraction left no whole speaker to train on
+        return
+    assert not set(split.train) & set(split.eval)
+    assert set(split.train) | set(split.eval) == ids
+    assert split.train
+    assert abs(len(split.eval) - fraction * len(ids)) < 1
+    shuffled = sorted(ids)
+    random.shuffle(shuffled)
+    assert split_speakers(shuffled, eval_fraction=fraction, seed=seed) == split
+
+
+def test_numbers_are_sorted_as_numbers():
+    as_numbers = split_speakers(["2", "10", "1"], eval_fraction=0.5, seed=0)
+    same_ranks = split_speakers(["b", "c", "a"], eval_fraction=0.5, seed=0)
+    rank = {"1": "a", "2": "b", "10": "c"}
+    assert tuple(rank[name] for name in as_numbers.train) == same_ranks.train
+
+
+@pytest.mark.parametrize(("ids", "count"), [([], 0), (["a"], 1), (["a", "a"], 1)])
+def test_fewer_than_two_speakers(ids, count):
+    with pytest.raises(UsageError, match=f"has {count} speaker") as error:
+        split_speakers(ids, eval_fraction=0.2, seed=42)
+    assert "corpus.speaker_pattern" in error.value.hint
+
+
+def test_a_side_left_empty():
+    with pytest.raises(UsageError, match="leaves 0 to train and 2 to evaluate") as error:
+        split_speakers(["a", "b"], eval_fraction=0.9, seed=42)
+    assert "at least one speaker on each side" in error.value.hint
