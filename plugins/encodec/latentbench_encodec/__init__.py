@@ -1,0 +1,3 @@
+"""The EnCodec encoders as a latentbench plugin."""
+
+__all__: list[str] = []

@@ -1,0 +1,389 @@
+"""The EnCodec plugin against transformers and the encodec package, with seeded weights."""
+
+import hashlib
+import http.server
+import re
+import subprocess
+import sys
+import threading
+import warnings
+from functools import partial
+
+import pytest
+import torch
+from latentbench_encodec import weights as weights_module
+from latentbench_encodec.architecture import MONO_24K, STEREO_48K, EncodecNetwork
+from latentbench_encodec.encoder import Encodec24k, Encodec48k, normalised
+from latentbench_encodec.plugin import EncodecOptions
+from transformers import EncodecConfig
+from transformers import EncodecModel as TransformersEncodec
+
+from latentbench.encoders import Segment
+from latentbench.errors import UsageError
+from latentbench.plugins import load_registry
+from latentbench.progress import SilentProgress
+from latentbench.workspace import Workspace
+
+HOP = 320
+CPU = torch.device("cpu")
+
+
+def noise(*shape, seed=0):
+    """Noise that grows louder and changes colour, as no two frames of audio are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    wave = torch.randn(*shape, generator=generator).cumsum(-1)
+    wave = wave - wave.roll(50, -1)
+    return 0.02 * wave * torch.linspace(0.2, 1.0, shape[-1])
+
+
+def checkpoint(file, architecture):
+    """A file as the package would save it, with no parameter at a value that hides its use."""
+    torch.manual_seed(7)
+    network = EncodecNetwork(architecture)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            # untrained gains of the weight norm let latents fade to almost a constant
+            gain = 2.0 if name.endswith("weight_g") else 1.0
+            parameter.mul_(gain * (1 + 0.2 * torch.randn_like(parameter)))
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    network.draw_codebooks(7)
+    torch.save(network.state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def file_24k(tmp_path_factory):
+    return checkpoint(tmp_path_factory.mktemp("24k") / "24khz.th", MONO_24K)
+
+
+@pytest.fixture(scope="module")
+def file_48k(tmp_path_factory):
+    return checkpoint(tmp_path_factory.mktemp("48k") / "48khz.th", STEREO_48K)
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(kind, weights, **options):
+        encoder = kind(EncodecOptions(weights=str(weights), **options), Workspace(tmp_path))
+        encoder.load(CPU)
+        return encoder
+
+    return load
+
+
+def encode(encoder, *waves):
+    """The frames of each wave, [channels, T] or [T], encoded as one batch."""
+    samples = [wave.shape[-1] for wave in waves]
+    padded = torch.zeros(len(waves), *waves[0].shape[:-1], -(-max(samples) // HOP) * HOP)
+    for row, wave in zip(padded, waves, strict=True):
+        row[..., : wave.shape[-1]] = wave
+    latents, frames = encoder.encode(padded, torch.tensor(samples))
+    assert frames.tolist() == [encoder.frame_count(count) for count in samples]
+    return [row[:count] for row, count in zip(latents, frames.tolist(), strict=True)]
+
+
+def in_transformers(file, **config):
+    """The same weights under the names and in the code of transformers."""
+    model = TransformersEncodec(EncodecConfig(**config)).eval()
+    renamed = {}
+    for name, tensor in torch.load(file, weights_only=True).items():
+        for old, new in (
+            (r"^encoder\.model\.", "encoder.layers."),
+            (r"\.conv\.conv\.", ".conv."),
+            (r"\.conv\.norm\.", ".norm."),
+            (r"weight_g$", "parametrizations.weight.original0"),
+            (r"weight_v$", "parametrizations.weight.original1"),
+            (r"^quantizer\.vq\.(.*)\._codebook\.", r"quantizer.\1.codebook."),
+        ):
+            name = re.sub(old, new, name)  # noqa: PLW2901 - each rule works on the last
+        renamed[name] = tensor
+    missing, unexpected = model.load_state_dict(renamed, strict=False)
+    assert not unexpected
+    assert all(name.startswith("decoder.") for name in missing)
+    return model
+
+
+def test_24k_agrees_with_transformers_in_both_views(load, file_24k):
+    wave = noise(1, 60 * HOP)
+    model = in_transformers(file_24k)
+    with torch.inference_mode():
+        latents = model.encoder(wave[None])
+        codes = model.encode(wave[None], bandwidth=6.0).audio_codes[0]
+        quantized = model.quantizer.decode(codes.transpose(0, 1))
+    (ours,) = encode(load(Encodec24k, file_24k), wave)
+    torch.testing.assert_close(ours, latents[0].T, atol=1e-4, rtol=0)
+    assert ours.std(dim=0).mean() > 0.1
+    (ours,) = encode(load(Encodec24k, file_24k, view="quantized:8"), wave)
+    torch.testing.assert_close(ours, quantized[0].T, atol=1e-4, rtol=0)
+
+
+def test_48k_agrees_with_transformers_chunk_by_chunk_in_both_views(load, file_48k):
+    stereo = noise(2, 47_520 + 48_000)
+    model = in_transformers(
+        file_48k,
+        sampling_rate=48_000,
+        audio_channels=2,
+        normalize=True,
+        chunk_length_s=1.0,
+        overlap=0.01,
+        norm_type="time_group_norm",
+        use_causal_conv=False,
+        target_bandwidths=[3.0, 6.0, 12.0, 24.0],
+    )
+    seen = []
+    model.encoder.register_forward_hook(lambda _module, _given, made: seen.append(made[0].T))
+    with torch.inference_mode():
+        encoded = model.encode(stereo[None], bandwidth=6.0)
+        quantized = [
+            model.quantizer.decode(codes.transpose(0, 1))[0].T for codes in encoded.audio_codes
+        ]
+    encoder = load(Encodec48k, file_48k)
+    segments = encoder.segments(stereo.shape[1])
+    tail = segments[-1].frames  # transformers repeats code 0 where the last chunk is short
+    (ours,) = encode(encoder, stereo)
+    torch.testing.assert_close(ours, torch.cat(seen), atol=1e-4, rtol=0)
+    (ours,) = encode(load(Encodec48k, file_48k, view="quantized:4"), stereo)
+    expected = torch.cat([*quantized[:-1], quantized[-1][:tail]])
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
+
+
+def test_48k_cuts_and_scales_chunks_as_the_package_does(load, file_48k):
+    from encodec.model import EncodecModel
+
+    with warnings.catch_warnings():
+        # the package builds its decoder with torch's older weight norm
+        warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
+        model = EncodecModel.encodec_model_48khz(pretrained=False)
+    model.load_state_dict(torch.load(file_48k, weights_only=True), strict=False)
+    model.set_target_bandwidth(3.0)
+    stereo = noise(2, 47_520 + 1_000, seed=1)
+    with torch.inference_mode():
+        frames = model.encode(stereo[None])
+        expected = [model.quantizer.decode(codes.transpose(0, 1))[0].T for codes, _ in frames]
+    encoder = load(Encodec48k, file_48k, view="quantized:2")
+    assert encoder.segments(stereo.shape[1]) == (Segment(0, 150), Segment(47_520, 4))
+    assert [len(rows) for rows in expected] == [150, 4]
+    (ours,) = encode(encoder, stereo)
+    torch.testing.assert_close(ours, torch.cat(expected), atol=1e-4, rtol=0)
+    for (_, scale), start in zip(frames, (0, 47_520), strict=True):
+        chunk, ours = normalised(stereo[None, :, start : start + 48_000])
+        torch.testing.assert_close(ours[:, None], scale)
+        torch.testing.assert_close(
+            chunk * ours[:, None, None], stereo[None, :, start:][..., :48_000]
+        )
+
+
+@pytest.mark.parametrize("samples", [1, 319, 320, 321, 2_500])
+def test_48k_short_pieces_give_as_many_frames_as_hops_begun(load, samples):
+    encoder = load(Encodec48k, "random")
+    (latents,) = encode(encoder, noise(2, samples))
+    assert latents.shape == (-(-samples // HOP), 128)
+    assert latents.isfinite().all()
+
+
+@pytest.mark.parametrize("samples", [0, 1, 47_520, 47_521, 48_000, 100_000, 480_000])
+def test_48k_segments_cover_every_sample_within_their_chunks(samples):
+    encoder = Encodec48k(EncodecOptions(), Workspace())
+    segments = encoder.segments(samples)
+    assert [segment.start for segment in segments] == [47_520 * i for i in range(len(segments))]
+    assert all(segment.frames <= 150 for segment in segments)
+    assert all(segment.frames == 150 for segment in segments[:-2])
+    if segments:
+        last = segments[-1]
+        assert last.start < samples <= last.start + last.frames * HOP
+        assert last.start + (last.frames - 1) * HOP < samples
+    assert encoder.frame_count(samples) == sum(segment.frames for segment in segments)
+
+
+def test_24k_utterances_alone_and_in_a_batch_agree(load, file_24k):
+    encoder = load(Encodec24k, file_24k)
+    waves = [noise(1, samples, seed=i) for i, samples in enumerate((9_600, 320, 1_921, 2_240, 100))]
+    for wave, together in zip(waves, encode(encoder, *waves), strict=True):
+        torch.testing.assert_close(together, encode(encoder, wave)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_48k_utterances_alone_and_in_a_batch_agree(load, file_48k):
+    encoder = load(Encodec48k, file_48k)
+    waves = [noise(2, samples, seed=i) for i, samples in enumerate((50_000, 9_000, 48_000))]
+    for wave, together in zip(waves, encode(encoder, *waves), strict=True):
+        torch.testing.assert_close(together, encode(encoder, wave)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_24k_frames_see_no_later_audio_but_for_the_reflected_start(load, file_24k):
+    encoder = load(Encodec24k, file_24k)
+    wave = noise(1, 24 * HOP)
+    (before,) = encode(encoder, wave)
+    for frame in range(24):
+        changed = wave.clone()
+        changed[:, frame * HOP : (frame + 1) * HOP] += 0.05
+        moved = (encode(encoder, changed)[0] - before).abs().amax(dim=1) > 1e-6
+        first = int(moved.nonzero()[0])
+        assert first == (0 if frame <= 6 else frame)
+    assert encoder.look_ahead == 0
+
+
+def test_48k_frames_see_their_whole_chunk_and_nothing_else(load, file_48k):
+    encoder = load(Encodec48k, file_48k)
+    stereo = noise(2, 2 * 47_520)
+    (before,) = encode(encoder, stereo)
+    changed = stereo.clone()
+    changed[:, 47_400:47_500] += 0.1  # in the first chunk, before the second begins
+    (after,) = encode(encoder, changed)
+    moved = (after - before).abs().amax(dim=1) > 1e-6
+    assert moved[:150].all()
+    assert not moved[150:].any()
+    assert encoder.look_ahead == 149
+
+
+def test_48k_latents_do_not_depend_on_loudness_and_mono_fills_both_channels(load, file_48k):
+    encoder = load(Encodec48k, file_48k)
+    mono = noise(1, 30_000)
+    (both,) = encode(encoder, mono.expand(2, -1))
+    torch.testing.assert_close(encode(encoder, mono)[0], both)
+    torch.testing.assert_close(encode(encoder, mono[0])[0], both)
+    torch.testing.assert_close(encode(encoder, 8 * mono)[0], both, atol=1e-4, rtol=0)
+    (silent,) = encode(encoder, torch.zeros(2, 30_000))
+    assert silent.isfinite().all()
+
+
+def test_stereo_for_the_mono_model_is_refused(load):
+    encoder = load(Encodec24k, "random")
+    with pytest.raises(ValueError, match="encodec-24k takes 1 channel"):
+        encoder.encode(torch.zeros(1, 2, HOP), torch.tensor([HOP]))
+
+
+@pytest.mark.parametrize("kind", [Encodec24k, Encodec48k])
+def test_more_codebooks_bring_the_quantized_view_closer_to_the_encoder(load, kind):
+    wave = noise(kind.channels, 40 * HOP)
+    (exact,) = encode(load(kind, "random"), wave)
+    errors = []
+    for n in (1, 8):
+        (quantized,) = encode(load(kind, "random", view=f"quantized:{n}"), wave)
+        assert len(quantized.unique(dim=0)) > 1
+        errors.append(float((quantized - exact).square().mean()))
+    assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("view", ["quantised:2", "quantized:0", "quantized:33", "quantized", ""])
+def test_an_unknown_view_names_the_known_ones(view):
+    with pytest.raises(UsageError, match=f"encoder.view={view} is no view") as caught:
+        Encodec24k(EncodecOptions(view=view), Workspace())
+    assert caught.value.hint == "Known: encoder, and quantized:1 to quantized:32."
+
+
+def test_random_weights_are_stamped_seeded_and_leave_the_generator_alone(load):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    encoder, again, other = (
+        load(Encodec24k, "random", weights_seed=seed, view="quantized:1") for seed in (0, 0, 1)
+    )
+    assert torch.equal(torch.rand(3), expected)
+    wave = noise(1, 20 * HOP)
+    assert torch.equal(encode(encoder, wave)[0], encode(again, wave)[0])
+    assert not torch.equal(encode(encoder, wave)[0], encode(other, wave)[0])
+    assert encoder.stamps == ("random weights",)
+    assert encoder.fingerprint() == again.fingerprint() != other.fingerprint()
+
+
+def test_every_option_changes_the_fingerprint(load, file_24k, file_48k):
+    prints = [
+        load(Encodec24k, file_24k).fingerprint(),
+        load(Encodec24k, file_24k, view="quantized:1").fingerprint(),
+        load(Encodec24k, "random").fingerprint(),
+        load(Encodec48k, "random").fingerprint(),
+        load(Encodec48k, file_48k).fingerprint(),
+    ]
+    assert len({tuple(sorted(one.items())) for one in prints}) == len(prints)
+    digest = hashlib.sha256(file_24k.read_bytes()).hexdigest()
+    assert prints[0]["weights"] == f"sha256:{digest}"
+    assert load(Encodec24k, file_24k).stamps == ()
+
+
+def test_weights_that_are_no_file_are_named(load, tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere\.th' cannot be loaded: No such file") as caught:
+        load(Encodec24k, tmp_path / "nowhere.th")
+    assert "pretrained, random" in caught.value.hint
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(load, tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (tmp_path.joinpath("harmed").touch, ())
+
+    file = tmp_path / "harm.th"
+    torch.save({"encoder.model.0.conv.conv.bias": Harm()}, file)
+    with pytest.raises(UsageError, match="cannot be loaded: no readable checkpoint"):
+        load(Encodec24k, file)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_the_other_models_checkpoint_is_refused(load, file_48k):
+    with pytest.raises(UsageError, match="is no checkpoint of this EnCodec model") as caught:
+        load(Encodec24k, file_48k)
+    assert "encoder.model.0.conv.conv" in caught.value.message
+    assert "encodec-24k takes encodec_24khz-d7cc33bc.th" in caught.value.hint
+
+
+def test_without_network_the_error_says_how_to_go_on(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights_module, "ROOT_URL", "http://127.0.0.1:9/")
+    with pytest.raises(
+        UsageError, match=r"cannot be downloaded from http://127\.0\.0\.1"
+    ) as caught:
+        load(Encodec24k, "pretrained")
+    assert "--set encoder.weights=/path/to/encodec_24khz-d7cc33bc.th" in caught.value.hint
+    assert "encoder.weights=random" in caught.value.hint
+
+
+def test_a_damaged_copy_is_named(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / MONO_24K.checkpoint
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"half a file")
+    with pytest.raises(UsageError, match="is damaged: its sha256 does not begin with d7cc33bc"):
+        load(Encodec24k, "pretrained")
+
+
+def test_weights_are_downloaded_once_to_where_the_package_looks(tmp_path, monkeypatch):
+    served, home = tmp_path / "served", tmp_path / "home"
+    served.mkdir()
+    content = b"weights"
+    prefix = hashlib.sha256(content).hexdigest()[:8]
+    (served / f"model-{prefix}.th").write_bytes(content)
+    (served / "other-00000000.th").write_bytes(content)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    progress = SilentProgress()
+    handler = partial(Quiet, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("TORCH_HOME", str(home))
+        monkeypatch.setattr(weights_module, "ROOT_URL", f"http://127.0.0.1:{server.server_port}/")
+        try:
+            file = weights_module.pretrained_file(f"model-{prefix}.th", progress)
+            again = weights_module.pretrained_file(f"model-{prefix}.th", progress)
+            with pytest.raises(UsageError, match="invalid hash value"):
+                weights_module.pretrained_file("other-00000000.th", progress)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert file == again == home / "hub" / "checkpoints" / f"model-{prefix}.th"
+    assert file.read_bytes() == content
+    assert sum(f"model-{prefix}.th" in said for said in progress.said) == 1
+
+
+def test_the_plugin_registers_without_torch():
+    registry = load_registry()
+    for name in ("encodec-24k", "encodec-48k"):
+        assert registry.get("encoder", name).spec.options is EncodecOptions
+    code = (
+        "import sys, latentbench_encodec.plugin\n"
+        "print([m for m in ('torch', 'numpy', 'pydantic', 'encodec') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "[]"
