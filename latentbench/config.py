@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from dataclasses import asdict, fields
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from latentbench.errors import UsageError, nearest
 
@@ -41,7 +42,16 @@ __all__ = [
 ]
 
 PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("names one of them twice")
+    return values
+
+
+Distinct = AfterValidator(_all_different)
 
 
 class _Section(BaseModel):
@@ -82,10 +92,14 @@ class TaskConfig(_Section):
     """What is predicted from what: W context frames, staleness k, the target, the frame set."""
 
     context_frames: PositiveInt = 8
-    horizons: tuple[PositiveInt, ...] = (1, 2, 4, 8)
+    horizons: Annotated[tuple[PositiveInt, ...], Field(min_length=1), Distinct] = (1, 2, 4, 8)
     target: Literal["delta", "x"] = "delta"
     frame_set: Literal["phase1", "own", "common"] = "phase1"
-    slices: tuple[str, ...] = ("all", "high_energy", "utterance_medial")
+    slices: Annotated[tuple[str, ...], Field(min_length=1), Distinct] = (
+        "all",
+        "high_energy",
+        "utterance_medial",
+    )
 
 
 class TrainingConfig(_Section):
@@ -106,7 +120,13 @@ class EvaluationConfig(_Section):
 
     max_frames: PositiveInt = 200_000
     batch_size: PositiveInt = 2_048
-    metrics: tuple[str, ...] = ("nll", "dnll", "direction_cos", "logmag_r2", "logmag_r2_var")
+    metrics: Annotated[tuple[str, ...], Field(min_length=1), Distinct] = (
+        "nll",
+        "dnll",
+        "direction_cos",
+        "logmag_r2",
+        "logmag_r2_var",
+    )
 
 
 class RolloutConfig(_Section):
@@ -142,6 +162,25 @@ class RunConfig(_Section):
         """The resolved configuration as YAML that `--config` reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose only booleans are `true` and `false`, and which has no dates.
+
+    `--set encoder.dither=off` means the word, and so does a folder called 2024-01-31.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 DEFAULT_PRESET = "phase1"
 COMPONENTS = ("encoder", "corpus", "predictor", "baseline", "engine")
@@ -254,7 +293,7 @@ def _renames(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def _yaml(text: str, what: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
     except yaml.YAMLError as error:
         raise UsageError(f"The YAML of {what} cannot be read: {error}") from None
 
@@ -277,4 +316,8 @@ def _explained(error: ValidationError, prefix: str) -> UsageError:
             section = section.model_fields[part].annotation
         hint = nearest(where[-1], section.model_fields)
         return UsageError(f"'{key}' is no option of a run.", hint)
-    return UsageError(f"'{key}' cannot be {problem.get('input')!r}: {problem['msg']}.")
+    if problem["type"] == "missing":
+        return UsageError(f"'{key}' must be given.", f"Give it with --set {key}=VALUE.")
+    hint = "Write a list as [1, 2]." if problem["type"] == "tuple_type" else ""
+    reason = problem["msg"].removeprefix("Value error, ")
+    return UsageError(f"'{key}' cannot be {problem.get('input')!r}: {reason}.", hint)

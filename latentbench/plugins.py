@@ -5,7 +5,8 @@ exist or yields a spec that is not one is refused and named with its distributio
 and everything else works. Two components of one name are never resolved by order: using
 either is an error that names both.
 
-`LATENTBENCH_PLUGINS=a,b` limits which distributions' plugins are loaded.
+`LATENTBENCH_PLUGINS=a,b` limits which distributions' plugins are loaded; empty, it loads only
+those built in. A file the user names with `--plugin FILE` must load: it is never passed over.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pluggy
 
@@ -40,6 +42,13 @@ BUILTIN = (
     "latentbench.engines.plugin",
     "latentbench.reports.plugin",
 )
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+RESERVED_OPTION = "name"  # a component's own key in the configuration
+
+# The requirements that need no parser, whose import costs more than all of `plugins list`.
+AT_LEAST = re.compile(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9]+(?:\.[0-9]+)*))?")
+RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 HOOKS = {
     "corpus": "latentbench_corpora",
@@ -173,13 +182,18 @@ class Registry:
 
 
 def load_registry(files: Iterable[Path] = ()) -> Registry:
-    """Load the built-in plugins, the installed ones, and the inline plugin `files`."""
+    """Load the built-in plugins, the installed ones, and the inline plugin `files`.
+
+    Raises:
+        UsageError: a file is not there or is no plugin.
+    """
     registry = Registry()
     own = Provider("latentbench", version("latentbench"), "")
     for name in BUILTIN:
         provider = Provider(own.distribution, own.version, name)
         _register(registry, provider, lambda name=name: importlib.import_module(name))
-    for entry in _entry_points():
+    wanted = os.environ.get("LATENTBENCH_PLUGINS")
+    for entry in _entry_points(registry, wanted):
         dist = entry.dist
         provider = Provider(
             dist.name if dist else entry.name, dist.version if dist else "", entry.value
@@ -188,22 +202,35 @@ def load_registry(files: Iterable[Path] = ()) -> Registry:
     for file in files:
         provider = Provider(str(file), "", file.stem)
         _register(registry, provider, lambda file=file: _load_file(file))
+        if registry.refusals and registry.refusals[-1].provider is provider:
+            raise UsageError(
+                f"The plugin file '{file}' cannot be used: {registry.refusals[-1].reason}."
+            )
     return registry
 
 
-def _entry_points() -> Iterator[EntryPoint]:
-    wanted = os.environ.get("LATENTBENCH_PLUGINS")
-    names = None if wanted is None else {name.strip() for name in wanted.split(",")}
-    for entry in entry_points(group=hookspecs.PROJECT):
+def _entry_points(registry: Registry, wanted: str | None) -> Iterator[EntryPoint]:
+    """The installed plugins, those `wanted` where it is given; names it lacks are refused."""
+    installed = entry_points(group=hookspecs.PROJECT)
+    if wanted is None:
+        yield from installed
+        return
+    names = {name.strip() for name in wanted.split(",")} - {""}
+    known: set[str] = set()
+    for entry in installed:
         provides = {entry.name} | ({entry.dist.name} if entry.dist else set())
-        if names is None or provides & names:
+        known |= provides
+        if provides & names:
             yield entry
+    for name in sorted(names - known):
+        provider = Provider(name, "", "LATENTBENCH_PLUGINS")
+        registry.refusals.append(Refusal(provider, f"it is not installed. {nearest(name, known)}"))
 
 
 def _register(registry: Registry, provider: Provider, load: Any) -> None:
     try:
         components = [Component(spec, provider) for spec in _specs(load())]
-    except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may do anything
         registry.refusals.append(Refusal(provider, f"{type(error).__name__}: {error}"))
     else:
         registry.components.extend(components)
@@ -227,23 +254,28 @@ def _specs(module: ModuleType) -> list[ComponentSpec]:
 def _validated(kind: str, spec: Any) -> ComponentSpec:
     if not isinstance(spec, KINDS[kind]):
         raise TypeError(f"{HOOKS[kind]} yielded {spec!r}, which is no {KINDS[kind].__name__}")
-    if not spec.name or not spec.summary:
-        raise ValueError(f"{spec!r} lacks a name or a summary")
+    if not NAME.fullmatch(spec.name) or not spec.summary:
+        raise ValueError(
+            f"{spec!r} lacks a summary, or a name of letters, digits and any of '.', '_', '-'"
+        )
     module, _, attribute = spec.factory.partition(":")
     if not module or not attribute:
         raise ValueError(
             f"{kind} '{spec.name}' has factory {spec.factory!r}, expected 'package.module:Class'"
         )
-    if not is_dataclass(spec.options):
+    if not is_dataclass(spec.options) or not isinstance(spec.options, type):
         raise TypeError(f"{kind} '{spec.name}' has options {spec.options!r}, expected a dataclass")
+    if RESERVED_OPTION in {option.name for option in fields(spec.options)}:
+        raise ValueError(f"{kind} '{spec.name}' has an option 'name', which names the component")
+    get_type_hints(spec.options)  # raises where a type is not importable at run time
     return spec
 
 
 def _load_file(file: Path) -> ModuleType:
     name = f"latentbench_inline_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise UsageError(f"The plugin file '{file}' is not a readable Python file.")
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that factory="latentbench_inline_...:Class" is importable
     spec.loader.exec_module(module)
@@ -251,13 +283,37 @@ def _load_file(file: Path) -> ModuleType:
 
 
 def _is_met(need: str) -> bool:
-    from packaging.requirements import Requirement  # noqa: PLC0415 - costs 20 ms, seldom needed
-
-    requirement = Requirement(need)
     try:
-        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+        if (simple := AT_LEAST.fullmatch(need)) is None:
+            return _is_met_by_parser(need)
+        found = version(simple[1])
+        if simple[2] is None:
+            return True
+        if RELEASE.fullmatch(found) is None:
+            return _is_met_by_parser(need)
+        return _numbers(found) >= _numbers(simple[2])
     except PackageNotFoundError:
         return False
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    """`1.10.0` as (1, 10): zeros at the end do not count."""
+    numbers = [int(part) for part in release.split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _is_met_by_parser(need: str) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
+
+    try:
+        requirement = Requirement(need)
+    except InvalidRequirement:
+        return False
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return True
+    return requirement.specifier.contains(version(requirement.name), prereleases=True)
 
 
 def _conflict(group: Iterable[Component]) -> tuple[str, str]:

@@ -14,7 +14,8 @@ carry constraints of `annotated_types`:
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
+from types import GenericAlias
 from typing import Any, ClassVar, get_type_hints
 
 __all__ = [
@@ -156,7 +157,7 @@ def option_fields(options: type) -> list[OptionField]:
             OptionField(
                 name=field.name,
                 type=_type_name(base),
-                default=None if field.default is MISSING else field.default,
+                default=_default(field),
                 required=field.default is MISSING and field.default_factory is MISSING,
                 help=next((text for text in metadata if isinstance(text, str)), ""),
             )
@@ -164,5 +165,13 @@ def option_fields(options: type) -> list[OptionField]:
     return described
 
 
+def _default(field: Field[Any]) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return None if field.default is MISSING else field.default
+
+
 def _type_name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    # On Python 3.10 `tuple[int, ...]` is an instance of type too.
+    plain = isinstance(hint, type) and not isinstance(hint, GenericAlias)
+    return hint.__name__ if plain else str(hint).replace("typing.", "")

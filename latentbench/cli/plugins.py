@@ -125,24 +125,27 @@ def _components_table(registry: Registry) -> Table:
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("kind", "name"):
+    for heading in ("kind", "name", "runs here"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("what it is", ratio=3)
-    table.add_column("licence of weights or audio", ratio=1)
-    table.add_column("from", ratio=1)
-    table.add_column("runs here", max_width=16)
+    table.add_column("what it is, whose it is", ratio=1, overflow="fold")
     for component in _ordered(registry):
         facts = _facts(component)
-        cells = (
-            facts["kind"],
-            facts["name"],
-            facts["summary"],
-            facts["licence"],
-            f"{facts['distribution']} {facts['version']}",
-            "yes" if facts["runs_here"] else f"needs {', '.join(facts['missing'])}",
-        )
-        table.add_row(*map(Text, cells))
+        what = Text(facts["summary"])
+        what.append(f"\n{'; '.join(_origin(facts))}", style="dim")
+        runs = "yes" if facts["runs_here"] else "no"
+        table.add_row(facts["kind"], facts["name"], runs, what)
     return table
+
+
+def _origin(facts: dict[str, Any]) -> list[str]:
+    """Distribution, licence and what is missing, in the words of the tables."""
+    origin = [f"{facts['distribution']} {facts['version']}".strip()]
+    if facts["licence"]:
+        what = "weights" if facts["kind"] == "encoder" else "audio"
+        origin.append(f"{what}: {facts['licence']}")
+    if facts["missing"]:
+        origin.append(f"needs {', '.join(facts['missing'])}")
+    return origin
 
 
 def _troubles(registry: Registry) -> list[str]:
@@ -162,12 +165,8 @@ def _description(component: Component) -> list[str]:
     facts = _facts(component)
     lines = [
         f"{facts['kind']} {facts['name']}: {facts['summary']}",
-        f"from {facts['distribution']} {facts['version']} ({component.provider.module})",
+        f"{'; '.join(_origin(facts))} (module {component.provider.module})",
     ]
-    if facts["licence"]:
-        lines.append(f"licence of weights or audio: {facts['licence']}")
-    if facts["missing"]:
-        lines.append(f"cannot run here: needs {', '.join(facts['missing'])}")
     if not option_fields(component.spec.options):
         lines.append("no options")
     return lines
