@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from latentbench.progress import Progress
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "only_writer"]
 
 LOOKUP_SECONDS = 5.0
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
@@ -71,7 +71,7 @@ def fetch(
         return destination
     with _reporting_disk(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with _only_writer(destination, progress, title):
+        with only_writer(destination, progress, title):
             if not destination.is_file():
                 part = _Part(destination)
                 _complete(url, part, progress, title, hint)
@@ -239,7 +239,8 @@ def _require_lookup(url: str) -> None:
 
 
 @contextlib.contextmanager
-def _only_writer(destination: Path, progress: Progress, title: str) -> Iterator[None]:
+def only_writer(destination: Path, progress: Progress, title: str) -> Iterator[None]:
+    """Hold `NAME.lock` beside the destination; says so where another process holds it."""
     lock = FileLock(destination.with_name(destination.name + ".lock"))
     try:
         lock.acquire(timeout=0)

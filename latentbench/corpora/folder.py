@@ -171,7 +171,7 @@ def _audio(root: Path) -> Iterator[str]:
     Links to folders are followed, each folder is entered once; hidden files are left out.
     """
     entered = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
         place = Path(folder)
         status = place.stat()
         if (status.st_dev, status.st_ino) in entered:
@@ -182,6 +182,11 @@ def _audio(root: Path) -> Iterator[str]:
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 yield (place / name).relative_to(root).as_posix()
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed must not be taken for an empty one."""
+    raise UsageError(f"'{error.filename}' cannot be listed: {error.strerror}.") from None
 
 
 def _rows(file: Path) -> Iterator[_Listed]:

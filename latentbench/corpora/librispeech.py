@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from latentbench.corpora.archive import unpack
 from latentbench.corpora.corpus import Corpus, Utterance
 from latentbench.corpora.ledger import Ledger
 from latentbench.corpora.source import sources
-from latentbench.download import fetch
+from latentbench.download import fetch, only_writer
 from latentbench.errors import LatentbenchError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -93,9 +91,12 @@ class LibriSpeech(Corpus):
         """
         if not self._subsets:
             raise UsageError("corpus.subset is empty.", nearest("", ARCHIVES))
-        root = self._local_root() if self._options.root else self._downloaded_root()
+        try:
+            root = self._local_root() if self._options.root else self._downloaded_root()
+            places = sorted(place for subset in self._subsets for place in _places(root, subset))
+        except OSError as error:
+            raise UsageError(f"'{error.filename}' cannot be listed: {error.strerror}.") from None
         sexes = read_speakers(root / SPEAKERS)
-        places = sorted(place for subset in self._subsets for place in _places(root, subset))
         _refuse_doubles(places)
         ledger = Ledger(self._workspace.cache / "ledger.sqlite3")
         listed = sources(
@@ -158,7 +159,8 @@ class LibriSpeech(Corpus):
                 f"The folder '{folder}' cannot be made: {error.strerror}.",
                 "Choose another place with --cache.",
             ) from None
-        with FileLock(folder / f"{subset}.unpack.lock"):
+        title = f"LibriSpeech {subset}"
+        with only_writer(folder / subset, self._workspace.progress, title):
             if (root / subset).is_dir():  # another process was faster
                 return
             packed = fetch(
@@ -167,7 +169,7 @@ class LibriSpeech(Corpus):
                 sha256=archive.sha256,
                 md5=archive.md5,
                 progress=self._workspace.progress,
-                title=f"LibriSpeech {subset}",
+                title=title,
                 hint=GO_ON,
             )
             unpack(packed, subset, root, self._workspace.progress)

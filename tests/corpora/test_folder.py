@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from latentbench.corpora import AudioError
@@ -72,6 +75,21 @@ def test_a_link_that_leads_back_up_is_followed_once(root, corpus, tone, tmp_path
     (root / "anna").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "loop").symlink_to(root)
     assert list(speakers(corpus())) == ["anna/a.wav"]
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(root, corpus, tone, monkeypatch):
+    tone(root / "anna" / "a.wav")
+    tone(root / "otto" / "a.wav")
+    real = os.scandir
+
+    def forbidden(path):
+        if str(path).endswith("otto"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with pytest.raises(UsageError, match="otto' cannot be listed: Permission denied"):
+        corpus().utterances()
 
 
 @pytest.mark.parametrize(

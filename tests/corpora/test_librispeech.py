@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import http.server
@@ -8,6 +9,7 @@ import socket
 import tarfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -187,6 +189,32 @@ def test_a_download_equals_the_local_copy(root, corpus, publish, workspace):
     assert {name for name in left if not name.endswith(".lock")} == {"LibriSpeech"}
     again = corpus(subset="dev-clean", mirror="http://127.0.0.1:9")  # asks nobody
     assert [one.id for one in again.utterances()] == ORDER
+
+
+def test_two_at_once_download_once(root, corpus, publish, workspace):
+    mirror = publish(lambda tar: tar.add(root, "LibriSpeech"))
+    found = []
+
+    def list_it():
+        found.append([one.id for one in corpus(subset="dev-clean", mirror=mirror).utterances()])
+
+    threads = [threading.Thread(target=list_it) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [ORDER] * 3
+    said = "Another process has begun: LibriSpeech dev-clean. Waiting for it."
+    assert set(workspace.progress.said) <= {said}
+
+
+def test_a_folder_that_cannot_be_listed(root, corpus, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    with pytest.raises(UsageError, match="LibriSpeech' cannot be listed: Permission denied"):
+        corpus(root=str(root), subset="dev-clean").utterances()
 
 
 def test_an_interrupted_unpacking_goes_on(root, corpus, publish, workspace, monkeypatch):
