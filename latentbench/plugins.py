@@ -37,6 +37,7 @@ __all__ = ["BUILTIN", "Component", "Provider", "Refusal", "Registry", "load_regi
 BUILTIN = (
     "latentbench.corpora.plugin",
     "latentbench.encoders.plugin",
+    "latentbench.latents.plugin",
     "latentbench.predictors.plugin",
     "latentbench.metrics.plugin",
     "latentbench.engines.plugin",

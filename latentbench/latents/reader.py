@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,6 +58,8 @@ class Latents:
         self.frame_rate = frame_rate
         self.dim = int(shards[0].shape[1]) if shards else 0
         self._shards = tuple(shards)
+        self._map: Callable[[torch.Tensor], torch.Tensor] = _unchanged
+        self._order: NDArray[np.int64] | None = None
         ends = np.cumsum([shard.shape[0] for shard in shards], dtype=np.int64)
         self._ends = ends
         self._starts = ends - np.array([shard.shape[0] for shard in shards], dtype=np.int64)
@@ -80,23 +83,46 @@ class Latents:
             energy = np.zeros(start, dtype=np.float32)
         return cls([torch.from_numpy(rows)], energy, utterances, frame_rate)
 
+    def mapped(self, function: Callable[[torch.Tensor], torch.Tensor], dim: int) -> Latents:
+        """These latents seen through a map of rows [N, D] -> [N, dim], computed when gathered."""
+        before = self._map
+        return self._changed(_map=lambda rows: function(before(rows)), dim=dim)
+
+    def reordered(self, order: NDArray[np.int64]) -> Latents:
+        """These latents with row i holding what row `order[i]` held, energy included."""
+        composed = order if self._order is None else self._order[order]
+        return self._changed(_order=composed, energy=self.energy[order])
+
     def gather(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """The latents of `rows` (any shape), float32 [*rows.shape, D]."""
         flat = rows.reshape(-1)
-        if len(self._shards) == 1:
-            found = self._shards[0].index_select(0, torch.from_numpy(flat))
-        else:
-            found = torch.empty((flat.size, self.dim), dtype=torch.float32)
-            shard_of = np.searchsorted(self._ends, flat, side="right")
-            for shard in np.unique(shard_of):
-                here = np.flatnonzero(shard_of == shard)
-                local = torch.from_numpy(flat[here] - self._starts[shard])
-                found[torch.from_numpy(here)] = self._shards[shard].index_select(0, local)
-        return found.reshape(*rows.shape, self.dim)
+        if self._order is not None:
+            flat = self._order[flat]
+        return self._map(self._stored(flat)).reshape(*rows.shape, self.dim)
 
     def utterance(self, index: int) -> torch.Tensor:
-        """All frames of one utterance, [F, D], a view."""
-        stored = self.utterances[index]
-        shard = int(np.searchsorted(self._ends, stored.start, side="right"))
-        local = stored.start - int(self._starts[shard])
-        return self._shards[shard][local : local + stored.frames]
+        """All frames of one utterance, [F, D]."""
+        one = self.utterances[index]
+        return self.gather(np.arange(one.start, one.start + one.frames, dtype=np.int64))
+
+    def _changed(self, **attributes: Any) -> Latents:
+        view = copy.copy(self)
+        vars(view).update(attributes)
+        return view
+
+    def _stored(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """The rows as the shards hold them, [N, stored D]."""
+        if len(self._shards) == 1:
+            return self._shards[0].index_select(0, torch.from_numpy(rows))
+        width = self._shards[0].shape[1] if self._shards else 0
+        found = torch.empty((rows.size, width), dtype=torch.float32)
+        shard_of = np.searchsorted(self._ends, rows, side="right")
+        for shard in np.unique(shard_of):
+            here = np.flatnonzero(shard_of == shard)
+            local = torch.from_numpy(rows[here] - self._starts[shard])
+            found[torch.from_numpy(here)] = self._shards[shard].index_select(0, local)
+        return found
+
+
+def _unchanged(rows: torch.Tensor) -> torch.Tensor:
+    return rows

@@ -91,7 +91,11 @@ class Told(Corpus):
     name = "told"
 
     def __init__(self, what="test"):
-        self.identity = {"what": what}
+        self.what = what
+
+    @property
+    def identity(self):
+        return {"what": self.what}
 
     def utterances(self):
         return []
