@@ -1,0 +1,3 @@
+"""The Descript Audio Codec encoders as a latentbench plugin."""
+
+__all__: list[str] = []

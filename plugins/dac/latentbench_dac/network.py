@@ -1,0 +1,62 @@
+"""The network of the dac package without its decoder; importing this module takes seconds."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from latentbench_dac.architecture import CODEBOOK_DIM, CODEBOOK_SIZE, DIM
+
+with warnings.catch_warnings():
+    # dac compiles its activation with torch.jit, and what it imports was written for older
+    # Pythons: their deprecations are theirs to mend and say nothing about the latents.
+    for _category in (DeprecationWarning, FutureWarning, SyntaxWarning):
+        warnings.simplefilter("ignore", _category)
+    from dac.model.dac import Encoder as DacConvolutions  # type: ignore[import-untyped]
+    from dac.model.dac import init_weights
+    from dac.nn.quantize import ResidualVectorQuantize  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentbench_dac.architecture import Architecture
+
+__all__ = ["DacNetwork"]
+
+_WIDTH = 64  # channels of the first convolution
+
+
+class DacNetwork(nn.Module):
+    """Encoder and residual vector quantizer, named as in the published checkpoints.
+
+    Source: Kumar et al., High-Fidelity Audio Compression with Improved RVQGAN, arXiv 2306.06546.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            # The checkpoints hold weight_g and weight_v, the names of the older weight norm.
+            warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
+            self.encoder = DacConvolutions(_WIDTH, list(architecture.strides), DIM)
+            self.quantizer = ResidualVectorQuantize(
+                DIM, architecture.codebooks, CODEBOOK_SIZE, CODEBOOK_DIM
+            )
+        self.apply(init_weights)
+        self.eval()
+
+    def forward(self, audio: torch.Tensor, codebooks: int | None) -> torch.Tensor:
+        """The latents of whole utterances.
+
+        Args:
+            audio: float32 [B, 1, T], T a multiple of the hop.
+            codebooks: how many are summed; None for the latents before the quantizer.
+
+        Returns:
+            float32 [B, F, 1024].
+        """
+        latents: torch.Tensor = self.encoder(audio)
+        if codebooks is not None:
+            latents = self.quantizer(latents, codebooks)[0]
+        return latents.transpose(1, 2)

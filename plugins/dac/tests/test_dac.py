@@ -1,0 +1,330 @@
+"""The DAC plugin against transformers, with seeded weights."""
+
+import hashlib
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from latentbench_dac import weights as weights_module
+from latentbench_dac.architecture import DAC_16K, DAC_24K, DAC_44K
+from latentbench_dac.encoder import Dac16k, Dac24k, Dac44k
+from latentbench_dac.network import DacNetwork
+from latentbench_dac.plugin import DacOptions
+from transformers import DacConfig, DacModel
+
+from latentbench.errors import UsageError
+from latentbench.plugins import load_registry
+from latentbench.progress import SilentProgress
+from latentbench.workspace import Workspace
+
+CPU = torch.device("cpu")
+MODELS = {Dac16k: DAC_16K, Dac24k: DAC_24K, Dac44k: DAC_44K}
+
+
+def noise(samples, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    wave = torch.randn(samples, generator=generator).cumsum(-1)
+    return 0.02 * (wave - wave.roll(50))
+
+
+def checkpoint(file, architecture):
+    """A file as the package would save it, with no parameter at a value that hides its use."""
+    torch.manual_seed(7)
+    network = DacNetwork(architecture)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            # untrained gains of the weight norm let latents fade; these give a spread near 1
+            gain = 1.3 if name.endswith("weight_g") else 1.0
+            parameter.mul_(gain * (1 + 0.2 * torch.randn_like(parameter)))
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    state = network.state_dict() | {"decoder.model.0.bias": torch.zeros(1536)}
+    kwargs = {"sample_rate": architecture.sample_rate, "n_codebooks": architecture.codebooks}
+    torch.save({"state_dict": state, "metadata": {"kwargs": kwargs}}, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dac")
+    return {
+        kind: checkpoint(folder / f"{kind.name}.pth", architecture)
+        for kind, architecture in MODELS.items()
+    }
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(kind, weights, **options):
+        encoder = kind(DacOptions(weights=str(weights), **options), Workspace(tmp_path))
+        encoder.load(CPU)
+        return encoder
+
+    return load
+
+
+def encode(encoder, *waves):
+    """The frames of each wave, [T], encoded as one batch."""
+    samples = [len(wave) for wave in waves]
+    padded = torch.zeros(len(waves), -(-max(samples) // encoder.hop) * encoder.hop)
+    for row, wave in zip(padded, waves, strict=True):
+        row[: len(wave)] = wave
+    latents, frames = encoder.encode(padded, torch.tensor(samples))
+    assert frames.tolist() == [-(-count // encoder.hop) for count in samples]
+    return [row[:count] for row, count in zip(latents, frames.tolist(), strict=True)]
+
+
+def in_transformers(file, architecture):
+    """The same weights, weight norm folded, under the names and in the code of transformers."""
+    model = DacModel(
+        DacConfig(
+            downsampling_ratios=list(architecture.strides),
+            n_codebooks=architecture.codebooks,
+            sampling_rate=architecture.sample_rate,
+            decoder_hidden_size=32,
+        )
+    ).eval()
+    folded = dict(torch.load(file, weights_only=True)["state_dict"])
+    for name in [name for name in folded if name.endswith("weight_v")]:
+        direction = folded.pop(name)
+        gain = folded.pop(name[:-1] + "g")
+        norm = direction.flatten(1).norm(dim=1).reshape(gain.shape)
+        folded[name[:-2]] = gain * direction / norm
+    units = {0: "snake1", 1: "conv1", 2: "snake2", 3: "conv2"}
+    blocks = {0: "res_unit1", 1: "res_unit2", 2: "res_unit3", 3: "snake1", 4: "conv1"}
+    outer = {0: "conv1", 5: "snake1", 6: "conv2"}
+    renamed = {}
+    for name, tensor in folded.items():
+        parts = re.match(r"encoder\.block\.(\d)(?:\.block\.(\d))?(?:\.block\.(\d))?\.(\w+)$", name)
+        if parts is None:
+            renamed[name] = tensor
+            continue
+        block, part, unit, leaf = parts.groups()
+        path = [f"block.{int(block) - 1}" if part else outer[int(block)]]
+        path += [blocks[int(part)]] if part else []
+        path += [units[int(unit)]] if unit else []
+        renamed[".".join(["encoder", *path, leaf])] = tensor
+    renamed.pop("decoder.model.0.bias")
+    missing, unexpected = model.load_state_dict(renamed, strict=False)
+    assert not unexpected
+    assert all(name.startswith("decoder.") for name in missing)
+    return model
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_both_views_agree_with_transformers(load, files, kind):
+    architecture = MODELS[kind]
+    wave = noise(24 * kind.hop)
+    model = in_transformers(files[kind], architecture)
+    with torch.inference_mode():
+        latents = model.encoder(wave[None, None])[0].T
+        quantized = model.quantizer(latents.T[None], 5)[0][0].T
+    (ours,) = encode(load(kind, files[kind]), wave)
+    assert ours.shape == (24, 1024)
+    assert 0.2 < ours.std() < 5
+    torch.testing.assert_close(ours, latents, atol=1e-4, rtol=0)
+    (ours,) = encode(load(kind, files[kind], view="quantized:5"), wave)
+    torch.testing.assert_close(ours, quantized, atol=1e-4, rtol=0)
+
+
+def reach(strides):
+    """Samples after the start of its hop that a frame sees: the sum over all layers.
+
+    Padding is a fixed number of samples, so it shifts a layer's window left by that many.
+    """
+    samples, jump = 3, 1
+    for stride in strides:
+        samples += (3 * (1 + 3 + 9) + 2 * stride - 1 - -(-stride // 2)) * jump
+        jump *= stride
+    return samples + jump
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_look_ahead_is_what_the_layers_add_up_to(load, files, kind):
+    seen = reach(MODELS[kind].strides)
+    assert seen // kind.hop == kind.look_ahead == 8
+    encoder = load(kind, files[kind])
+    wave, t = noise(15 * kind.hop), 4
+    (before,) = encode(encoder, wave)
+    beyond, within = wave.clone(), wave.clone()
+    beyond[(t + 9) * kind.hop :] += 1.0
+    within[(t + 8) * kind.hop : t * kind.hop + seen + 1] += 1.0
+    torch.testing.assert_close(
+        encode(encoder, beyond)[0][: t + 1], before[: t + 1], atol=1e-6, rtol=0
+    )
+    assert (encode(encoder, within)[0][t] - before[t]).abs().max() > 1e-5
+
+
+def test_utterances_in_a_batch_equal_the_same_alone(load, files):
+    encoder = load(Dac16k, files[Dac16k])
+    waves = [noise(samples, seed=samples) for samples in (4_800, 320, 1_921, 1)]
+    for wave, together in zip(waves, encode(encoder, *waves), strict=True):
+        assert torch.equal(together, encode(encoder, wave)[0])
+    assert encoder.max_batch_seconds == 0
+
+
+def test_right_padding_is_not_harmless_which_is_why_rows_are_cut(load, files):
+    encoder = load(Dac16k, files[Dac16k])
+    wave = noise(12 * 320)
+    (alone,) = encode(encoder, wave)
+    (padded,) = encode(encoder, torch.cat([wave, torch.zeros(10 * 320)]))
+    assert (padded[11] - alone[11]).abs().max() > 1e-3
+    torch.testing.assert_close(padded[:4], alone[:4], atol=1e-5, rtol=0)
+
+
+def test_a_partial_hop_is_padded_not_lost(load, files):
+    encoder = load(Dac44k, files[Dac44k])
+    wave = noise(5 * 512 + 1)
+    (latents,) = encode(encoder, wave)
+    (padded,) = encode(encoder, torch.cat([wave, torch.zeros(511)]))
+    assert len(latents) == 6
+    assert torch.equal(latents, padded)
+
+
+def test_loudness_is_left_as_it_is(load, files):
+    encoder = load(Dac16k, files[Dac16k])
+    wave = noise(10 * 320)
+    (soft,), (loud,) = encode(encoder, 0.1 * wave), encode(encoder, wave)
+    assert (loud - soft).abs().max() > 1e-2
+
+
+def test_more_codebooks_bring_the_quantized_view_closer(load):
+    wave = noise(30 * 320)
+    (exact,) = encode(load(Dac16k, "random"), wave)
+    views = [encode(load(Dac16k, "random", view=f"quantized:{n}"), wave)[0] for n in (1, 2)]
+    assert all(len(view.unique(dim=0)) > 1 for view in views)
+    assert not torch.equal(*views)
+    assert exact.isfinite().all()
+
+
+@pytest.mark.parametrize("view", ["quantised:2", "quantized:0", "quantized:10", "encoder:1"])
+def test_an_unknown_view_names_the_known_ones(view):
+    with pytest.raises(UsageError, match=f"encoder.view={view} is no view") as caught:
+        Dac44k(DacOptions(view=view), Workspace())
+    assert caught.value.hint == "Known: encoder, and quantized:1 to quantized:9."
+
+
+def test_stereo_is_refused(load):
+    with pytest.raises(ValueError, match=r"dac-16k takes 1 channel\(s\), not 2"):
+        load(Dac16k, "random").encode(torch.zeros(1, 2, 320), torch.tensor([320]))
+
+
+def test_random_weights_are_stamped_seeded_and_leave_the_generator_alone(load):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    encoder, again, other = (load(Dac24k, "random", weights_seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(3), expected)
+    wave = noise(6 * 320)
+    assert torch.equal(encode(encoder, wave)[0], encode(again, wave)[0])
+    assert not torch.equal(encode(encoder, wave)[0], encode(other, wave)[0])
+    assert encoder.stamps == ("random weights",)
+    assert encoder.fingerprint() == again.fingerprint() != other.fingerprint()
+
+
+def test_every_option_changes_the_fingerprint(load, files):
+    prints = [
+        load(Dac16k, files[Dac16k]).fingerprint(),
+        load(Dac16k, files[Dac16k], view="quantized:1").fingerprint(),
+        load(Dac16k, "random").fingerprint(),
+        load(Dac44k, "random").fingerprint(),
+    ]
+    assert len({tuple(sorted(one.items())) for one in prints}) == len(prints)
+    digest = hashlib.sha256(files[Dac16k].read_bytes()).hexdigest()
+    assert prints[0]["weights"] == f"sha256:{digest}"
+    assert load(Dac16k, files[Dac16k]).stamps == ()
+
+
+@pytest.mark.parametrize("other", [Dac24k, Dac44k])
+def test_another_models_checkpoint_is_refused(load, files, other):
+    with pytest.raises(UsageError, match="is no checkpoint of the 16khz DAC") as caught:
+        load(Dac16k, files[other])
+    assert caught.value.hint == "This encoder takes weights_16khz.pth of release 0.0.5."
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(load, tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return (tmp_path.joinpath("harmed").touch, ())
+
+    file = tmp_path / "harm.pth"
+    torch.save({"state_dict": Harm(), "metadata": {}}, file)
+    with pytest.raises(UsageError, match="cannot be loaded: no readable checkpoint"):
+        load(Dac16k, file)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_weights_that_are_no_file_or_no_checkpoint_are_named(load, tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere\.pth' cannot be loaded: No such file") as caught:
+        load(Dac16k, tmp_path / "nowhere.pth")
+    assert "pretrained, random" in caught.value.hint
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(UsageError, match="is no checkpoint of the 16khz DAC"):
+        load(Dac16k, tmp_path / "list.pth")
+
+
+def test_without_network_the_error_says_how_to_go_on(load, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(weights_module, "RELEASES", "http://127.0.0.1:9/")
+    with pytest.raises(
+        UsageError, match=r"cannot be downloaded from http://127\.0\.0\.1"
+    ) as caught:
+        load(Dac24k, "pretrained")
+    assert "weights_24khz_8kbps_0.0.4.pth" in caught.value.message
+    assert "--set encoder.weights=/path/to/weights_24khz.pth" in caught.value.hint
+    assert "encoder.weights=random" in caught.value.hint
+
+
+def test_weights_are_downloaded_once_to_where_the_package_looks(tmp_path, monkeypatch):
+    served = tmp_path / "served" / "0.0.4"
+    served.mkdir(parents=True)
+    (served / "weights_24khz.pth").write_bytes(b"weights")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    progress = SilentProgress()
+    handler = partial(Quiet, directory=str(served.parent))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        monkeypatch.setattr(weights_module, "RELEASES", address)
+        try:
+            for _ in range(2):
+                file = weights_module.pretrained_file(DAC_24K, progress)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert file == tmp_path / ".cache/descript/dac/weights_24khz_8kbps_0.0.4.pth"
+    assert file.read_bytes() == b"weights"
+    assert len(progress.said) == 1
+
+
+@pytest.mark.parametrize("architecture", MODELS.values())
+def test_addresses_and_places_are_the_packages_own(architecture):
+    from dac import utils
+
+    tag = utils.__MODEL_LATEST_TAGS__[(architecture.model_type, "8kbps")]
+    assert architecture.release == tag
+    url = utils.__MODEL_URLS__[(architecture.model_type, tag, "8kbps")]
+    assert url == f"{weights_module.RELEASES}{tag}/{architecture.asset}"
+
+
+def test_the_plugin_registers_without_torch():
+    registry = load_registry()
+    for kind in MODELS:
+        assert registry.get("encoder", kind.name).spec.options is DacOptions
+    code = (
+        "import sys, latentbench_dac.plugin\n"
+        "print([m for m in ('torch', 'numpy', 'pydantic', 'dac') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "[]"
