@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -58,14 +58,16 @@ def files(tmp_path_factory):
     }
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(kind, weights, **options):
-        encoder = kind(DacOptions(weights=str(weights), **options), Workspace(tmp_path))
-        encoder.load(CPU)
-        return encoder
+def loaded(kind, weights, **options):
+    encoder = kind(DacOptions(weights=str(weights), **options), Workspace())
+    encoder.load(CPU)
+    return encoder
 
-    return load
+
+@pytest.fixture(scope="module")
+def load():
+    """Loads each encoder once."""
+    return cache(loaded)
 
 
 def encode(encoder, *waves):
@@ -214,11 +216,11 @@ def test_stereo_is_refused(load):
         load(Dac16k, "random").encode(torch.zeros(1, 2, 320), torch.tensor([320]))
 
 
-def test_random_weights_are_stamped_seeded_and_leave_the_generator_alone(load):
+def test_random_weights_are_stamped_seeded_and_leave_the_generator_alone():
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    encoder, again, other = (load(Dac24k, "random", weights_seed=seed) for seed in (0, 0, 1))
+    encoder, again, other = (loaded(Dac16k, "random", weights_seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.rand(3), expected)
     wave = noise(6 * 320)
     assert torch.equal(encode(encoder, wave)[0], encode(again, wave)[0])
@@ -232,7 +234,7 @@ def test_every_option_changes_the_fingerprint(load, files):
         load(Dac16k, files[Dac16k]).fingerprint(),
         load(Dac16k, files[Dac16k], view="quantized:1").fingerprint(),
         load(Dac16k, "random").fingerprint(),
-        load(Dac44k, "random").fingerprint(),
+        load(Dac44k, files[Dac44k]).fingerprint(),
     ]
     assert len({tuple(sorted(one.items())) for one in prints}) == len(prints)
     digest = hashlib.sha256(files[Dac16k].read_bytes()).hexdigest()
@@ -268,13 +270,13 @@ def test_weights_that_are_no_file_or_no_checkpoint_are_named(load, tmp_path):
         load(Dac16k, tmp_path / "list.pth")
 
 
-def test_without_network_the_error_says_how_to_go_on(load, tmp_path, monkeypatch):
+def test_without_network_the_error_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setattr(weights_module, "RELEASES", "http://127.0.0.1:9/")
     with pytest.raises(
         UsageError, match=r"cannot be downloaded from http://127\.0\.0\.1"
     ) as caught:
-        load(Dac24k, "pretrained")
+        loaded(Dac24k, "pretrained")
     assert "weights_24khz_8kbps_0.0.4.pth" in caught.value.message
     assert "--set encoder.weights=/path/to/weights_24khz.pth" in caught.value.hint
     assert "encoder.weights=random" in caught.value.hint

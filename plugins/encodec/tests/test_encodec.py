@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -61,14 +61,16 @@ def file_48k(tmp_path_factory):
     return checkpoint(tmp_path_factory.mktemp("48k") / "48khz.th", STEREO_48K)
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(kind, weights, **options):
-        encoder = kind(EncodecOptions(weights=str(weights), **options), Workspace(tmp_path))
-        encoder.load(CPU)
-        return encoder
+def loaded(kind, weights, **options):
+    encoder = kind(EncodecOptions(weights=str(weights), **options), Workspace())
+    encoder.load(CPU)
+    return encoder
 
-    return load
+
+@pytest.fixture(scope="module")
+def load():
+    """Loads each encoder once."""
+    return cache(loaded)
 
 
 def encode(encoder, *waves):
@@ -271,12 +273,12 @@ def test_an_unknown_view_names_the_known_ones(view):
     assert caught.value.hint == "Known: encoder, and quantized:1 to quantized:32."
 
 
-def test_random_weights_are_stamped_seeded_and_leave_the_generator_alone(load):
+def test_random_weights_are_stamped_seeded_and_leave_the_generator_alone():
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
     encoder, again, other = (
-        load(Encodec24k, "random", weights_seed=seed, view="quantized:1") for seed in (0, 0, 1)
+        loaded(Encodec24k, "random", weights_seed=seed, view="quantized:1") for seed in (0, 0, 1)
     )
     assert torch.equal(torch.rand(3), expected)
     wave = noise(1, 20 * HOP)
@@ -325,24 +327,24 @@ def test_the_other_models_checkpoint_is_refused(load, file_48k):
     assert "encodec-24k takes encodec_24khz-d7cc33bc.th" in caught.value.hint
 
 
-def test_without_network_the_error_says_how_to_go_on(load, tmp_path, monkeypatch):
+def test_without_network_the_error_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(weights_module, "ROOT_URL", "http://127.0.0.1:9/")
     with pytest.raises(
         UsageError, match=r"cannot be downloaded from http://127\.0\.0\.1"
     ) as caught:
-        load(Encodec24k, "pretrained")
+        loaded(Encodec24k, "pretrained")
     assert "--set encoder.weights=/path/to/encodec_24khz-d7cc33bc.th" in caught.value.hint
     assert "encoder.weights=random" in caught.value.hint
 
 
-def test_a_damaged_copy_is_named(load, tmp_path, monkeypatch):
+def test_a_damaged_copy_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     file = tmp_path / "hub" / "checkpoints" / MONO_24K.checkpoint
     file.parent.mkdir(parents=True)
     file.write_bytes(b"half a file")
     with pytest.raises(UsageError, match="is damaged: its sha256 does not begin with d7cc33bc"):
-        load(Encodec24k, "pretrained")
+        loaded(Encodec24k, "pretrained")
 
 
 def test_weights_are_downloaded_once_to_where_the_package_looks(tmp_path, monkeypatch):
