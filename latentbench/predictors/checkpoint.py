@@ -1,0 +1,147 @@
+"""The state of a training under way, in one file that is whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import nn
+
+    from latentbench.config import TrainingConfig
+    from latentbench.progress import Progress
+    from latentbench.tasks import TaskFrames
+
+__all__ = ["Checkpoint", "training_digest"]
+
+PROBED_FRAMES = 64
+
+
+class Checkpoint:
+    """Module, optimizer, step and random state, continued from only where `digest` agrees.
+
+    Args:
+        path: the file; its folder is made if need be.
+        digest: of all that decides the training, by `training_digest`.
+    """
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self.path = path
+        self.digest = digest
+
+    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Write the state after `step` steps in place of the last one, at once.
+
+        Raises:
+            LatentbenchError: it cannot be written, e.g. the disk is full.
+        """
+        state = {
+            "digest": self.digest,
+            "step": step,
+            "module": module.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "random": _random_state(module),
+        }
+        partial = self.path.with_name(self.path.name + ".partial")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, partial)
+            os.replace(partial, self.path)  # noqa: PTH105 - Path.replace says nothing of atomicity
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # torch's writer raises RuntimeError on a full disk
+            raise LatentbenchError(
+                f"The checkpoint '{self.path}' cannot be written at step {step}: {error}",
+                "Make room or choose another folder, then run the same command again: training "
+                "goes on from the last checkpoint that was written.",
+            ) from error
+
+    def restore(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    ) -> int:
+        """Bring module, optimizer and random state back; the number of steps they have had.
+
+        A file that is damaged or belongs to another training is left aside: that is said, the
+        module stays as it is, and the number is 0.
+        """
+        if not self.path.exists():
+            return 0
+        try:
+            _verify(self.path)
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            found = state["digest"]
+        except Exception as error:  # noqa: BLE001 - damaged bytes may fail anywhere in unpickling
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            progress.say(
+                f"The checkpoint '{self.path}' is damaged ({reason}): training starts anew."
+            )
+            return 0
+        if found != self.digest:
+            progress.say(
+                f"The checkpoint '{self.path}' belongs to another configuration or other "
+                "latents: training starts anew."
+            )
+            return 0
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        _set_random_state(module, state["random"])
+        step = int(state["step"])
+        progress.say(f"Training goes on from step {step} of the checkpoint '{self.path}'.")
+        return step
+
+
+def _verify(path: Path) -> None:
+    """Check every byte against the checksums that `torch.save` writes and `torch.load` skips."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"bad checksum of {damaged}")
+
+
+def training_digest(
+    module: nn.Module, frames: TaskFrames, config: TrainingConfig, seed: int
+) -> str:
+    """A hex digest of all that decides a training.
+
+    Those are the configuration, the seed, the freshly initialised module (its options by its
+    `repr`), the kind of device, which frames are trained on and, by a sample, their values.
+    """
+    digest = hashlib.sha256()
+    device = next(module.parameters()).device.type
+    task = (frames.horizon, frames.context_frames, frames.target, frames.dim, len(frames))
+    digest.update(f"{config.model_dump_json()}|{seed}|{device}|{task}|{module!r}".encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
+    digest.update(np.ascontiguousarray(frames.rows).data)
+    for stored in frames.latents.utterances:
+        digest.update(f"{stored.id}|{stored.start}|{stored.frames}\n".encode())
+    probes = np.linspace(0, len(frames) - 1, PROBED_FRAMES).astype(np.int64)
+    digest.update(np.ascontiguousarray(frames.targets(probes).numpy()).data)
+    return digest.hexdigest()
+
+
+def _random_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """For modules that draw while they train; on CUDA such draws come from the device."""
+    states = {"cpu": torch.get_rng_state()}
+    device = next(module.parameters()).device
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_random_state(module: nn.Module, states: Mapping[str, Any]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], next(module.parameters()).device)
