@@ -29,19 +29,20 @@ def remarks(result: Result) -> Iterator[str]:
 
 
 def _scale(result: Result) -> Iterator[str]:
-    """ΔNLL at k = 1 in every unit; the last two are what is saved, as the original put it."""
+    """ΔNLL at k = 1 in every unit; what it saves has no sign, as the original put it."""
     for horizon in result.horizons:
         found = horizon.figure("eval", "all", "dnll")
         if horizon.k != 1 or found is None or not math.isfinite(found.value):
             continue
         rate = result.encoder.frame_rate
         told = scale(found.value, dim=result.encoder.dim, frame_rate=rate, horizon=1)
-        saved = "" if told.kbps is None else f" = {-told.kbps:.2f} kbps at {rate:g} Hz"
+        kbps = "" if told.kbps is None else f" = {abs(told.kbps):.2f} kbps at {rate:g} Hz"
         yield (
             f"k=1, eval: {compact(told.nats_per_frame, 2)} nats/frame"
             f" = {compact(told.nats_per_dim, 3)} nats/dim"
             f" = {compact(told.bits_per_dim, 3)} bits/dim"
-            f" = {compact(-told.bits_per_frame, 1)} bits/frame{saved}"
+            f" = {compact(abs(told.bits_per_frame), 1)} bits/frame{kbps}"
+            f" {'saved' if found.value <= 0 else 'lost'} against the baseline"
         )
 
 

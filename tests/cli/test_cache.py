@@ -1,0 +1,58 @@
+"""`latentbench cache` tells and removes what can be made again, and nothing else."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def cache(tmp_path):
+    (tmp_path / "downloads/sub").mkdir(parents=True)
+    (tmp_path / "downloads/sub/weights.bin").write_bytes(b"x" * 2_500)
+    (tmp_path / "speech-demo").mkdir()
+    (tmp_path / "speech-demo/a.wav").write_bytes(b"x" * 500)
+    (tmp_path / "precious.txt").write_text("not ours to remove")
+    return tmp_path
+
+
+def test_list_and_size(invoke, cache):
+    text = invoke("cache", "list", "--cache", cache).stdout
+    assert "2.5 kB" in text
+    assert "500 B" in text
+    assert invoke("cache", "size", "--cache", cache).stdout.split()[-2:] == ["3.0", "kB"]
+    found = json.loads(invoke("cache", "list", "--cache", cache, "--json").stdout)
+    assert found["folders"] == {"downloads": 2500, "speech-demo": 500}
+    assert found["stores"] == []
+
+
+def test_an_empty_cache_is_listed(invoke, tmp_path):
+    assert invoke("cache", "size", "--cache", tmp_path / "none").stdout.split() == ["all", "0", "B"]
+
+
+def test_remove_asks_first(invoke, cache):
+    kept = invoke("cache", "remove", "downloads", "--cache", cache, input="n\n")
+    assert "Nothing was removed." in kept.stdout
+    assert (cache / "downloads").exists()
+    gone = invoke("cache", "remove", "downloads", "--cache", cache, input="y\n")
+    assert "Remove downloads (2.5 kB)" in gone.stdout
+    assert not (cache / "downloads").exists()
+    assert (cache / "speech-demo").exists()
+
+
+def test_remove_with_yes_takes_several(invoke, cache):
+    found = invoke("cache", "remove", "downloads", "speech-demo", "--yes", "--cache", cache)
+    assert found.stdout == "Removed downloads, speech-demo (3.0 kB).\n"
+    assert [one.name for one in cache.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.parametrize("name", ["precious.txt", "..", "latents"])
+def test_what_is_not_in_the_list_is_not_removed(invoke, cache, name):
+    found = invoke("cache", "remove", name, "--yes", "--cache", cache)
+    assert f"There is no '{name}' in" in found.stderr
+    assert found.exit_code == 2
+    assert (cache / "precious.txt").exists()
+
+
+def test_a_typing_error_names_the_nearest(invoke, cache):
+    found = invoke("cache", "remove", "download", "--yes", "--cache", cache)
+    assert "Did you mean 'downloads'?" in found.stderr

@@ -1,0 +1,88 @@
+"""Flags, --set, presets and files make one configuration."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from latentbench.cli.configuration import configuration_options, resolve_flags
+from latentbench.cli.run import default_folder
+from latentbench.config import RunConfig
+from latentbench.plugins import load_registry
+
+
+@pytest.fixture(scope="session")
+def registry():
+    return load_registry()
+
+
+@pytest.fixture
+def configured(registry):
+    def resolve(*arguments):
+        found = []
+
+        @click.command()
+        @configuration_options
+        def command(**given):
+            found.append(resolve_flags(registry, given))
+
+        CliRunner().invoke(command, [str(one) for one in arguments], catch_exceptions=False)
+        return found[0]
+
+    return resolve
+
+
+@pytest.mark.parametrize(
+    ("arguments", "section", "option", "value"),
+    [
+        (["--steps", "7"], "training", "steps", 7),
+        (["--precision", "bf16"], "training", "precision", "bf16"),
+        (["--horizons", "1,3"], "task", "horizons", (1, 3)),
+        (["--slice", "high_energy"], "task", "slices", ("all", "high_energy")),
+        (["--slice", "all", "--slice", "x"], "task", "slices", ("all", "x")),
+        (["--limit", "40"], "utterances", "limit", 40),
+        (["--set", "split.eval_fraction=0.25"], "split", "eval_fraction", 0.25),
+        (["--set", "task.horizons=[2]"], "task", "horizons", (2,)),
+    ],
+)
+def test_a_flag_sets_its_option(configured, arguments, section, option, value):
+    assert getattr(getattr(configured(*arguments), section), option) == value
+
+
+def test_seed_device_and_components(configured):
+    config = configured(
+        *["--seed", 0, "--device", "cpu", "--encoder", "logmel"],
+        *["--corpus", "folder", "--predictor", "marginal", "--set", "corpus.root=x"],
+    )
+    assert (config.seed, config.device) == (0, "cpu")
+    names = (config.encoder.name, config.corpus.name, config.predictor.name)
+    assert names == ("logmel", "folder", "marginal")
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_naming_a_component_keeps_the_options_set_for_it(configured, swap):
+    name, option = ("--encoder", "logmel"), ("--set", "encoder.hop_ms=40")
+    config = configured(*option, *name) if swap else configured(*name, *option)
+    assert (config.encoder.name, config.encoder.options["hop_ms"]) == ("logmel", 40.0)
+
+
+def test_set_wins_over_flags_and_flags_over_files(configured, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("training: {steps: 1, batch_size: 3}\nseed: 5")
+    config = configured("--config", file, "--steps", 2, "--set", "training.steps=3", "--seed", 6)
+    assert (config.training.steps, config.training.batch_size, config.seed) == (3, 3, 6)
+
+
+def test_a_resolved_configuration_reads_back(configured, tmp_path):
+    first = configured("--preset", "demo", "--set", "training.learning_rate=3e-4")
+    file = tmp_path / "config.yaml"
+    file.write_text(first.to_yaml())
+    assert configured("--config", file) == first
+
+
+def test_every_configuration_has_a_folder_of_its_own():
+    one, other = RunConfig(), RunConfig(seed=1)
+    assert default_folder(one).parent == Path("runs")
+    assert default_folder(one).name == f"mimi-mdn-librispeech-{one.digest()[:8]}"
+    assert default_folder(one) != default_folder(other)

@@ -1,0 +1,119 @@
+"""Progress reads right: megabytes, real time, rates and what is left."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from latentbench.cli.progress import BarProgress, LineProgress, amount_text, rate_text
+from latentbench.cli.units import bytes_text, duration_text
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((12.3e6, 45.6e6, "bytes"), "12.3 MB of 45.6 MB"),
+        ((20, 60, "s"), "20 s of 1 min 0 s of audio"),
+        ((3, 1500, "steps"), "3 of 1,500 steps"),
+        ((3, None, "files"), "3 files"),
+    ],
+)
+def test_amounts(arguments, text):
+    assert amount_text(*arguments) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "unit", "text"),
+    [
+        (3.2e6, "B", "3.2 MB/s"),
+        (12.0, "s", "12x real time"),
+        (0.5, "s", "0.5x real time"),
+        (410.4, "steps", "410 steps/s"),
+    ],
+)
+def test_rates(rate, unit, text):
+    assert rate_text(rate, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.24, "0.2 s"), (8, "8 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(999, "999 B"), (1000, "1.0 kB"), (2.5e13, "25.0 TB")])
+def test_bytes(count, text):
+    assert bytes_text(count) == text
+
+
+def test_lines_come_at_the_start_every_ten_seconds_and_at_the_end():
+    clock, stream = Clock(), io.StringIO()
+    with LineProgress(stream, clock).task("training", 100, "steps", done=20) as meter:
+        meter.note("loss 2.5")
+        for _ in range(80):
+            clock.now += 0.25
+            meter.advance()
+    assert stream.getvalue().splitlines() == [
+        "training: 20 of 100 steps",
+        "training: 60 of 100 steps, 4.0 steps/s, 10 s left, loss 2.5",
+        "training: 100 of 100 steps, 4.0 steps/s, 0.0 s left, loss 2.5",
+        "training: done, 100 steps in 20 s, 4.0 steps/s, loss 2.5",
+    ]
+
+
+def test_work_that_is_broken_off_says_where():
+    stream = io.StringIO()
+    progress = LineProgress(stream, Clock())
+
+    def interrupted():
+        with progress.task("encoding", 60, "s") as meter:
+            meter.advance(20)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert stream.getvalue().splitlines()[-1] == (
+        "encoding: stopped, 20 s of 1 min 0 s of audio in 0.0 s"
+    )
+
+
+@pytest.fixture
+def terminal():
+    return Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+
+
+def test_bars_show_amount_rate_and_note(terminal):
+    progress = BarProgress(terminal)
+    with progress.task("training k=1 [0]", 100, "steps") as meter:
+        meter.note("loss 2.5")
+        meter.advance(100)
+        progress.say("a word [in between]")
+    text = terminal.file.getvalue()
+    assert "training k=1 [0]" in text
+    assert "100 of 100 steps" in text
+    assert "loss 2.5" in text
+    assert "a word [in between]" in text
+
+
+def test_bars_of_nested_and_following_work(terminal):
+    progress = BarProgress(terminal)
+    with progress.task("outer", 1, "cells") as outer, progress.task("inner", None, "files") as one:
+        one.advance(3)
+        outer.advance()
+    with pytest.raises(ValueError, match="broken"), progress.task("later", 2, "bytes"):
+        raise ValueError("broken")
+    progress.say("still here")
+    text = terminal.file.getvalue()
+    assert all(word in text for word in ("outer", "inner", "3 files", "later", "still here"))

@@ -1,0 +1,179 @@
+"""The tables show every number whole, at 80 and at 120 columns, and what it must be read with."""
+
+import io
+import json
+import math
+
+import pytest
+from rich.console import Console
+
+from latentbench.plugins import load_registry
+from latentbench.reports.numbers import compact, time_text
+from latentbench.results.horizons import horizons_csv
+from latentbench.results.schema import Figure
+
+
+@pytest.fixture
+def shown():
+    """The text a reporter writes to a console of a given width."""
+
+    def show(result, width=80, reporter="table"):
+        component = load_registry().get("reporter", reporter)
+        console = Console(file=io.StringIO(), width=width, color_system=None)
+        component.create(component.spec.options()).report(result, console)
+        return console.file.getvalue()
+
+    return show
+
+
+def with_horizon(result, index, **changes):
+    horizons = list(result.horizons)
+    horizons[index] = horizons[index].model_copy(update=changes)
+    return result.model_copy(update={"horizons": tuple(horizons)})
+
+
+PUBLISHED_EVAL = [
+    "1075.45 1260.89 -185.44 0.6114 -0.5949",
+    "1129.82 1260.89 -131.07 0.3924 -4.8140",
+    "1176.04 1260.89 -84.85 0.1068 -33.8358",
+    "1191.87 1258.67 -66.79 0.0384 -56.2588",
+]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_every_published_number_is_whole(make_result, shown, width):
+    text = shown(make_result(), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    for k, numbers in zip((1, 2, 4, 8), PUBLISHED_EVAL, strict=True):
+        assert any(row.startswith(f"{k} {80 * k} eval 200000 {numbers}") for row in rows)
+    assert any(row.startswith("2 160 train 200000 13117.18 1260.34 11856.85") for row in rows)
+
+
+def test_train_stands_below_eval(make_result, shown):
+    lines = shown(make_result()).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("1  80 eval"))
+    assert lines[first + 1].startswith("1  80 train")
+
+
+def test_120_columns_hold_the_rollout_in_the_same_table(make_result, shown):
+    row = next(
+        line for line in shown(make_result(), 120).splitlines() if line[:11] == "8  640  eva"
+    )
+    assert row.split()[-4:] == ["2345", "5.7e+10", "412.50", "0"]
+
+
+def test_80_columns_show_the_rollout_in_a_table_of_its_own(make_result, shown):
+    lines = [" ".join(line.split()) for line in shown(make_result(), 80).splitlines()]
+    assert "4 320 eval 2345 inf 412.50 1" in lines
+    assert "1 80 eval 0 - - 0" in lines
+
+
+def test_many_metrics_of_plugins_are_spread_over_tables(make_result, shown):
+    result = make_result()
+    more = [
+        Figure(split="eval", slice="all", name=f"a_metric_{i}", value=i, n=5, better="higher")
+        for i in range(12)
+    ]
+    figures = (*result.horizons[0].figures, *more)
+    text = shown(with_horizon(result, 0, figures=figures))
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(f"a_metric_{i}" in text and f"{i}.0000" in text for i in range(12))
+
+
+def test_stamps_stand_in_the_title(make_result, shown):
+    text = shown(make_result(stamps=("random weights", "limited to 40 utterances")), 120)
+    assert "[random weights] [limited to 40 utterances]" in text.splitlines()[0]
+
+
+def test_k_1_is_put_to_scale_as_published(make_result, shown):
+    assert (
+        "k=1, eval: -185.44 nats/frame = -0.362 nats/dim = -0.523 bits/dim = 267.5 bits/frame"
+        " = 3.34 kbps at 12.5 Hz saved against the baseline" in shown(make_result(), 160)
+    )
+
+
+def test_a_loss_at_k_1_is_called_one(make_result, shown):
+    result = make_result()
+    figures = [
+        one.model_copy(update={"value": 512 * math.log(2)}) if one.name == "dnll" else one
+        for one in result.horizons[0].figures
+    ]
+    text = shown(with_horizon(result, 0, figures=tuple(figures)), 160)
+    assert "= 1.000 bits/dim = 512.0 bits/frame = 6.40 kbps at 12.5 Hz lost" in text
+
+
+def test_without_k_1_there_is_no_rate(make_result, shown):
+    result = make_result()
+    assert "kbps" not in shown(result.model_copy(update={"horizons": result.horizons[1:]}))
+
+
+def test_a_failed_horizon_is_shown_with_its_error(make_result, shown):
+    result = with_horizon(
+        make_result(), 2, status="failed", errors=("diverged at step 9",), seeds=(), figures=()
+    )
+    text = shown(result)
+    assert "k=4 failed: diverged at step 9" in text
+    assert any(line.split()[:4] == ["4", "320", "eval", "failed"] for line in text.splitlines())
+
+
+def test_a_run_where_all_failed_is_shown(make_result, shown):
+    result = make_result()
+    for index in range(4):
+        result = with_horizon(
+            result, index, status="failed", errors=("no",), seeds=(), figures=(), rollout=None
+        )
+    assert shown(result).count("failed: no") == 4
+
+
+def test_blanks_and_leaks_are_explained_once_for_all_horizons(make_result, shown):
+    result = with_horizon(make_result(), 0, leaky=True)
+    text = shown(result, 120)
+    assert "k=1,2: rollout: no eval utterance is long enough" in text
+    assert "k=1: leaky, within the encoder's look-ahead" in text
+
+
+def test_skipped_utterances_are_counted_and_the_first_named(make_result, shown, skipped):
+    result = make_result()
+    corpus = result.corpus.model_copy(update={"skipped": skipped})
+    text = shown(result.model_copy(update={"corpus": corpus}), 120)
+    assert "5 utterances skipped: utt-0 (no samples), utt-1 (no samples)" in text
+    assert "and 2 more, named in result.json" in text
+
+
+def test_slices_have_tables_of_their_own(make_result, shown):
+    text = shown(make_result(slices=("all", "high_energy")))
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert sum(row.startswith("1 80 eval 200000 1075.45") for row in rows) == 2
+    assert "Slice high_energy" in text
+
+
+def test_json_is_result_json_at_any_width(make_result, shown):
+    result = make_result()
+    assert json.loads(shown(result, 20, "json")) == json.loads(result.to_json())
+
+
+def test_csv_is_horizons_csv_at_any_width(make_result, shown):
+    result = make_result()
+    assert shown(result, 20, "csv") == horizons_csv(result)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (-185.44, "-185.44"),
+        (13117.18, "13117.18"),
+        (-13117.18, "-1.3e+04"),
+        (1.2e9, "1.2e+09"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_huge_numbers_are_compact(value, text):
+    assert compact(value, 2) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(80.0, "80"), (1000 / 75, "13.3"), (640.0, "640")])
+def test_milliseconds_without_needless_decimals(value, text):
+    assert time_text(value) == text
