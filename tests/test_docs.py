@@ -1,0 +1,87 @@
+"""Every hook, option, metric and flag is documented, or these fail."""
+
+from pathlib import Path
+
+import click
+import pytest
+
+from latentbench.cli import main
+from latentbench.config import RunConfig, preset_names
+from latentbench.plugins import HOOKS, load_registry
+from latentbench.results.horizons import HEADER
+from latentbench.specs import option_fields
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = {
+    "corpus": "corpora.md",
+    "encoder": "encoders.md",
+    "predictor": "predictors.md",
+    "metric": "metrics.md",
+    "reporter": "results.md",
+}
+
+
+def page(name):
+    return (DOCS / name).read_text("utf-8")
+
+
+def built_in(kind):
+    return [
+        one.spec
+        for one in load_registry().of_kind(kind)
+        if one.provider.distribution == "latentbench"
+    ]
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_every_component_and_option_is_on_the_page_of_its_station(kind):
+    text = page(PAGES[kind])
+    wanted = [spec.name for spec in built_in(kind)]
+    wanted += [option.name for spec in built_in(kind) for option in option_fields(spec.options)]
+    assert [name for name in wanted if f"`{name}`" not in text] == []
+
+
+def test_every_hook_is_named_somewhere():
+    text = "".join(file.read_text("utf-8") for file in DOCS.glob("*.md"))
+    assert [hook for hook in HOOKS.values() if f"`{hook}`" not in text] == []
+
+
+def commands(group, path=()):
+    with click.Context(group) as ctx:
+        for name in group.list_commands(ctx):
+            command = group.get_command(ctx, name)
+            yield (*path, name), command
+            if isinstance(command, click.Group):
+                yield from commands(command, (*path, name))
+
+
+def test_every_verb_and_flag_is_on_the_page_of_the_command_line():
+    text = page("command-line.md")
+    found = list(commands(main))
+    flags = {
+        flag
+        for command in (main, *(command for _, command in found))
+        for option in command.params
+        if isinstance(option, click.Option)
+        for flag in option.opts
+        if flag.startswith("--")
+    }
+    assert len(flags) > 20
+    assert [flag for flag in sorted(flags) if f"`{flag}" not in text] == []
+    assert [path for path, _ in found if f"`latentbench {' '.join(path)}" not in text] == []
+
+
+def test_every_key_of_the_configuration_is_on_the_page_of_the_command_line():
+    text = page("command-line.md")
+    keys = []
+    for name, field in RunConfig.model_fields.items():
+        nested = getattr(field.annotation, "model_fields", {})
+        keys += [f"{name}.{key}" for key in nested] or [name]
+    assert len(keys) > 20
+    assert [key for key in keys if f"`{key}`" not in text] == []
+    assert [name for name in preset_names() if f"`{name}`" not in text] == []
+
+
+def test_every_column_of_horizons_csv_is_on_the_page_of_results():
+    text = page("results.md")
+    assert [column for column in HEADER if f"`{column}`" not in text] == []
