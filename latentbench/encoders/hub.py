@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from latentbench.progress import Meter, Progress
 
-__all__ = ["HubError", "HubFile", "fetch", "sha256_of"]
+__all__ = ["HubError", "HubFile", "fetch", "is_cached", "sha256_of"]
 
-PROBE_SECONDS = 7.0
+PROBE_SECONDS = 5.0
 CHUNK = 1 << 20
 
 
@@ -87,6 +87,11 @@ def fetch(
     if (found := sha256_of(path)) != file.sha256:
         raise HubError(f"{file.name} arrived with sha256 {found}, expected {file.sha256}")
     return path
+
+
+def is_cached(file: HubFile) -> bool:
+    """Whether the hub's cache holds the file; its content is only read by `fetch`."""
+    return isinstance(try_to_load_from_cache(file.repo, file.name, revision=file.revision), str)
 
 
 def sha256_of(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from latentbench.encoders.encoder import Encoder
-from latentbench.encoders.hub import sha256_of
+from latentbench.encoders.hub import is_cached, sha256_of
 from latentbench.encoders.mimi_weights import (
     ARCHITECTURE,
     PINNED,
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MimiEncoder"]
 
+CPU_BATCH_SECONDS = 16.0  # more only leaves the caches: 8 x 14 s take longer than one by one
+GPU_BATCH_SECONDS = 120.0
+
 
 class MimiEncoder(Encoder):
     """Mimi's continuous latents, whole utterances in float32; nothing is ever quantized.
@@ -44,7 +47,7 @@ class MimiEncoder(Encoder):
 
     sample_rate = 24_000
     hop = 1_920
-    max_batch_seconds = 60.0
+    max_batch_seconds = CPU_BATCH_SECONDS
 
     def __init__(self, options: MimiOptions, workspace: Workspace) -> None:
         self._options = options
@@ -62,6 +65,10 @@ class MimiEncoder(Encoder):
         if self._options.partial_frame == "drop":
             return samples // self.hop
         return super().frame_count(samples)
+
+    def weights_at_hand(self) -> bool:
+        """Whether `load` would need no download."""
+        return self._options.weights != PINNED.repo or is_cached(PINNED)
 
     def load(self, device: torch.device) -> None:
         """Bring the weights to `device`; downloads them once where `weights` is kyutai/mimi.
@@ -84,6 +91,8 @@ class MimiEncoder(Encoder):
             self._digest = known_digest or sha256_of(file)
         self._network = network.to(device)
         self._device = device
+        if device.type != "cpu":
+            self.max_batch_seconds = GPU_BATCH_SECONDS
 
     @torch.inference_mode()
     def encode(

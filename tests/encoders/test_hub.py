@@ -195,7 +195,7 @@ def test_a_silent_network_is_given_up_in_time(tmp_path):
 def test_patience_leaves_room_within_ten_seconds():
     from latentbench.encoders.hub import PROBE_SECONDS
 
-    assert PROBE_SECONDS <= 8
+    assert PROBE_SECONDS <= 5  # imports and a name look-up take the rest
 
 
 @pytest.mark.parametrize(("status", "found"), [(404, "404"), (403, "403"), (500, "500")])

@@ -149,6 +149,17 @@ def test_no_network_says_how_to_go_on(tmp_path):
     assert "--preset demo" in hint
 
 
+def test_it_is_known_beforehand_whether_a_download_is_needed(tmp_path, monkeypatch, small_folder):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for weights, at_hand in (("random", True), (str(small_folder), True), (PINNED.repo, False)):
+        encoder = MimiEncoder(MimiOptions(weights=weights), Workspace())
+        assert encoder.weights_at_hand() is at_hand, weights
+    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / PINNED.revision
+    snapshot.mkdir(parents=True)
+    (snapshot / PINNED.name).write_bytes(b"weights")
+    assert MimiEncoder(MimiOptions(), Workspace()).weights_at_hand()
+
+
 def test_the_hubs_offline_mode_is_respected(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
