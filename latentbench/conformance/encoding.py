@@ -1,0 +1,138 @@
+"""An encoder under test: loaded once, given audio the way the core gives it."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from latentbench.conformance.check import NonconformityError, Subject, described
+from latentbench.conformance.signals import speechlike
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentbench.encoders import Encoder
+
+__all__ = ["EncoderSubject", "change", "scale", "shape_text"]
+
+SECONDS = 1.0
+FRAMES_BEYOND = 16  # of what the look-ahead spans twice, so that some frames are free of it
+
+
+class EncoderSubject(Subject):
+    """An encoder, its instances and the audio they are given."""
+
+    def make(self) -> Encoder:
+        """A new instance, not loaded."""
+        encoder: Encoder = self.component.create(self.options, self.workspace)
+        return encoder
+
+    def loaded(self) -> Encoder:
+        """A new instance, loaded on the CPU.
+
+        Raises:
+            UsageError: its weights cannot be had.
+        """
+        encoder = self.make()
+        encoder.load(torch.device("cpu"))
+        return encoder
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The one instance that most checks look at, loaded."""
+        return self.loaded()
+
+    @property
+    def samples(self) -> int:
+        """The length of the audio most checks use: no whole number of hops."""
+        encoder = self.encoder
+        frames = max(math.ceil(SECONDS * encoder.frame_rate), 2 * encoder.look_ahead)
+        return (frames + FRAMES_BEYOND) * encoder.hop - encoder.hop // 3
+
+    def audio(self, samples: int, seed: int = 0) -> torch.Tensor:
+        """Speech-like audio of the encoder's format, float32 [channels, samples]."""
+        encoder = self.encoder
+        return speechlike(samples, rate=encoder.sample_rate, channels=encoder.channels, seed=seed)
+
+    @cached_property
+    def speech(self) -> torch.Tensor:
+        """Audio of `samples` samples."""
+        return self.audio(self.samples)
+
+    @cached_property
+    def latents(self) -> torch.Tensor:
+        """The frames of `speech`, [frames, D]."""
+        return self.encode([self.speech])[0]
+
+    def raw(
+        self, waves: Sequence[torch.Tensor], *, encoder: Encoder | None = None, more_hops: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `encode` returns for a batch, padded as the core pads it.
+
+        Args:
+            waves: float32 [channels, n] each.
+            encoder: another instance than the usual one.
+            more_hops: hops of zeros after the longest.
+
+        Raises:
+            NonconformityError: the encoder raised, or returned no two tensors.
+        """
+        encoder = encoder or self.encoder
+        hop = encoder.hop
+        longest = (max(-(-wave.shape[-1] // hop) for wave in waves) + more_hops) * hop
+        padded = torch.stack(
+            [torch.nn.functional.pad(wave, (0, longest - wave.shape[-1])) for wave in waves]
+        )
+        if encoder.channels == 1:
+            padded = padded[:, 0]
+        lengths = torch.tensor([wave.shape[-1] for wave in waves])
+        given = (
+            f"audio float32 {shape_text(padded)} (channels = {encoder.channels}, "
+            f"hop = {hop}) of {lengths.tolist()} samples"
+        )
+        try:
+            with torch.inference_mode():
+                returned = encoder.encode(padded, lengths)
+        except LatentbenchError:
+            raise
+        except Exception as error:
+            raise NonconformityError(f"latents of {given}", described(error)) from error
+        if not (
+            isinstance(returned, tuple)
+            and len(returned) == 2  # noqa: PLR2004 - latents and frames
+            and all(isinstance(part, torch.Tensor) for part in returned)
+        ):
+            raise NonconformityError(
+                f"two tensors, latents and frames, of {given}", type(returned).__name__
+            )
+        return returned
+
+    def encode(
+        self, waves: Sequence[torch.Tensor], *, encoder: Encoder | None = None, more_hops: int = 0
+    ) -> list[torch.Tensor]:
+        """The valid frames of each utterance of a batch, [frames, D]; see `raw`."""
+        latents, frames = self.raw(waves, encoder=encoder, more_hops=more_hops)
+        return [rows[:count] for rows, count in zip(latents, frames.tolist(), strict=True)]
+
+
+def shape_text(tensor: torch.Tensor) -> str:
+    """E.g. `[1, 16000]`."""
+    return str(list(tensor.shape))
+
+
+def scale(latents: torch.Tensor) -> float:
+    """The largest magnitude of latents, against which differences are judged; 1 if all are 0."""
+    return float(latents.abs().max()) or 1.0
+
+
+def change(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """How far the frames of one are from those of the other, [frames], in units of `scale`.
+
+    Infinite where either is not finite.
+    """
+    distance = (one.double() - other.double()).abs().amax(-1) / scale(one)
+    return distance.nan_to_num(nan=math.inf)

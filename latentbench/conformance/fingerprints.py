@@ -1,0 +1,133 @@
+"""Whether a fingerprint tells apart what gives other latents, and nothing else.
+
+The fingerprint is part of the key of the latent store: one that leaves out an option makes a
+run read the latents of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+import torch
+
+from latentbench.conformance.check import NonconformityError, Verdict, require
+from latentbench.conformance.encoding import EncoderSubject, change
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from latentbench.encoders import Encoder
+
+__all__ = ["fingerprint", "fingerprint_of_options"]
+
+CHANGED = 1e-6  # of the latents' largest magnitude
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
+
+
+def fingerprint(subject: EncoderSubject) -> Verdict:
+    """The fingerprint is text to text, and the same again and from another instance.
+
+    A value that holds a memory address would differ in every process.
+    """
+    found = _of(subject.encoder)
+    for key, value in found.items():
+        require(
+            isinstance(key, str) and isinstance(value, str),
+            "a fingerprint of text to text",
+            f"{key!r}: {value!r}",
+        )
+        require(
+            not ADDRESS.search(value),
+            f"'{key}' the same in every process",
+            f"{value!r}, which holds a memory address",
+        )
+    subject.encode([subject.speech])
+    for which, other in (
+        ("after encoding", _of(subject.encoder)),
+        ("from another instance", _of(subject.loaded())),
+    ):
+        differing = sorted(key for key in {*found, *other} if found.get(key) != other.get(key))
+        require(not differing, f"the same fingerprint {which}", f"other values of {differing}")
+    return ", ".join(sorted(found))
+
+
+def fingerprint_of_options(subject: EncoderSubject) -> Verdict:
+    """Options that change the latents change the fingerprint."""
+    own = _of(subject.encoder)
+    told, alike, reshaped = [], [], []
+    for name, options, encoder in _alternatives(subject):
+        if _geometry(encoder) != _geometry(subject.encoder):
+            reshaped.append(name)
+        elif not _differs(subject, encoder):
+            alike.append(name)
+        elif own == _of(encoder):
+            raise NonconformityError(
+                f"another fingerprint with {name}={getattr(options, name)!r} than with "
+                f"{name}={getattr(subject.options, name)!r}, for the latents differ",
+                "the same fingerprint: a run would read the other's latents from the store",
+            )
+        else:
+            told.append(name)
+    described = [f"told apart: {', '.join(told)}"] if told else []
+    described += [f"same latents: {', '.join(alike)}"] if alike else []
+    described += [f"another geometry: {', '.join(reshaped)}"] if reshaped else []
+    return "; ".join(described) or "no option has another value that could be tried"
+
+
+def _of(encoder: Encoder) -> dict[str, str]:
+    found = encoder.fingerprint()
+    require(
+        isinstance(found, Mapping) and found,
+        "fingerprint() to give a mapping that is not empty",
+        repr(found),
+    )
+    return dict(found)
+
+
+def _alternatives(subject: EncoderSubject) -> Iterator[tuple[str, Any, Encoder]]:
+    """For each option that has one: its name, options with another value, such an encoder."""
+    hints = get_type_hints(type(subject.options))
+    for field in fields(subject.options):
+        for value in _other_values(hints[field.name], getattr(subject.options, field.name)):
+            options = replace(subject.options, **{field.name: value})
+            encoder = _loaded(subject, options)
+            if encoder is not None:
+                yield field.name, options, encoder
+                break
+
+
+def _other_values(hint: Any, value: Any) -> list[Any]:
+    """Other values of an option that are worth a try; texts that are free have none."""
+    if get_origin(hint) is Literal:
+        return [choice for choice in get_args(hint) if choice != value]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value * 2, value // 2]
+    if isinstance(value, float):
+        return [value * 2, value / 2]
+    return []
+
+
+def _loaded(subject: EncoderSubject, options: Any) -> Encoder | None:
+    """An encoder of these options, None where they are refused."""
+    try:
+        encoder: Encoder = subject.component.create(options, subject.workspace)
+        encoder.load(torch.device("cpu"))
+    except (LatentbenchError, ValueError):
+        return None
+    return encoder
+
+
+def _geometry(encoder: Encoder) -> tuple[int, ...]:
+    """What the store's key holds beside the fingerprint."""
+    return encoder.sample_rate, encoder.hop, encoder.dim, encoder.channels
+
+
+def _differs(subject: EncoderSubject, encoder: Encoder) -> bool:
+    (other,) = subject.encode([subject.speech], encoder=encoder)
+    if other.shape != subject.latents.shape:
+        return True
+    return bool((change(subject.latents, other) > CHANGED).any())

@@ -1,0 +1,165 @@
+"""The conformance kit of metrics; the contract is `latentbench.metrics.metric.Metric`."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.distributions import Independent, Normal
+
+from latentbench.conformance.check import Check, Kit, Subject, require
+from latentbench.metrics.metric import Metric, Prediction
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from latentbench.conformance.check import Verdict
+
+__all__ = ["KIT"]
+
+FRAMES = 50
+DIM = 6
+PIECES = (1, 17, 30)
+ROUNDING = 1e-9
+
+
+class MetricSubject(Subject):
+    """A metric, and predictions that are neither perfect nor useless."""
+
+    def make(self) -> Metric:
+        """A new instance that has seen no frames."""
+        metric: Metric = self.component.create(self.options)
+        return metric
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        """Gaussians around half of the target; the baseline has batch shape [B]."""
+        generator = torch.Generator().manual_seed(3)
+        target = torch.randn(FRAMES, DIM, generator=generator)
+        guess = 0.5 * target + 0.3 * torch.randn(FRAMES, DIM, generator=generator)
+        return Prediction(
+            model=Independent(Normal(guess, 0.6), 1),
+            baseline=Independent(Normal(torch.zeros(FRAMES, DIM), 1.0), 1),
+            target=target,
+        )
+
+    @cached_property
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """Every column of the prediction, [FRAMES]."""
+        with torch.inference_mode():
+            return {
+                name: column(self.prediction).double().numpy()
+                for name, column in self.make().columns.items()
+            }
+
+    def figure(self, *pieces: NDArray[np.int64]) -> float:
+        """What a new instance computes of the frames, given piece by piece."""
+        metric = self.make()
+        for piece in pieces:
+            metric.update({name: values[piece] for name, values in self.columns.items()})
+        return metric.compute()
+
+
+def declares(subject: MetricSubject) -> Verdict:
+    """A metric says its name, its unit, which way is better, and the columns it reads."""
+    metric = subject.make()
+    require(
+        isinstance(metric, Metric),
+        f"{subject.component.spec.factory} to give a latentbench.metrics.metric.Metric",
+        type(metric).__name__,
+    )
+    name = subject.component.spec.name
+    require(
+        getattr(metric, "name", None) == name,
+        f"name = '{name}', as in the spec",
+        repr(getattr(metric, "name", None)),
+    )
+    require(isinstance(metric.unit, str), "unit to be a text", repr(metric.unit))
+    better = getattr(metric, "better", None)
+    require(better in {"lower", "higher"}, "better = 'lower' or 'higher'", repr(better))
+    columns = getattr(metric, "columns", None)
+    require(columns, "columns that the metric reads", repr(columns))
+    return f"{metric.unit or 'a pure number'}, {better} is better, of {', '.join(metric.columns)}"
+
+
+def columns(subject: MetricSubject) -> Verdict:
+    """Each column gives one finite number per frame, [B].
+
+    Also for a single frame, and for a baseline that is broadcast.
+    """
+    prediction = subject.prediction
+    one = torch.zeros(1, DIM)
+    broadcast = Prediction(
+        prediction.model, Independent(Normal(one, 1.0), 1), target=prediction.target
+    )
+    single = Prediction(
+        Independent(Normal(one, 0.6), 1), Independent(Normal(one, 1.0), 1), one + 0.1
+    )
+    cases = (
+        ("", prediction, FRAMES),
+        (" with a baseline of batch shape [1]", broadcast, FRAMES),
+        (" of one frame", single, 1),
+    )
+    for name, column in subject.make().columns.items():
+        for what, given, count in cases:
+            with torch.inference_mode():
+                values = column(given)
+            require(
+                isinstance(values, torch.Tensor) and tuple(values.shape) == (count,),
+                f"column '{name}'{what} of shape [{count}]",
+                f"shape {list(getattr(values, 'shape', ()))} of {type(values).__name__}",
+            )
+            finite = bool(values.isfinite().all())
+            require(finite, f"column '{name}'{what} finite", "infinite or nan")
+    return None
+
+
+def of_nothing(subject: MetricSubject) -> Verdict:
+    """No frames give nan."""
+    for what, found in (
+        ("before any update", subject.make().compute()),
+        ("after an update of 0 frames", subject.figure(np.arange(0))),
+    ):
+        is_nan = isinstance(found, float) and math.isnan(found)
+        require(is_nan, f"compute() {what} to be nan", repr(found))
+    return None
+
+
+def in_pieces(subject: MetricSubject) -> Verdict:
+    """Frames given in pieces give the figure of all frames given at once, a float (1e-9)."""
+    whole = subject.figure(np.arange(FRAMES))
+    require(isinstance(whole, float), "compute() to give a float", type(whole).__name__)
+    pieces = subject.figure(*np.split(np.arange(FRAMES), PIECES))
+    require(
+        math.isclose(whole, pieces, rel_tol=ROUNDING, abs_tol=ROUNDING),
+        f"{whole!r}, as of all frames at once",
+        f"{pieces!r} of the same frames in pieces",
+    )
+    return f"{whole:.4g}"
+
+
+def compute_again(subject: MetricSubject) -> Verdict:
+    """Computing changes nothing: the same comes again, and other instances see none of it."""
+    metric = subject.make()
+    metric.update(subject.columns)
+    first, second = metric.compute(), metric.compute()
+    require(first == second, f"{first!r} at the second compute()", f"{second!r}")
+    other = subject.make().compute()
+    require(math.isnan(other), "nan from another instance without frames", repr(other))
+    return None
+
+
+KIT: Kit[MetricSubject] = Kit(
+    "metric",
+    MetricSubject,
+    (
+        Check(declares, gate=True),
+        Check(columns, gate=True),
+        Check(of_nothing),
+        Check(in_pieces),
+        Check(compute_again),
+    ),
+)
