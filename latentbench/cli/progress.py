@@ -29,6 +29,10 @@ BYTES = ("B", "bytes")
 AUDIO = "s"
 FEW = 10
 
+# From which amount on, decimals, and what it is called.
+BYTE_SCALES = ((1e9, 1, "GB"), (1e6, 1, "MB"), (1e3, 1, "kB"), (1, 0, "B"))
+AUDIO_SCALES = ((3600, 1, "h of audio"), (60, 1, "min of audio"), (1, 0, "s of audio"))
+
 
 def stderr_progress() -> Progress:
     """Bars where stderr is a terminal, else lines."""
@@ -39,15 +43,15 @@ def stderr_progress() -> Progress:
 
 
 def amount_text(done: float, total: float | None, unit: str) -> str:
-    """How much of how much: `12.3 MB of 45.6 MB`, `20 s of 1 min 0 s of audio`, `3 of 8 steps`."""
+    """How much of how much: `12.3/45.6 MB`, `1.5/6.0 min of audio`, `3/1,500 steps`."""
+    whole = done if total is None else total
+    size, decimals, name = 1.0, 0, unit
     if unit in BYTES:
-        amounts = [bytes_text(value) for value in (done, total) if value is not None]
-        return " of ".join(amounts)
-    if unit == AUDIO:
-        amounts = [duration_text(value) for value in (done, total) if value is not None]
-        return " of ".join(amounts) + " of audio"
-    amounts = [f"{value:,.0f}" for value in (done, total) if value is not None]
-    return " of ".join(amounts) + f" {unit}"
+        size, decimals, name = next(one for one in BYTE_SCALES if whole >= one[0] or one[0] == 1)
+    elif unit == AUDIO:
+        size, decimals, name = next(one for one in AUDIO_SCALES if whole >= one[0] or one[0] == 1)
+    amounts = [f"{one / size:,.{decimals}f}" for one in (done, total) if one is not None]
+    return f"{'/'.join(amounts)} {name}"
 
 
 def rate_text(rate: float, unit: str) -> str:
@@ -112,6 +116,7 @@ class _Bar:
 def _bars(console: Console) -> RichBars:
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn  # noqa: PLC0415
     from rich.progress import Progress as RichProgress  # noqa: PLC0415
+    from rich.table import Column  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     class Facts(ProgressColumn):
@@ -119,18 +124,21 @@ def _bars(console: Console) -> RichBars:
 
         def render(self, task: Task) -> Text:
             unit = task.fields["unit"]
-            facts = [amount_text(task.completed, task.total, unit)]
+            facts = [amount_text(task.completed, None if task.finished else task.total, unit)]
             speed = task.finished_speed or task.speed
             if speed:
                 facts.append(rate_text(speed, unit))
             if task.finished and task.elapsed is not None:
-                facts.append(duration_text(task.elapsed))
+                facts[0] += f" in {duration_text(task.elapsed)}"
             elif task.time_remaining is not None:
                 facts.append(f"{duration_text(task.time_remaining)} left")
             return Text(", ".join((*facts, *filter(None, [task.fields["note"]]))))
 
     return RichProgress(
-        TextColumn("{task.description}", markup=False), BarColumn(20), Facts(), console=console
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(10),
+        Facts(table_column=Column(no_wrap=True)),
+        console=console,
     )
 
 

@@ -22,9 +22,14 @@ class Clock:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((12.3e6, 45.6e6, "bytes"), "12.3 MB of 45.6 MB"),
-        ((20, 60, "s"), "20 s of 1 min 0 s of audio"),
-        ((3, 1500, "steps"), "3 of 1,500 steps"),
+        ((12.3e6, 45.6e6, "bytes"), "12.3/45.6 MB"),
+        ((1.25e8, 3e9, "B"), "0.1/3.0 GB"),
+        ((7, 900, "B"), "7/900 B"),
+        ((0, 0, "B"), "0/0 B"),
+        ((20, 50, "s"), "20/50 s of audio"),
+        ((90, 360, "s"), "1.5/6.0 min of audio"),
+        ((90, 362160, "s"), "0.0/100.6 h of audio"),
+        ((3, 1500, "steps"), "3/1,500 steps"),
         ((3, None, "files"), "3 files"),
     ],
 )
@@ -66,9 +71,9 @@ def test_lines_come_at_the_start_every_ten_seconds_and_at_the_end():
             clock.now += 0.25
             meter.advance()
     assert stream.getvalue().splitlines() == [
-        "training: 20 of 100 steps",
-        "training: 60 of 100 steps, 4.0 steps/s, 10 s left, loss 2.5",
-        "training: 100 of 100 steps, 4.0 steps/s, 0.0 s left, loss 2.5",
+        "training: 20/100 steps",
+        "training: 60/100 steps, 4.0 steps/s, 10 s left, loss 2.5",
+        "training: 100/100 steps, 4.0 steps/s, 0.0 s left, loss 2.5",
         "training: done, 100 steps in 20 s, 4.0 steps/s, loss 2.5",
     ]
 
@@ -85,7 +90,7 @@ def test_work_that_is_broken_off_says_where():
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert stream.getvalue().splitlines()[-1] == (
-        "encoding: stopped, 20 s of 1 min 0 s of audio in 0.0 s"
+        "encoding: stopped, 0.3/1.0 min of audio in 0.0 s"
     )
 
 
@@ -102,7 +107,7 @@ def test_bars_show_amount_rate_and_note(terminal):
         progress.say("a word [in between]")
     text = terminal.file.getvalue()
     assert "training k=1 [0]" in text
-    assert "100 of 100 steps" in text
+    assert "100 steps in 0.0 s" in text
     assert "loss 2.5" in text
     assert "a word [in between]" in text
 

@@ -1,0 +1,151 @@
+"""`latentbench plugins check`: does a component keep the contract of its kind?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.specs import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from latentbench.conformance import Finding
+    from latentbench.plugins import Component, Registry
+
+__all__ = ["check"]
+
+STYLES = {"pass": "green", "warn": "yellow", "skip": "dim", "fail": "bold red"}
+COUNTED = {"pass": "passed", "warn": "in doubt", "skip": "skipped", "fail": "failed"}
+
+
+@click.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Where several kinds share NAME.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help="An option of the component, e.g. weights=random; may be given several times.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@cache_option
+@debug_option
+@click.pass_context
+def check(
+    ctx: click.Context,
+    name: str,
+    kind: str | None,
+    assignments: tuple[str, ...],
+    cache: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Check that the component NAME keeps the contract of its kind.
+
+    Exits with 1 where it does not.
+    """
+    session = ctx.find_object(Session) or Session()
+    registry = session.registry()
+    component = _chosen(registry, name, kind)
+    options = _options(registry, component, assignments)
+    from latentbench.conformance import kit_of  # noqa: PLC0415 - kits import torch
+
+    kit = kit_of(component.spec.kind)
+    findings = list(kit.run(component, options, session.workspace(cache)))
+    if as_json:
+        click.echo(json.dumps(_as_json(component, findings), indent=2))
+    else:
+        _print(findings)
+    if any(finding.status == "fail" for finding in findings):
+        ctx.exit(1)
+
+
+def _chosen(registry: Registry, name: str, kind: str | None) -> Component:
+    """The one component of that name.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    from latentbench.errors import UsageError  # noqa: PLC0415 - not for --help
+
+    if kind is None:
+        kinds = sorted({component.spec.kind for component in registry.find(name)})
+        if len(kinds) > 1:
+            raise UsageError(
+                f"'{name}' is the name of a {' and of a '.join(kinds)}.",
+                f"Say which: --kind {kinds[0]}.",
+            )
+        kind = kinds[0]
+    return registry.get(kind, name)
+
+
+def _options(registry: Registry, component: Component, assignments: Sequence[str]) -> Any:
+    """The validated options; `weights=x` and `encoder.weights=x` both set an encoder's.
+
+    Raises:
+        UsageError: an unknown option, or a value of a wrong type.
+    """
+    from latentbench.config import (  # noqa: PLC0415 - imports pydantic
+        ComponentConfig,
+        build_options,
+        read_layers,
+    )
+
+    kind, name = component.spec.kind, component.spec.name
+    keys = [f"{kind}.{given.removeprefix(f'{kind}.')}" for given in assignments]
+    layers = read_layers(None, None, [f"{kind}.name={json.dumps(name)}", *keys])
+    return build_options(ComponentConfig(**layers[kind]), kind, registry)
+
+
+def _as_json(component: Component, findings: Sequence[Finding]) -> dict[str, Any]:
+    shown = ("check", "status", "wanted", "detail")
+    return {
+        "name": component.spec.name,
+        "kind": component.spec.kind,
+        "distribution": component.provider.distribution,
+        "version": component.provider.version,
+        "passed": all(finding.status != "fail" for finding in findings),
+        "checks": [{key: getattr(finding, key) for key in shown} for finding in findings],
+    }
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - not for --json
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console()
+    console.print(Text(findings[0].whose, style="bold"))
+    console.print(_table(findings))
+    counts = Counter(finding.status for finding in findings)
+    console.print()
+    console.print(
+        Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items()))
+    )
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    """Check, result and what was found; what was wanted stands where it was not found."""
+    from rich import box  # noqa: PLC0415 - not for --json
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("check", no_wrap=True)
+    table.add_column("result", no_wrap=True)
+    table.add_column("detail", ratio=1, overflow="fold")
+    for finding in findings:
+        detail = finding.detail
+        if finding.status in {"fail", "warn"}:
+            detail = f"{finding.wanted}\n{detail}"
+        style = STYLES[finding.status]
+        table.add_row(Text(finding.check), Text(finding.status, style=style), Text(detail))
+    return table

@@ -1,0 +1,45 @@
+"""`latentbench plugins new`: a distribution to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from latentbench.cli.session import debug_option
+from latentbench.scaffold import TEMPLATE_KINDS
+
+if TYPE_CHECKING:
+    from latentbench.cli.session import Session
+
+__all__ = ["new"]
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(TEMPLATE_KINDS))
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    default=Path(),
+    help="Where the new folder NAME is made [default: here].",
+)
+@debug_option
+@click.pass_obj
+def new(session: Session, kind: str, name: str, out: Path) -> None:
+    """Write a complete distribution with a working component NAME of that KIND.
+
+    It installs and passes its tests at once; then make it yours.
+    """
+    from latentbench.scaffold import create  # noqa: PLC0415 - not for --help
+
+    made = create(kind, name, out, session.registry())
+    click.echo(f"Made {made.folder}:")
+    for file in made.files:
+        click.echo(f"  {file}")
+    click.echo("Next:")
+    click.echo(f"  python -m pip install -e {made.folder}")
+    click.echo(f"  latentbench plugins check {name}")
+    click.echo(f"  python -m pytest {made.folder}")
