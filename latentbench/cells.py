@@ -23,6 +23,7 @@ from latentbench.config import build_options
 from latentbench.device import choose_device
 from latentbench.errors import LatentbenchError
 from latentbench.files import atomic, disk_full_explained, write_text
+from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.metrics.rollout import rollout, rollout_frames
@@ -101,6 +102,7 @@ def window_task(config: RunConfig, horizon: int) -> WindowTask:
         target=task.target,
         frame_set=task.frame_set,
         horizons=task.horizons,
+        step=task.step_frames,
     )
 
 
@@ -113,9 +115,10 @@ class _Work:
         self.progress = progress
         self.registry = load_registry(cell.plugin_files)
         self.device = choose_device(cell.config.device)
-        self.latents, self.sides = open_latents(
+        stored, self.sides = open_latents(
             LatentStore.at(cell.store), read_manifest(cell.manifest)[1]
         )
+        self.latents = restore_transforms(stored, self.config, self.registry, cell.transforms)
         task = window_task(cell.config, cell.horizon)
         self.frames = {side: task.frames(self.latents, self.sides[side]) for side in SPLITS}
 
@@ -204,6 +207,7 @@ class _Work:
             context_frames=task.context_frames,
             horizon=self.cell.horizon,
             target=task.target,
+            step=task.step_frames,
             count=self.config.rollout.utterances,
             max_frames=self.config.rollout.max_frames,
             seed=self.cell.seed,

@@ -16,7 +16,15 @@ from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from latentbench.errors import UsageError, nearest
 
@@ -65,6 +73,11 @@ class ComponentConfig(BaseModel):
 
     name: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
     @property
     def options(self) -> dict[str, Any]:
         """The options given, without the name."""
@@ -89,11 +102,18 @@ class UtteranceConfig(_Section):
 
 
 class TaskConfig(_Section):
-    """What is predicted from what: W context frames, staleness k, the target, the frame set."""
+    """What is predicted from what: W context frames, staleness k, the target, the frame set.
+
+    A setting in milliseconds takes the place of that in frames, at the encoder's rate.
+    """
 
     context_frames: PositiveInt = 8
+    context_ms: PositiveFloat | None = None
     horizons: Annotated[tuple[PositiveInt, ...], Field(min_length=1), Distinct] = (1, 2, 4, 8)
+    horizons_ms: Annotated[tuple[PositiveFloat, ...], Field(min_length=1), Distinct] | None = None
     target: Literal["delta", "x"] = "delta"
+    step_frames: PositiveInt = 1
+    step_ms: PositiveFloat | None = None
     frame_set: Literal["phase1", "own", "common"] = "phase1"
     slices: Annotated[tuple[str, ...], Field(min_length=1), Distinct] = (
         "all",
@@ -141,6 +161,7 @@ class RunConfig(_Section):
 
     encoder: ComponentConfig = ComponentConfig(name="mimi")
     corpus: ComponentConfig = ComponentConfig(name="librispeech")
+    transforms: tuple[ComponentConfig, ...] = ()
     predictor: ComponentConfig = ComponentConfig(name="mdn")
     baseline: ComponentConfig = ComponentConfig(name="marginal")
     engine: ComponentConfig = ComponentConfig(name="local")
@@ -242,7 +263,10 @@ def resolve(layers: Mapping[str, Any], registry: Registry) -> RunConfig:
         section: _with_options(getattr(config, section), section, registry)
         for section in COMPONENTS
     }
-    return config.model_copy(update=resolved)
+    transforms = tuple(
+        _with_options(_spelt_out(one, registry), "transform", registry) for one in config.transforms
+    )
+    return config.model_copy(update=resolved | {"transforms": transforms})
 
 
 def build_options(config: ComponentConfig, section: str, registry: Registry) -> Any:
@@ -274,6 +298,18 @@ def _preset(name: str) -> dict[str, Any]:
 def _with_options(config: ComponentConfig, section: str, registry: Registry) -> ComponentConfig:
     options = build_options(config, section, registry)
     return ComponentConfig(name=config.name, **asdict(options))
+
+
+def _spelt_out(config: ComponentConfig, registry: Registry) -> ComponentConfig:
+    """A transform with `pca:32` written as name and first option."""
+    name, colon, value = config.name.partition(":")
+    if not colon:
+        return config
+    options = fields(registry.get("transform", name).spec.options)
+    if not options:
+        raise UsageError(f"The transform '{name}' has no options, so ':{value}' says nothing.")
+    first = {options[0].name: _yaml(value, f"'{config.name}'")}
+    return ComponentConfig(name=name, **(first | config.options))
 
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:

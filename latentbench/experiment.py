@@ -15,12 +15,19 @@ from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import UsageError
 from latentbench.latents.encoding import audio_digests, encode_missing
-from latentbench.latents.manifest import ManifestRow, read_manifest, write_manifest
+from latentbench.latents.fitting import fit_transforms
+from latentbench.latents.manifest import (
+    ManifestRow,
+    open_latents,
+    read_manifest,
+    write_manifest,
+)
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.results import RunFolder, read_result
 from latentbench.results.assembly import assemble
 from latentbench.results.provenance import collect_provenance
 from latentbench.results.schema import SPLITS, CorpusFacts, EncoderFacts, Skipped
+from latentbench.tasks.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +47,7 @@ __all__ = [
     "EncodedCorpus",
     "choose_audio",
     "encode_corpus",
+    "in_frames",
     "make_encoder",
     "run_experiment",
 ]
@@ -96,6 +104,11 @@ def run_experiment(
         with timed(seconds, "encode"):
             encoded = encode_corpus(config, workspace, registry)
         manifest = _keep_manifest(run, encoded)
+        config = in_frames(config, encoded.encoder.frame_rate)
+        with timed(seconds, "transforms"):
+            transforms = fit_transforms(
+                *open_latents(encoded.store, encoded.rows), config, registry, folder
+            )
         cells = [
             Cell(
                 config=config,
@@ -104,6 +117,7 @@ def run_experiment(
                 store=encoded.store.path,
                 manifest=manifest,
                 folder=run.cell(horizon, config.seed),
+                transforms=transforms,
                 plugin_files=tuple(plugin_files),
             )
             for horizon in config.task.horizons
@@ -200,6 +214,18 @@ def _run_cells(
     for outcome in engine.run(cells, partial(run_cell, progress=workspace.progress)):
         if outcome.error:
             workspace.progress.say(f"k = {outcome.cell.horizon} failed: {outcome.error}")
+
+
+def in_frames(config: RunConfig, frame_rate: float) -> RunConfig:
+    """The configuration with every time of its task in frames of the encoder.
+
+    Raises:
+        UsageError: two horizons are the same number of frames.
+    """
+    task = config.task
+    timing = Timing(task.context_ms, task.horizons_ms, task.step_ms)
+    changed = task.model_copy(update=timing.in_frames(frame_rate))
+    return config.model_copy(update={"task": changed})
 
 
 def _keep_manifest(run: RunFolder, encoded: EncodedCorpus) -> Path:

@@ -16,7 +16,7 @@ import torch
 from latentbench.cells import make_predictor, window_task
 from latentbench.device import choose_device
 from latentbench.errors import LatentbenchError
-from latentbench.experiment import choose_audio, make_encoder
+from latentbench.experiment import choose_audio, in_frames, make_encoder
 from latentbench.latents import Latents
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.predictors.training import Training
@@ -81,6 +81,7 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
         UsageError: the corpus or its split cannot be used.
     """
     encoder = make_encoder(config, workspace, registry)
+    config = in_frames(config, encoder.frame_rate)
     audio = choose_audio(config, workspace, registry)
     eval_speakers = set(audio.split.eval)
     sides = {

@@ -15,10 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
+from latentbench.cells import make_predictor, window_task
 from latentbench.config import read_layers, resolve
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus, run_experiment
+from latentbench.latents import Latents
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.plan import plan_experiment
@@ -318,11 +321,6 @@ def test_a_cell_that_fails_is_shown_and_the_others_are_done(speech, tmp_path):
 def test_predictions_do_not_see_past_their_context(speech, tmp_path):
     """Changing frames after t - k moves no prediction of the trained model."""
     run(configure(speech), tmp_path)
-    from safetensors.torch import load_file
-
-    from latentbench.cells import make_predictor, window_task
-    from latentbench.latents import Latents
-
     config = configure(speech)
     weights = load_file(tmp_path / "run" / "model-k2.safetensors")
     predictor = make_predictor("predictor", config, load_registry(), dim=8, seed=0).eval()
@@ -363,3 +361,28 @@ def test_a_limit_keeps_both_sides(speech, tmp_path):
     result = run(configure(speech, "utterances.limit=4"), tmp_path)
     assert result.corpus.utterances == {"train": 3, "eval": 1}
     assert "limited to 4 utterances" in result.stamps
+
+
+def test_transforms_are_fitted_on_train_and_saved_with_the_run(speech, tmp_path):
+    config = configure(speech, "transforms=[standardize, 'pca:4']")
+    result = run(config, tmp_path)
+    names = {file.name for file in (tmp_path / "run").glob("transform-*")}
+    assert names == {"transform-0-standardize.safetensors", "transform-1-pca.safetensors"}
+    weights = load_file(tmp_path / "run" / "model-k1.safetensors")
+    assert weights["predictor.mu.weight"].shape[0] == 8 * 4
+    assert result.config["transforms"][1] == {"name": "pca", "components": 4, "whiten": False}
+
+
+def test_a_task_in_milliseconds_is_the_task_in_frames(speech, tmp_path):
+    frames = run(configure(speech), tmp_path, "frames")
+    config = configure(speech, "task.context_ms=640", "task.horizons_ms=[80, 160]")
+    time = run(config, tmp_path, "time")
+    for one, other in zip(frames.horizons, time.horizons, strict=True):
+        assert one.figures == other.figures
+        assert one.milliseconds == other.milliseconds
+
+
+def test_a_delta_over_a_longer_step_starts_when_it_can(speech, tmp_path):
+    result = run(configure(speech, "task.step_ms=1200"), tmp_path)
+    frames_per_utterance = int(2.5 * RATE) // HOP + 1
+    assert result.horizons[0].frames["eval"] == 3 * (frames_per_utterance - 15)

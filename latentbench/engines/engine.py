@@ -30,6 +30,7 @@ class Cell:
         seed: of initialisation and sampling.
         store: the folder of the latents.
         manifest: the file that says which utterances are used, and on which side.
+        transforms: the fitted transforms, in the order they are applied.
         folder: where the cell's files go.
         plugin_files: inline plugins the worker must load.
     """
@@ -40,6 +41,7 @@ class Cell:
     store: Path
     manifest: Path
     folder: Path
+    transforms: tuple[Path, ...] = ()
     plugin_files: tuple[Path, ...] = ()
 
 

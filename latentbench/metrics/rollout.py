@@ -1,8 +1,8 @@
 """Rollout: score true frames under contexts made of the model's own frames (SCIENCE 1.1, 5).
 
-From true x_0..x_{t0-1}, t0 = W-1+k, the model goes on by itself: it draws the target of t >= t0
-from x̂_{t-k-W+1..t-k} and moves, x̂_t = x̂_{t-1} + draw (target `delta`) or x̂_t = draw (target
-`x`). The NLL of the true target in that density is compared with the teacher-forced one.
+From true x_0..x_{t0-1}, t0 = max(W-1+k, m), the model goes on by itself: it draws the target of
+t >= t0 from x̂_{t-k-W+1..t-k} and moves, x̂_t = x̂_{t-m} + draw (target `delta`) or x̂_t = draw
+(target `x`). The NLL of the true target in that density is compared with the teacher-forced one.
 
 A context ends k frames before its target, so the next k frames never wait for one another: all
 utterances advance together, k frames in one call. The first such call sees true frames only;
@@ -45,6 +45,7 @@ def rollout_frames(
     context_frames: int,
     horizon: int,
     target: str,
+    step: int = 1,
     count: int,
     max_frames: int,
     seed: int = 42,
@@ -52,12 +53,12 @@ def rollout_frames(
     """The frames a rollout scores: t0, t0 + 1, … of a few utterances.
 
     The list `utterances` is shuffled by numpy's `default_rng(seed + 20000 + k)`, and the first
-    `count` usable ones are taken, those with at least one frame t >= t0 = W-1+k. Of each, at
+    `count` usable ones are taken, those with at least one frame t >= t0. Of each, at
     most `max_frames` frames from t0 on are scored.
     """
     order = [int(index) for index in utterances]
     np.random.default_rng(seed + SEED_OFFSET + horizon).shuffle(order)
-    task = WindowTask(context_frames, horizon, target, frame_set="own")
+    task = WindowTask(context_frames, horizon, target, frame_set="own", step=step)
     usable = [u for u in order if latents.utterances[u].frames > task.first_frame]
     frames = task.frames(latents, usable[:count])
     kept = frames.t < task.first_frame + max_frames
@@ -68,6 +69,7 @@ def rollout_frames(
         context_frames=context_frames,
         horizon=horizon,
         target=target,
+        step=step,
     )
 
 
@@ -115,7 +117,7 @@ def rollout(
     with torch.inference_mode(), unvalidated(), torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         free = _Rollout(predictor, frames, mode, device).run(meter)
-    depth = frames.t - (frames.context_frames - 1 + 2 * frames.horizon) + 1
+    depth = frames.t - _start(frames) - frames.horizon + 1
     # The same contexts in a batch of another size would differ in the last bit.
     true_context = depth <= 0
     free[true_context] = taught["nll_teacher"][true_context]
@@ -139,7 +141,7 @@ class _Rollout:
         self.frames = frames
         self.mode = mode
         self.device = device
-        self.t0 = frames.context_frames - 1 + frames.horizon
+        self.t0 = _start(frames)
         first = np.flatnonzero(np.diff(frames.utterance, prepend=-1))
         counts = np.diff(first, append=len(frames))
         if not np.array_equal(
@@ -164,16 +166,18 @@ class _Rollout:
             who, column = np.nonzero(ahead < self.counts[:going, None])
             step = ahead[column]
             number = self.first[who] + step
-            window = step[:, None] + np.arange(self.frames.context_frames)
+            oldest = self.t0 - k - self.frames.context_frames + 1
+            window = oldest + step[:, None] + np.arange(self.frames.context_frames)
             context = state[torch.from_numpy(who)[:, None], torch.from_numpy(window)]
             scores, draws = self._predict(context, targets[torch.from_numpy(number)])
             free[number] = scores.cpu().numpy()
             moves = draws.new_zeros(going, k, self.frames.dim)
             moves[torch.from_numpy(who), torch.from_numpy(column)] = draws
-            if self.frames.target == "delta":
-                moves[:, 0] += state[:going, self.t0 + start - 1]
-                moves = moves.cumsum(dim=1)
-            state[:going, self.t0 + start : self.t0 + start + k] = moves
+            for ahead_by in range(k):
+                here = self.t0 + start + ahead_by
+                state[:going, here] = moves[:, ahead_by]
+                if self.frames.target == "delta":
+                    state[:going, here] += state[:going, here - self.frames.step]
             if meter is not None:
                 meter.advance(len(number))
         return free
@@ -206,6 +210,11 @@ class _Rollout:
             draw = density.mean if self.mode == "mean" else density.sample()
             draws[finite] = draw.to(draws.dtype)
         return scores, draws
+
+
+def _start(frames: TaskFrames) -> int:
+    """t0, the first frame that has a whole context and a true x_{t-m} before it."""
+    return max(frames.context_frames - 1 + frames.horizon, frames.step)
 
 
 def _or_inf(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ class Batch:
 
     Attributes:
         context: float32 [B, W, D], x_{t-k-W+1..t-k}, oldest first.
-        target: float32 [B, D], x_t - x_{t-1} or x_t.
+        target: float32 [B, D], x_t - x_{t-m} or x_t.
     """
 
     context: torch.Tensor
@@ -35,6 +35,7 @@ class TaskFrames:
     Attributes:
         utterance: int32 [N], index into `latents.utterances`.
         t: int32 [N], frame within the utterance.
+        step: m, frames over which a `delta` is taken: x_t - x_{t-m}.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class TaskFrames:
         context_frames: int,
         horizon: int,
         target: str,
+        step: int = 1,
     ) -> None:
         self.latents = latents
         self.utterance = utterance
@@ -53,6 +55,7 @@ class TaskFrames:
         self.context_frames = context_frames
         self.horizon = horizon
         self.target = target
+        self.step = step
         starts = np.array([stored.start for stored in latents.utterances], dtype=np.int64)
         self.rows = (starts[utterance] if len(utterance) else starts[:0]) + t
         self._window = np.arange(-context_frames + 1, 1, dtype=np.int64) - horizon
@@ -76,5 +79,5 @@ class TaskFrames:
         rows = self.rows[which]
         if self.target == "x":
             return self.latents.gather(rows)
-        pair = self.latents.gather(np.stack([rows - 1, rows]))
+        pair = self.latents.gather(np.stack([rows - self.step, rows]))
         return pair[1] - pair[0]

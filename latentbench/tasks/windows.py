@@ -33,11 +33,12 @@ class WindowTask:
     Attributes:
         context_frames: W.
         horizon: k, the staleness: the context of t is x_{t-k-W+1..t-k}.
-        target: `delta`, x_t - x_{t-1} at every k, or `x`, x_t itself.
+        target: `delta`, x_t - x_{t-m} at every k, or `x`, x_t itself.
         frame_set: the first frame predicted (SCIENCE 1.1): `phase1` t >= (W-1) + max(k, 4);
             `own` t >= (W-1) + k, all there are; `common` t >= (W-1) + max(horizons), the frames
             shared by every horizon of the run.
         horizons: every horizon of the run; `common` needs them.
+        step: m; 1 is the original's one-step change. The first frame predicted is at least m.
 
     Raises:
         UsageError: a value that names no task.
@@ -48,13 +49,14 @@ class WindowTask:
     target: str = "delta"
     frame_set: str = "phase1"
     horizons: tuple[int, ...] = ()
+    step: int = 1
 
     def __post_init__(self) -> None:
         _require("target", self.target, TARGETS)
         _require("frame set", self.frame_set, FRAME_SETS)
-        # With both at least 1, t - 1 and t - k - W + 1 are never before the utterance.
-        for what, value in (("context_frames", self.context_frames), ("horizon", self.horizon)):
-            if value < 1:
+        # With these at least 1, t - m and t - k - W + 1 are never before the utterance.
+        for what in ("context_frames", "horizon", "step"):
+            if (value := getattr(self, what)) < 1:
                 raise UsageError(f"{what} is {value}; a window needs at least 1.")
         if self.frame_set == "common" and self.horizon not in self.horizons:
             raise UsageError(
@@ -70,7 +72,7 @@ class WindowTask:
             "own": self.horizon,
             "common": max(self.horizons, default=0),
         }[self.frame_set]
-        return self.context_frames - 1 + lag
+        return max(self.context_frames - 1 + lag, self.step)
 
     def counts(self, lengths: ArrayLike) -> NDArray[np.int64]:
         """How many frames utterances of `lengths` frames give; 0 for those too short."""
@@ -90,6 +92,7 @@ class WindowTask:
             context_frames=self.context_frames,
             horizon=self.horizon,
             target=self.target,
+            step=self.step,
         )
 
 

@@ -74,13 +74,14 @@ def latents_of(lengths, seed=0):
     return Latents.from_arrays(arrays, dict.fromkeys(arrays, "s"))
 
 
-def chosen(latents, k, target="delta", *, count=16, max_frames=2_000, seed=42, w=W):
+def chosen(latents, k, target="delta", *, step=1, count=16, max_frames=2_000, seed=42, w=W):
     return rollout_frames(
         latents,
         range(len(latents.utterances)),
         context_frames=w,
         horizon=k,
         target=target,
+        step=step,
         count=count,
         max_frames=max_frames,
         seed=seed,
@@ -94,18 +95,18 @@ def run(predictor, frames, **options):
 
 def one_by_one(model, frames):
     """The loop a researcher would write: utterance by utterance, frame by frame."""
-    w, k = frames.context_frames, frames.horizon
-    t0 = w - 1 + k
+    w, k, m = frames.context_frames, frames.horizon, frames.step
+    t0 = max(w - 1 + k, m)
     rows = {name: [] for name in ("utterance", "frame", "depth", "nll_teacher", "nll_rollout")}
     with torch.no_grad():
         for u in dict.fromkeys(frames.utterance.tolist()):
             true = frames.latents.utterance(u)
             own = true.clone()
             for t in range(t0, int(frames.t[frames.utterance == u].max()) + 1):
-                target = true[t] if frames.target == "x" else true[t] - true[t - 1]
+                target = true[t] if frames.target == "x" else true[t] - true[t - m]
                 taught = model(true[None, t - k - w + 1 : t - k + 1])
                 free = model(own[None, t - k - w + 1 : t - k + 1])
-                own[t] = free.mean[0] + (0 if frames.target == "x" else own[t - 1])
+                own[t] = free.mean[0] + (0 if frames.target == "x" else own[t - m])
                 rows["utterance"].append(u)
                 rows["frame"].append(t)
                 rows["depth"].append(t - t0 - k + 1)
@@ -115,11 +116,13 @@ def one_by_one(model, frames):
 
 
 @pytest.mark.parametrize(
-    ("k", "target"), list(itertools.product((1, 2, 3, 8), ("delta", "x"))), ids=str
+    ("k", "target", "step"),
+    [*itertools.product((1, 2, 3, 8), ("delta", "x"), (1,)), (1, "delta", 6), (8, "delta", 3)],
+    ids=str,
 )
-def test_the_batched_rollout_is_the_plain_loop(k, target):
+def test_the_batched_rollout_is_the_plain_loop(k, target, step):
     latents = latents_of([30, 4, 17, 23, 17, 12, 41])
-    frames = chosen(latents, k, target, max_frames=25)
+    frames = chosen(latents, k, target, step=step, max_frames=25)
     model = Mixture()
     found = run(model, frames)
     expected = one_by_one(model, frames)

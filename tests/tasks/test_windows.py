@@ -23,7 +23,9 @@ def naive(latents, utterances, task, first):
         for t in range(first, len(x)):
             window = np.stack([x[t - k - w + 1 + i] for i in range(w)])
             assert t - k - w + 1 >= 0
-            found.append((index, t, window, x[t] - x[t - 1] if task.target == "delta" else x[t]))
+            found.append(
+                (index, t, window, x[t] - x[t - task.step] if task.target == "delta" else x[t])
+            )
     return found
 
 
@@ -35,6 +37,7 @@ cases = st.fixed_dictionaries(
         "others": st.lists(st.integers(1, 16), max_size=3),
         "target": st.sampled_from(["delta", "x"]),
         "frame_set": st.sampled_from(["phase1", "own", "common"]),
+        "step": st.integers(1, 30),
         "seed": st.integers(0, 9),
     }
 )
@@ -51,8 +54,9 @@ def test_windows_and_targets_are_those_of_a_naive_loop(case):
         "own": w - 1 + k,
         "common": w - 1 + max(horizons),
     }[case["frame_set"]]
+    first = max(first, case["step"])
     order = np.random.default_rng(case["seed"]).permutation(len(case["lengths"])).tolist()
-    task = WindowTask(w, k, case["target"], case["frame_set"], horizons)
+    task = WindowTask(w, k, case["target"], case["frame_set"], horizons, case["step"])
     frames = task.frames(latents, order)
     expected = naive(latents, order, task, first)
     assert frames.utterance.dtype == frames.t.dtype == np.int32
