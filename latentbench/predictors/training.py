@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from latentbench.progress import Progress
     from latentbench.tasks import Batch, TaskFrames
 
-__all__ = ["Training", "train"]
+__all__ = ["Descent", "Training", "train"]
 
 CHECKPOINT_SECONDS = 30.0
 LOSSES_KEPT = 50
@@ -72,7 +72,7 @@ def train(predictor: Predictor, frames: TaskFrames, training: Training) -> None:
             "Use more or longer utterances, or a smaller horizon.",
         )
     predictor.to(training.device).train()
-    descent = _Descent(predictor, training)
+    descent = Descent(predictor, training)
     checkpoint = None
     done = 0
     if training.checkpoint is not None:
@@ -85,7 +85,7 @@ def train(predictor: Predictor, frames: TaskFrames, training: Training) -> None:
 
 
 def _run(
-    descent: _Descent,
+    descent: Descent,
     frames: TaskFrames,
     training: Training,
     checkpoint: Checkpoint | None,
@@ -117,8 +117,13 @@ def _run(
                 return
 
 
-class _Descent:
-    """One optimizer step at a time."""
+class Descent:
+    """One optimizer step at a time.
+
+    Args:
+        predictor: on the device of `training`.
+        training: its config and device are used.
+    """
 
     def __init__(self, predictor: Predictor, training: Training) -> None:
         config = training.config
