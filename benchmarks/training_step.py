@@ -10,7 +10,7 @@ one process, and compared by their medians:
 - matmul: the products of such a step alone, in its own shapes, into memory that is there;
 - square: as many operations in square products of 2048.
 
-Usage: python benchmarks/training_step.py [--rounds 9] [--threads N]
+Usage: python benchmarks/training_step.py [--rounds 9] [--threads N] [--fp32]
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--fp32", action="store_true", help="leave bf16 out: it may be slow here")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     batch = Batch(torch.randn(BATCH, W, D), torch.randn(BATCH, D))
@@ -79,6 +80,8 @@ def main() -> None:
         "matmul, own shapes": own_products(),
         "matmul, square": square_products(),
     }
+    if arguments.fp32:
+        del rows["ours bf16"]
     seconds = measure(rows, arguments.rounds)
     for name in (AHEAD, INLINE):
         seconds[name] /= IN_A_ROW

@@ -71,6 +71,11 @@ def train(predictor: Predictor, frames: TaskFrames, training: Training) -> None:
             f"There are no training frames at horizon {frames.horizon}.",
             "Use more or longer utterances, or a smaller horizon.",
         )
+    if training.config.precision == "bf16" and _emulates_bf16(training.device):
+        training.progress.say(
+            "This CPU has no bfloat16 arithmetic: training.precision=bf16 is many times slower "
+            "than fp32 here."
+        )
     predictor.to(training.device).train()
     descent = Descent(predictor, training)
     checkpoint = None
@@ -200,6 +205,10 @@ class _Losses:
                 "predictor.log_sigma_min, and look for latents that are not finite.",
             )
         return float(values.mean())
+
+
+def _emulates_bf16(device: torch.device) -> bool:
+    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 @contextmanager

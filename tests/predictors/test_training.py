@@ -322,6 +322,16 @@ def test_bf16_trains_float32_weights_to_nearly_the_same_loss(frames):
     assert losses["bf16"] == pytest.approx(losses["fp32"], abs=0.05 * (start - losses["fp32"]))
 
 
+@pytest.mark.parametrize(("capability", "said"), [("AVX2", 1), ("AVX512", 0)])
+def test_a_cpu_that_emulates_bf16_is_named(frames, monkeypatch, capability, said):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    progress = Watched()
+    trained(frames, precision="bf16", progress=progress, steps=1)
+    assert ["This CPU has no bfloat16 arithmetic" in text for text in progress.said] == [
+        True
+    ] * said
+
+
 def test_recycling_linear_is_linear_and_reuses_its_gradient():
     torch.manual_seed(0)
     layer, plain = RecyclingLinear(6, 4), torch.nn.Linear(6, 4)
