@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,16 +13,23 @@ from latentbench.specs import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from rich.table import Table
 
     from latentbench.conformance import Finding
+    from latentbench.conformance.check import Status
     from latentbench.plugins import Component, Registry
 
 __all__ = ["check"]
 
-STYLES = {"pass": "green", "warn": "yellow", "skip": "dim", "fail": "bold red"}
-COUNTED = {"pass": "passed", "warn": "in doubt", "skip": "skipped", "fail": "failed"}
+STYLES: dict[Status, str] = {"pass": "green", "warn": "yellow", "skip": "dim", "fail": "bold red"}
+COUNTED: dict[Status, str] = {
+    "pass": "passed",
+    "warn": "in doubt",
+    "skip": "skipped",
+    "fail": "failed",
+}
 
 
 @click.command()
@@ -127,9 +133,7 @@ def _print(findings: Sequence[Finding]) -> None:
     console.print(_table(findings))
     counts = Counter(finding.status for finding in findings)
     console.print()
-    console.print(
-        Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items()))
-    )
+    console.print(Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items())))
 
 
 def _table(findings: Sequence[Finding]) -> Table:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from latentbench.cli.check import check
 from latentbench.cli.groups import NamingGroup
+from latentbench.cli.new import new
 from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, option_fields
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ SECTIONS = {
 
 @click.group(cls=NamingGroup)
 def plugins() -> None:
-    """List and describe what can be named."""
+    """List, describe, check and begin what can be named."""
+
+
+plugins.add_command(check)
+plugins.add_command(new)
 
 
 @plugins.command("list")
