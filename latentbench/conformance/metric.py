@@ -79,7 +79,16 @@ def declares(subject: MetricSubject) -> Verdict:
     )
     require(isinstance(metric.unit, str), "unit to be a text", repr(metric.unit))
     better = getattr(metric, "better", None)
-    require(better in {"lower", "higher"}, "better = 'lower' or 'higher'", repr(better))
+    require(
+        better in {"lower", "higher", "nominal"},
+        "better = 'lower', 'higher' or 'nominal'",
+        repr(better),
+    )
+    require(
+        (better == "nominal") == (metric.nominal is not None),
+        "nominal = the ideal value where better = 'nominal', else None",
+        repr(metric.nominal),
+    )
     columns = getattr(metric, "columns", None)
     require(columns, "columns that the metric reads", repr(columns))
     return f"{metric.unit or 'a pure number'}, {better} is better, of {', '.join(metric.columns)}"

@@ -44,14 +44,16 @@ class Metric(ABC):
     Attributes:
         name: as in tables and files, e.g. `direction_cos`.
         unit: e.g. `nats/frame`; empty for a pure number.
-        better: which way is better, `lower` or `higher`.
+        better: which way is better: `lower`, `higher`, or `nominal`, the closer to `nominal`.
+        nominal: the ideal value where `better` is `nominal`, as of a coverage.
         columns: per-frame scores this metric reads: name -> function of a prediction giving
             [B]. Metrics that read the same column share one function.
     """
 
     name: str
     unit: str = ""
-    better: Literal["lower", "higher"]
+    better: Literal["lower", "higher", "nominal"]
+    nominal: float | None = None
     columns: Mapping[str, Callable[[Prediction], torch.Tensor]]
 
     @abstractmethod

@@ -93,7 +93,8 @@ class Figure(_Record):
         value: mean over seeds; NaN where it is undefined, as for n = 0.
         n: frames it is computed from, the same for every seed.
         unit: e.g. `nats/frame`; empty for a pure number.
-        better: which way is better.
+        better: which way is better: down, up, or the closer to `nominal`.
+        nominal: the ideal value where `better` is `nominal`.
     """
 
     split: Split
@@ -102,7 +103,8 @@ class Figure(_Record):
     value: Number
     n: int
     unit: str = ""
-    better: Literal["lower", "higher"]
+    better: Literal["lower", "higher", "nominal"]
+    nominal: float | None = None
 
 
 class RolloutFigures(_Record):

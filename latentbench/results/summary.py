@@ -124,6 +124,7 @@ class _Tally:
                 n=self.n,
                 unit=metric.unit,
                 better=metric.better,
+                nominal=metric.nominal,
             )
             for metric in self.metrics
         ]
