@@ -15,7 +15,7 @@ __all__ = ["latentbench_metrics"]
 
 @hookimpl
 def latentbench_metrics() -> Iterator[MetricSpec]:
-    """Likelihood, direction and magnitude of Phase 1."""
+    """Likelihood, direction and magnitude of Phase 1, and scores of the whole density."""
     yield MetricSpec(
         name="nll",
         summary="mean negative log-likelihood of the target, nats/frame",
@@ -45,4 +45,34 @@ def latentbench_metrics() -> Iterator[MetricSpec]:
         name="logmag_r2_var",
         summary="R² of the log-magnitude of the predicted mean, variance form",
         factory="latentbench.metrics.magnitude:LogMagnitudeR2Var",
+    )
+    yield MetricSpec(
+        name="energy_score",
+        summary="energy score of 32 samples of the model, in latent units",
+        factory="latentbench.metrics.energy:EnergyScore",
+    )
+    yield MetricSpec(
+        name="crps",
+        summary="continuous ranked probability score, mean over dimensions, in latent units",
+        factory="latentbench.metrics.crps:CRPS",
+    )
+    yield MetricSpec(
+        name="crps_logmag",
+        summary="CRPS of the log-magnitude, from 32 samples: the fair score of magnitude",
+        factory="latentbench.metrics.crps:LogMagnitudeCRPS",
+    )
+    yield MetricSpec(
+        name="crps_logmag_skill",
+        summary="1 - crps_logmag / that of the baseline; 0: no better than the baseline",
+        factory="latentbench.metrics.crps:LogMagnitudeSkill",
+    )
+    yield MetricSpec(
+        name="pit_coverage_50",
+        summary="share of targets in the central 50 % interval of their dimension; ideal 0.5",
+        factory="latentbench.metrics.pit:PitCoverage50",
+    )
+    yield MetricSpec(
+        name="pit_coverage_90",
+        summary="share of targets in the central 90 % interval of their dimension; ideal 0.9",
+        factory="latentbench.metrics.pit:PitCoverage90",
     )

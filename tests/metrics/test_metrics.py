@@ -12,14 +12,26 @@ from scipy.spatial.distance import cosine as cosine_distance
 from torch.distributions import Independent, Normal
 
 from latentbench.metrics import Prediction
+from latentbench.metrics.crps import CRPS, LogMagnitudeCRPS, LogMagnitudeSkill
 from latentbench.metrics.direction import DirectionCosine
+from latentbench.metrics.energy import EnergyScore
 from latentbench.metrics.likelihood import NLL, BaselineNLL, DeltaNLL
 from latentbench.metrics.magnitude import LogMagnitudeR2, LogMagnitudeR2Var
+from latentbench.metrics.pit import PitCoverage50, PitCoverage90
 from latentbench.metrics.scoring import merge_columns
 from latentbench.plugins import load_registry
 from latentbench.specs import NoOptions
 
 ALL = (NLL, BaselineNLL, DeltaNLL, DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var)
+# Tested in files of their own.
+DISTRIBUTIONAL = (
+    EnergyScore,
+    CRPS,
+    LogMagnitudeCRPS,
+    LogMagnitudeSkill,
+    PitCoverage50,
+    PitCoverage90,
+)
 
 
 def columns(n=4_001, seed=0):
@@ -165,8 +177,10 @@ def test_the_registry_lists_every_metric_by_the_name_its_class_says():
         for component in registry.of_kind("metric")
         if component.provider.distribution == "latentbench"
     }
-    assert {name: type(metric) for name, metric in found.items()} == {c.name: c for c in ALL}
-    assert {metric.better for metric in found.values()} == {"lower", "higher"}
+    assert {name: type(metric) for name, metric in found.items()} == {
+        c.name: c for c in (*ALL, *DISTRIBUTIONAL)
+    }
+    assert {metric.better for metric in found.values()} == {"lower", "higher", "nominal"}
     assert {n for n, m in found.items() if m.unit == "nats/frame"} == {
         "nll",
         "nll_baseline",
@@ -180,6 +194,7 @@ def test_figures_are_computed_without_loading_torch():
         "assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)\n"
         "import latentbench.metrics.magnitude, latentbench.metrics.likelihood\n"
         "import latentbench.metrics.direction, latentbench.metrics.gap\n"
+        "import latentbench.metrics.energy, latentbench.metrics.crps, latentbench.metrics.pit\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -1,0 +1,149 @@
+"""The randomness behind sample-based scores: right in distribution, and the frame's own."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.distributions import Independent, MultivariateNormal, Normal, StudentT
+
+from latentbench.metrics import draws, marginals
+from latentbench.metrics.draws import draw_blocks, uniform
+from latentbench.metrics.marginals import gaussian_marginals
+from latentbench.predictors.mixture import DiagonalGaussianMixture
+
+
+def drawn(density, target, samples=32):
+    return torch.cat([block for _, block in draw_blocks(density, target, samples)])
+
+
+def mixture(rows, components=3, dim=5, seed=0):
+    torch.manual_seed(seed)
+    return DiagonalGaussianMixture(
+        torch.randn(rows, components),
+        torch.randn(rows, components, dim),
+        0.3 * torch.randn(rows, components, dim),
+    )
+
+
+def test_numbers_are_those_of_splitmix64():
+    # The published sequence of seed 1234567.
+    expected = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    found = draws._stream(torch.tensor([1234567]), 0, 5)[0].tolist()
+    assert [number % 2**64 for number in found] == expected
+    assert draws._stream(torch.tensor([1234567]), 2, 2)[0].tolist() == found[2:4]
+
+
+def test_draws_of_a_frame_do_not_depend_on_its_batch():
+    model, target = mixture(40), torch.randn(40, 5)
+    whole = drawn(model, target)
+    for i in (0, 7, 39):
+        alone = DiagonalGaussianMixture(
+            model.logits[i : i + 1],
+            model.component_means[i : i + 1],
+            model.component_log_sigmas[i : i + 1],
+        )
+        torch.testing.assert_close(drawn(alone, target[i : i + 1])[0], whole[i])
+
+
+def test_blocks_cover_a_batch_in_order(monkeypatch):
+    model, target = mixture(40), torch.randn(40, 5)
+    whole = drawn(model, target)
+    monkeypatch.setitem(marginals.BLOCK_VALUES, "cpu", 32 * 5 * 7)
+    rows = [block for block, _ in draw_blocks(model, target)]
+    assert [(block.start, block.stop) for block in rows] == [
+        (0, 7), (7, 14), (14, 21), (21, 28), (28, 35), (35, 40),
+    ]  # fmt: skip
+    torch.testing.assert_close(drawn(model, target), whole, rtol=0, atol=0)
+
+
+def test_frames_of_other_targets_have_other_draws_and_equal_targets_the_same():
+    target = torch.randn(3, 5)
+    target[2] = target[0]
+    found = drawn(standard(3, 5), target)
+    torch.testing.assert_close(found[0], found[2], rtol=0, atol=0)
+    assert not (found[0] == found[1]).any()
+
+
+def standard(rows, dim):
+    return Independent(Normal(torch.zeros(rows, dim), torch.ones(rows, dim)), 1)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 64])
+def test_draws_are_normal_and_independent_of_one_another_and_of_the_target(dim):
+    torch.manual_seed(0)
+    target = torch.randn(4_000, dim)
+    found = drawn(standard(4_000, dim), target, samples=4).double().numpy()
+    assert stats.kstest(found[:, :, 0].ravel(), "norm").pvalue > 0.001
+    # Correlations of independent values have standard deviation 1/sqrt(n).
+    bound = 4.5 / np.sqrt(4_000)
+    for i in range(4):
+        assert abs(np.corrcoef(found[:, i, 0], target[:, 0])[0, 1]) < bound
+        for j in range(i):
+            assert abs(np.corrcoef(found[:, i, 0], found[:, j, 0])[0, 1]) < bound
+            if dim > 1:
+                assert abs(np.corrcoef(found[:, i, 0], found[:, j, 1])[0, 1]) < bound
+
+
+def test_components_are_drawn_by_their_weights():
+    rows = 20_000
+    weights = torch.tensor([0.5, 0.3, 0.2])
+    model = DiagonalGaussianMixture(
+        weights.log().expand(rows, 3),
+        torch.tensor([-100.0, 0.0, 100.0])[:, None].expand(rows, 3, 1),
+        torch.zeros(rows, 3, 1),
+    )
+    found = drawn(model, torch.randn(rows, 1), samples=2).flatten()
+    nearest = (found / 100).round().long() + 1
+    counts = torch.bincount(nearest, minlength=3).numpy()
+    assert stats.chisquare(counts, 2 * rows * weights.double().numpy()).pvalue > 0.001
+    within = found[nearest == 1].double().numpy()
+    assert stats.kstest(within, "norm").pvalue > 0.001
+
+
+def test_other_densities_are_drawn_by_their_own_sampler_again_and_again_the_same():
+    target = torch.randn(50, 4)
+    density = Independent(StudentT(torch.full((50, 4), 5.0), 3.0, 1.0), 1)
+    before = torch.get_rng_state()
+    first, second = drawn(density, target), drawn(density, target)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(first, drawn(density, target + 1.0))
+    exact = stats.t(5.0, 3.0, 1.0)
+    assert stats.kstest(first.double().numpy().ravel(), exact.cdf).pvalue > 0.001
+
+
+def test_one_density_serves_every_row():
+    target = torch.randn(6, 4)
+    for one in (standard(1, 4), Independent(StudentT(torch.full((1, 4), 5.0)), 1)):
+        assert drawn(one, target).shape == (6, 32, 4)
+    torch.testing.assert_close(drawn(standard(1, 4), target), drawn(standard(6, 4), target))
+
+
+def test_weights_that_are_nan_give_nan_in_their_row_alone():
+    model = mixture(3)
+    model.logits[1] = torch.nan
+    found = drawn(model, torch.randn(3, 5))
+    assert found[1].isnan().all()
+    assert found[[0, 2]].isfinite().all()
+
+
+def test_uniform_numbers_are_uniform():
+    found = uniform(torch.randn(5_000, 3), 4).numpy()
+    assert found.min() >= 0
+    assert found.max() < 1
+    assert stats.kstest(found.ravel(), "uniform").pvalue > 0.001
+
+
+def test_marginals_of_a_full_covariance_are_its_diagonal():
+    covariance = torch.tensor([[4.0, 1.0], [1.0, 9.0]])
+    density = MultivariateNormal(torch.tensor([[1.0, 2.0]]), covariance)
+    weights, means, sigmas = gaussian_marginals(density, 3)
+    torch.testing.assert_close(weights, torch.ones(3, 1))
+    torch.testing.assert_close(means, torch.tensor([1.0, 2.0]).expand(3, 1, 2))
+    torch.testing.assert_close(sigmas, torch.tensor([2.0, 3.0]).expand(3, 1, 2))
