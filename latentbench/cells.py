@@ -26,11 +26,12 @@ from latentbench.files import atomic, disk_full_explained, write_text
 from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
+from latentbench.metrics.controls import Controls, iid_floor
 from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.metrics.scoring import merge_columns, score
 from latentbench.plugins import load_registry
 from latentbench.predictors.training import Training
-from latentbench.progress import SILENT
+from latentbench.progress import SILENT, Titled
 from latentbench.results.assembly import metric_makers
 from latentbench.results.schema import SPLITS, CellRecord, Split
 from latentbench.tasks import WindowTask
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
     from latentbench.progress import Progress
+    from latentbench.tasks import TaskFrames
 
 __all__ = ["cell_record", "make_predictor", "run_cell", "timed", "window_task"]
 
@@ -127,13 +129,17 @@ class _Work:
         seconds: dict[str, float] = {}
         scored: dict[Split, int] = {}
         parameters = 0
-        if len(self.frames["train"]):
+        train = self.frames["train"]
+        if len(train):
             if self.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(self.device)
             with timed(seconds, "fit"):
-                predictor, baseline = self._fit()
+                predictor = self._fit("predictor", train)
+                baseline = self._fit("baseline", train)
+            with timed(seconds, "controls"):
+                controls = self._fit_controls(train)
             with timed(seconds, "score"):
-                scored = self._score(predictor, baseline)
+                scored = self._score(predictor, baseline, controls)
             with timed(seconds, "rollout"):
                 self._roll_out(predictor, baseline)
             _save_models(self.cell.folder, {"predictor": predictor, "baseline": baseline})
@@ -146,28 +152,42 @@ class _Work:
             scored=scored,
             too_short={side: self._too_short(side) for side in SPLITS},
             parameters=parameters,
+            dim=self.latents.dim,
+            iid_floor=iid_floor(train),
             seconds=seconds,
             peak_memory_bytes=_peak_memory(self.device),
         )
 
-    def _fit(self) -> tuple[Predictor, Predictor]:
-        fitted = []
-        for section in ("predictor", "baseline"):
-            one = make_predictor(
-                section, self.config, self.registry, dim=self.latents.dim, seed=self.cell.seed
-            ).to(self.device)
-            training = Training(
-                config=self.config.training,
-                seed=self.cell.seed,
-                device=self.device,
-                checkpoint=self.cell.folder / f"{section}.checkpoint",
-                progress=self.progress,
-            )
-            one.fit(self.frames["train"], training)
-            fitted.append(one.eval())
-        return fitted[0], fitted[1]
+    def _fit(self, section: str, train: TaskFrames, role: str = "") -> Predictor:
+        """A predictor of the configuration fitted on `train`; `role` tells its checkpoint."""
+        one = make_predictor(
+            section, self.config, self.registry, dim=self.latents.dim, seed=self.cell.seed
+        ).to(self.device)
+        training = Training(
+            config=self.config.training,
+            seed=self.cell.seed,
+            device=self.device,
+            checkpoint=self.cell.folder / f"{role or section}.checkpoint",
+            progress=Titled(self.progress, role) if role else self.progress,
+        )
+        one.fit(train, training)
+        return one.eval()
 
-    def _score(self, predictor: Predictor, baseline: Predictor) -> dict[Split, int]:
+    def _fit_controls(self, train: TaskFrames) -> Controls:
+        """The controls of the configuration (SCIENCE 2.1 and 2.2)."""
+        unconditional = x = x_baseline = None
+        if "unconditional" in self.config.controls:
+            unconditional = self._fit("predictor", train.without_context(), "unconditional")
+        if "x_target" in self.config.controls:
+            of_x = train.with_target("x")
+            x_baseline = self._fit("baseline", of_x, "x baseline")
+            if train.target != "x" and not train.sees_previous:
+                x = self._fit("predictor", of_x, "x target")
+        return Controls(unconditional, x, x_baseline)
+
+    def _score(
+        self, predictor: Predictor, baseline: Predictor, controls: Controls
+    ) -> dict[Split, int]:
         """Score both splits by one code path and keep the scores per frame."""
         columns = merge_columns(make() for make in metric_makers(self.config, self.registry))
         median = energy_median(self.latents, self.sides["train"])
@@ -186,6 +206,7 @@ class _Work:
                     max_frames=count,
                     batch_size=self.config.evaluation.batch_size,
                     device=self.device,
+                    controls=controls,
                     meter=meter,
                 )
             masks = {

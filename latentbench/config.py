@@ -164,6 +164,10 @@ class RunConfig(_Section):
     transforms: tuple[ComponentConfig, ...] = ()
     predictor: ComponentConfig = ComponentConfig(name="mdn")
     baseline: ComponentConfig = ComponentConfig(name="marginal")
+    controls: Annotated[tuple[Literal["unconditional", "x_target"], ...], Distinct] = (
+        "unconditional",
+        "x_target",
+    )
     engine: ComponentConfig = ComponentConfig(name="local")
     utterances: UtteranceConfig = UtteranceConfig()
     split: SplitConfig = SplitConfig()
@@ -171,7 +175,7 @@ class RunConfig(_Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     rollout: RolloutConfig = RolloutConfig()
-    seed: int = 42
+    seeds: Annotated[tuple[int, ...], Field(min_length=1), Distinct] = (42,)
     device: str = "auto"
 
     def digest(self) -> str:

@@ -113,14 +113,15 @@ def run_experiment(
             Cell(
                 config=config,
                 horizon=horizon,
-                seed=config.seed,
+                seed=seed,
                 store=encoded.store.path,
                 manifest=manifest,
-                folder=run.cell(horizon, config.seed),
+                folder=run.cell(horizon, seed),
                 transforms=transforms,
                 plugin_files=tuple(plugin_files),
             )
             for horizon in config.task.horizons
+            for seed in config.seeds
         ]
         with timed(seconds, "cells"):
             _run_cells(cells, config, workspace, registry)
@@ -178,8 +179,7 @@ def choose_audio(config: RunConfig, workspace: Workspace, registry: Registry) ->
     Raises:
         UsageError: the corpus is not there, or a side would be without utterances.
     """
-    options = build_options(config.corpus, "corpus", registry)
-    corpus: Corpus = registry.get("corpus", config.corpus.name).create(options, workspace)
+    corpus = make_corpus(config, workspace, registry)
     listed = corpus.utterances()
     split = split_speakers(
         (one.speaker for one in listed),
@@ -200,10 +200,22 @@ def choose_audio(config: RunConfig, workspace: Workspace, registry: Registry) ->
 
 
 def make_encoder(config: RunConfig, workspace: Workspace, registry: Registry) -> Encoder:
-    """The encoder of a run; its weights are not loaded yet."""
+    """The encoder of a run, bound to its corpus; its weights are not loaded yet.
+
+    Raises:
+        UsageError: the corpus holds latents and the encoder takes audio, or the reverse.
+    """
     options = build_options(config.encoder, "encoder", registry)
     encoder: Encoder = registry.get("encoder", config.encoder.name).create(options, workspace)
+    encoder.bind(make_corpus(config, workspace, registry))
     return encoder
+
+
+def make_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -> Corpus:
+    """The corpus of a run; nothing is listed or fetched yet."""
+    options = build_options(config.corpus, "corpus", registry)
+    corpus: Corpus = registry.get("corpus", config.corpus.name).create(options, workspace)
+    return corpus
 
 
 def _run_cells(

@@ -162,12 +162,12 @@ def _training(config: RunConfig, registry: Registry, dim: int) -> tuple[int, flo
     trial = rng.standard_normal((config.training.batch_size + 64, dim), np.float32)
     latents = Latents.from_arrays({"trial": trial}, {"trial": "nobody"})
     frames = window_task(config, config.task.horizons[0]).frames(latents, [0])
-    predictor = make_predictor("predictor", config, registry, dim=dim, seed=config.seed)
+    predictor = make_predictor("predictor", config, registry, dim=dim, seed=config.seeds[0])
 
     def fit(steps: int) -> float:
         training = Training(
             config=config.training.model_copy(update={"steps": steps}),
-            seed=config.seed,
+            seed=config.seeds[0],
             device=choose_device(config.device),
             checkpoint=None,
             progress=SILENT,

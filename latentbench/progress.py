@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-__all__ = ["SILENT", "Meter", "Progress", "SilentProgress"]
+__all__ = ["SILENT", "Meter", "Progress", "SilentProgress", "Titled"]
 
 
 class Meter(Protocol):
@@ -61,6 +61,24 @@ class SilentProgress:
     def say(self, text: str) -> None:
         """Keep the text."""
         self.said.append(text)
+
+
+class Titled:
+    """Reports to another progress with a word behind every title."""
+
+    def __init__(self, progress: Progress, word: str) -> None:
+        self._progress = progress
+        self._word = word
+
+    def task(
+        self, title: str, total: float | None, unit: str, done: float = 0.0
+    ) -> AbstractContextManager[Meter]:
+        """Begin a piece of work, `title (word)`."""
+        return self._progress.task(f"{title} ({self._word})", total, unit, done)
+
+    def say(self, text: str) -> None:
+        """Tell the user one thing that happened."""
+        self._progress.say(text)
 
 
 SILENT = SilentProgress()

@@ -75,6 +75,7 @@ def _horizon(k: int, slices: tuple[str, ...]) -> HorizonResult:
         status="done",
         seeds=(42,),
         parameters=13_650_952,
+        dim=512,
         frames={"train": 3_400_000, "eval": 880_000},
         scored={"train": 200_000, "eval": 200_000},
         figures=tuple(_figures(k, slices)),

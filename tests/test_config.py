@@ -50,10 +50,10 @@ def test_later_layers_win(tmp_path):
     seeds=st.lists(st.integers(), min_size=1, max_size=5),
 )
 def test_the_last_assignment_of_a_key_wins_whatever_stands_between(steps, seeds):
-    assignments = [f"training.steps={n}" for n in steps] + [f"seed={n}" for n in seeds]
+    assignments = [f"training.steps={n}" for n in steps] + [f"seeds=[{n}]" for n in seeds]
     layers = read_layers(None, None, assignments)
     assert layers["training"]["steps"] == steps[-1]
-    assert layers["seed"] == seeds[-1]
+    assert layers["seeds"] == [seeds[-1]]
     assert layers["training"]["batch_size"] == 256
 
 
@@ -105,7 +105,7 @@ def test_words_stay_words_in_assignments(text, value):
         ("task.horizons=[]", "'task.horizons' cannot be []", ""),
         ("task.horizons=[0]", "'task.horizons.0' cannot be 0", ""),
         ("training=5", "'training' cannot be 5", ""),
-        ("seed=", "'seed' cannot be None", ""),
+        ("seeds=", "'seeds' cannot be None", "Write a list as [1, 2]."),
     ],
 )
 def test_what_cannot_be_is_told(registry, assignment, message, hint):
@@ -181,7 +181,7 @@ def test_options_are_filled_in_and_typed(registry):
 def test_the_digest_tells_all_that_decides_the_numbers():
     digests = {
         RunConfig().digest(),
-        RunConfig(seed=1).digest(),
+        RunConfig(seeds=(1,)).digest(),
         RunConfig.model_validate({"training": {"steps": 1}}).digest(),
         RunConfig.model_validate({"encoder": {"name": "mimi", "view": "encoder"}}).digest(),
     }

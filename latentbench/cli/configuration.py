@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from latentbench.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,13 +32,13 @@ FLAGS = {
     "steps": "training.steps",
     "precision": "training.precision",
     "limit": "utterances.limit",
-    "seed": "seed",
+    "seeds": "seeds",
     "device": "device",
 }
 
 
-class _Horizons(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
-    name = "k,k,..."
+class _Integers(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
+    name = "n,n,..."
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -44,7 +46,7 @@ class _Horizons(click.ParamType):  # type: ignore[type-arg] # generic since clic
         try:
             return [int(part) for part in value.split(",")]
         except ValueError:
-            self.fail(f"'{value}' is no list of frames such as 1,2,4,8.", param, ctx)
+            self.fail(f"'{value}' is no list of whole numbers such as 1,2,4,8.", param, ctx)
 
 
 OPTIONS = (
@@ -67,7 +69,7 @@ OPTIONS = (
         help="One value by its key, e.g. predictor.components=4; wins over all else.",
     ),
     click.option(
-        "--horizons", metavar="K,K,...", type=_Horizons(), help="Staleness k in frames: 1,2,4,8."
+        "--horizons", metavar="K,K,...", type=_Integers(), help="Staleness k in frames: 1,2,4,8."
     ),
     click.option(
         "--slice",
@@ -78,6 +80,12 @@ OPTIONS = (
     ),
     click.option("--steps", type=int, metavar="N", help="Training steps."),
     click.option("--seed", type=int, metavar="N", help="Of initialisation and sampling."),
+    click.option(
+        "--seeds",
+        metavar="N,N,...",
+        type=_Integers(),
+        help="Several seeds, each a model of its own.",
+    ),
     click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ..."),
     click.option("--precision", metavar="NAME", help="Of training: fp32 or bf16."),
     click.option(
@@ -106,6 +114,10 @@ def resolve_flags(registry: Registry, given: dict[str, Any]) -> RunConfig:
     from latentbench.config import read_layers, resolve  # noqa: PLC0415 - not for --help
 
     values = dict(given)
+    if (seed := values.pop("seed")) is not None:
+        if values["seeds"]:
+            raise UsageError("Give --seed or --seeds, not both.")
+        values["seeds"] = [seed]
     if values["slices"]:
         values["slices"] = list(dict.fromkeys(("all", *values["slices"])))
     flags = [

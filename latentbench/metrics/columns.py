@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
     from latentbench.metrics.metric import Prediction
 
-__all__ = ["NORM_FLOOR", "cosine", "log_norm", "log_norm_mean", "nll", "nll_baseline"]
+__all__ = [
+    "NORM_FLOOR",
+    "cosine",
+    "log_norm",
+    "log_norm_mean",
+    "nll",
+    "nll_baseline",
+    "nll_unconditional",
+    "nll_x",
+    "nll_x_baseline",
+]
 
 NORM_FLOOR = 1e-8
 
@@ -27,6 +37,41 @@ def nll_baseline(prediction: Prediction) -> torch.Tensor:
     """-log p(target) of the baseline, nats."""
     density = -prediction.baseline.log_prob(prediction.target).double()
     return density.expand(prediction.target.shape[:1])
+
+
+def nll_unconditional(prediction: Prediction) -> torch.Tensor:
+    """-log p(target) of the same model fitted without context, nats.
+
+    Raises:
+        ValueError: the prediction has no such density.
+    """
+    if prediction.unconditional is None:
+        raise ValueError("the control 'unconditional' was not fitted")
+    return -prediction.unconditional.log_prob(prediction.target).double()
+
+
+def nll_x(prediction: Prediction) -> torch.Tensor:
+    """-log p(x_t | context) of the model, nats.
+
+    Raises:
+        ValueError: the prediction has no x target.
+    """
+    return nll(_x(prediction))
+
+
+def nll_x_baseline(prediction: Prediction) -> torch.Tensor:
+    """-log p(x_t) of the baseline, nats.
+
+    Raises:
+        ValueError: the prediction has no x target.
+    """
+    return nll_baseline(_x(prediction))
+
+
+def _x(prediction: Prediction) -> Prediction:
+    if prediction.x is None:
+        raise ValueError("the control 'x_target' was not fitted")
+    return prediction.x
 
 
 def cosine(prediction: Prediction) -> torch.Tensor:

@@ -1,9 +1,9 @@
-"""Negative log-likelihoods, and what a model gains over the baseline."""
+"""Negative log-likelihoods, and what a model gains over one thing or another."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -18,67 +18,86 @@ if TYPE_CHECKING:
 
     from latentbench.specs import NoOptions
 
-__all__ = ["NLL", "BaselineNLL", "DeltaNLL"]
+__all__ = [
+    "NLL",
+    "BaselineNLL",
+    "CapacityNLL",
+    "ContextNLL",
+    "DeltaNLL",
+    "XGain",
+]
 
 
-class NLL(Metric):
+class _MeanNLL(Metric):
+    """The mean of one column of nats, or of the difference of two."""
+
+    unit = "nats/frame"
+    better = "lower"
+    minuend: ClassVar[str]
+    subtrahend: ClassVar[str] = ""
+
+    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
+        self._mean = Mean()
+
+    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
+        """Take one more batch of the columns."""
+        values = np.asarray(columns[self.minuend], dtype=np.float64)
+        if self.subtrahend:
+            # Where both are infinite the frame has no difference, and nan says so.
+            with np.errstate(invalid="ignore"):
+                values = values - np.asarray(columns[self.subtrahend], dtype=np.float64)
+        self._mean.update(values)
+
+    def compute(self) -> float:
+        """The mean."""
+        return self._mean.compute()
+
+
+class NLL(_MeanNLL):
     """Mean of -log p(target | context), nats per frame."""
 
     name = "nll"
-    unit = "nats/frame"
-    better = "lower"
     columns = MappingProxyType({"nll": scores.nll})
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._mean = Mean()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `nll`."""
-        self._mean.update(columns["nll"])
-
-    def compute(self) -> float:
-        """The mean."""
-        return self._mean.compute()
+    minuend = "nll"
 
 
-class BaselineNLL(Metric):
+class BaselineNLL(_MeanNLL):
     """Mean of -log p(target) under the baseline, nats per frame."""
 
     name = "nll_baseline"
-    unit = "nats/frame"
-    better = "lower"
     columns = MappingProxyType({"nll_baseline": scores.nll_baseline})
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._mean = Mean()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `nll_baseline`."""
-        self._mean.update(columns["nll_baseline"])
-
-    def compute(self) -> float:
-        """The mean."""
-        return self._mean.compute()
+    minuend = "nll_baseline"
 
 
-class DeltaNLL(Metric):
+class DeltaNLL(_MeanNLL):
     """Mean of NLL minus baseline NLL, nats per frame; negative where the model is better."""
 
     name = "dnll"
-    unit = "nats/frame"
-    better = "lower"
     columns = MappingProxyType({"nll": scores.nll, "nll_baseline": scores.nll_baseline})
+    minuend, subtrahend = "nll", "nll_baseline"
 
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._mean = Mean()
 
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `nll` and `nll_baseline`."""
-        model = np.asarray(columns["nll"], dtype=np.float64)
-        # Where both are infinite the frame has no difference, and nan says so.
-        with np.errstate(invalid="ignore"):
-            self._mean.update(model - np.asarray(columns["nll_baseline"], dtype=np.float64))
+class CapacityNLL(_MeanNLL):
+    """The part of ΔNLL that the same model gains without any context (SCIENCE 2.2)."""
 
-    def compute(self) -> float:
-        """The mean."""
-        return self._mean.compute()
+    name = "dnll_capacity"
+    columns = MappingProxyType(
+        {"nll_unconditional": scores.nll_unconditional, "nll_baseline": scores.nll_baseline}
+    )
+    minuend, subtrahend = "nll_unconditional", "nll_baseline"
+
+
+class ContextNLL(_MeanNLL):
+    """The part of ΔNLL that is due to the context: against the same model without it."""
+
+    name = "dnll_context"
+    columns = MappingProxyType({"nll": scores.nll, "nll_unconditional": scores.nll_unconditional})
+    minuend, subtrahend = "nll", "nll_unconditional"
+
+
+class XGain(_MeanNLL):
+    """Mean of -log p(x_t | context) + log p(x_t): the gain on the frame itself (SCIENCE 2.1)."""
+
+    name = "x_gain"
+    columns = MappingProxyType({"nll_x": scores.nll_x, "nll_x_baseline": scores.nll_x_baseline})
+    minuend, subtrahend = "nll_x", "nll_x_baseline"

@@ -31,11 +31,16 @@ class Prediction:
         model: the predictor's density, batch [B], event [D].
         baseline: the baseline's density, batch [B] or broadcastable to it, event [D].
         target: [B, D].
+        unconditional: the density of the same model fitted without context; None if there is
+            none. What it gains over the baseline is capacity, not context.
+        x: the same frames with x_t for a target; None if there are none.
     """
 
     model: Distribution
     baseline: Distribution
     target: torch.Tensor
+    unconditional: Distribution | None = None
+    x: Prediction | None = None
 
 
 class Metric(ABC):

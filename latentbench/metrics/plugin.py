@@ -32,6 +32,21 @@ def latentbench_metrics() -> Iterator[MetricSpec]:
         factory="latentbench.metrics.likelihood:DeltaNLL",
     )
     yield MetricSpec(
+        name="dnll_capacity",
+        summary="part of dnll that the same model gains without context, nats/frame",
+        factory="latentbench.metrics.likelihood:CapacityNLL",
+    )
+    yield MetricSpec(
+        name="dnll_context",
+        summary="part of dnll that is due to the context, nats/frame",
+        factory="latentbench.metrics.likelihood:ContextNLL",
+    )
+    yield MetricSpec(
+        name="x_gain",
+        summary="gain on x_t itself, which has no iid floor, nats/frame",
+        factory="latentbench.metrics.likelihood:XGain",
+    )
+    yield MetricSpec(
         name="direction_cos",
         summary="mean cosine between the target and the predicted mean",
         factory="latentbench.metrics.direction:DirectionCosine",

@@ -10,6 +10,7 @@ import torch
 from torch.distributions import Distribution
 
 from latentbench.errors import LatentbenchError, UsageError
+from latentbench.metrics.controls import Controls
 from latentbench.metrics.metric import Prediction
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from latentbench.tasks import TaskFrames
 
 __all__ = ["merge_columns", "score", "unvalidated"]
+
+NO_CONTROLS = Controls()
 
 
 def merge_columns(metrics: Iterable[Metric]) -> dict[str, Callable[[Prediction], torch.Tensor]]:
@@ -54,6 +57,7 @@ def score(
     max_frames: int,
     batch_size: int,
     device: torch.device,
+    controls: Controls = NO_CONTROLS,
     meter: Meter | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Score the first `max_frames` frames in stream order.
@@ -66,6 +70,7 @@ def score(
         max_frames: at most so many frames are scored.
         batch_size: how many at once; scores do not depend on it beyond rounding.
         device: where the densities are computed.
+        controls: what else the columns may look at; moved like the predictor.
         meter: advanced by the frames scored.
 
     Returns:
@@ -74,8 +79,8 @@ def score(
     Raises:
         LatentbenchError: a column did not give one number per frame.
     """
-    predictor.to(device).eval()
-    baseline.to(device).eval()
+    for one in (predictor, baseline, *controls.predictors()):
+        one.to(device).eval()
     total = min(len(frames), max_frames)
     scores = {name: np.empty(total, dtype=np.float64) for name in columns}
     with torch.inference_mode(), unvalidated():
@@ -84,6 +89,7 @@ def score(
             batch = frames.batch(which)
             context = batch.context.to(device)
             prediction = Prediction(predictor(context), baseline(context), batch.target.to(device))
+            prediction = controls.beside(prediction, context, frames, which)
             for name, column in columns.items():
                 scores[name][which] = _per_frame(name, column(prediction), len(which))
             if meter is not None:

@@ -35,7 +35,7 @@ def _scale(result: Result) -> Iterator[str]:
         if horizon.k != 1 or found is None or not math.isfinite(found.value):
             continue
         rate = result.encoder.frame_rate
-        told = scale(found.value, dim=result.encoder.dim, frame_rate=rate, horizon=1)
+        told = scale(found.value, dim=horizon.dim, frame_rate=rate, horizon=1)
         kbps = "" if told.kbps is None else f" = {abs(told.kbps):.2f} kbps at {rate:g} Hz"
         yield (
             f"k=1, eval: {compact(told.nats_per_frame, 2)} nats/frame"

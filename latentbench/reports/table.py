@@ -41,11 +41,14 @@ HEADINGS = {
     "nll": ("NLL", 2),
     "nll_baseline": ("baseline", 2),
     "dnll": ("ΔNLL", 2),
+    "dnll_capacity": ("capacity", 2),
+    "dnll_context": ("context", 2),
+    "x_gain": ("x gain", 2),
     "direction_cos": ("cosine", 4),
     "logmag_r2": ("R²", 4),
     "logmag_r2_var": ("R² var", 4),
 }
-LIKELIHOOD = ("nll", "nll_baseline", "dnll")
+LIKELIHOOD = ("nll", "nll_baseline", "dnll", "dnll_context", "dnll_capacity", "x_gain")
 OTHER_DECIMALS = 4
 
 
@@ -111,8 +114,13 @@ def _circumstances(result: Result) -> Iterator[str]:
     counted = "/".join(f"{count:,}" for count in parameters)
     yield (
         f"{counted or 'no'} parameters, {training['steps']:,} steps of "
-        f"{training['batch_size']} frames, seed {result.config['seed']}"
+        f"{training['batch_size']} frames, {_seeds(result)}"
     )
+
+
+def _seeds(result: Result) -> str:
+    seeds = result.config["seeds"]
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _slice_title(slice_: str) -> str:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["assemble", "metric_makers"]
 
+# What each control of a run is fitted for.
+CONTROL_METRICS = {
+    "unconditional": ("dnll_capacity", "dnll_context"),
+    "x_target": ("x_gain",),
+}
 NOT_RUN = "it was not run"
 
 
@@ -35,7 +40,6 @@ def assemble(
     corpus: CorpusFacts,
     provenance: Provenance,
     stamps: Sequence[str] = (),
-    seeds: Sequence[int] | None = None,
 ) -> Result:
     """Sum up every cell of a run and write all files of its folder.
 
@@ -47,17 +51,12 @@ def assemble(
         corpus: the corpus as it was used.
         provenance: what made the numbers.
         stamps: of the encoder; those of a limit and of a leaky horizon are added here.
-        seeds: of the run; the one of the configuration by default.
 
     Raises:
         LatentbenchError: the disk is full, or a table of a cell is damaged.
     """
-    seeds = (config.seed,) if seeds is None else tuple(seeds)
     makers = metric_makers(config, registry)
-    horizons = [
-        _horizon(run, config, makers, encoder=encoder, k=k, seeds=seeds)
-        for k in config.task.horizons
-    ]
+    horizons = [_horizon(run, config, makers, encoder=encoder, k=k) for k in config.task.horizons]
     leaky = [f"k={found.k}" for found in horizons if found.leaky]
     limit = config.utterances.limit
     result = Result(
@@ -72,13 +71,14 @@ def assemble(
         ),
         provenance=provenance,
     )
-    _write(run, result, seeds)
+    _write(run, result, config.seeds)
     return result
 
 
 def metric_makers(config: RunConfig, registry: Registry) -> list[MetricMaker]:
     """Makers of the metrics asked for, and of the baseline's NLL that ΔNLL is against."""
-    names = dict.fromkeys((*config.evaluation.metrics, "nll_baseline"))
+    of_controls = [name for control in config.controls for name in CONTROL_METRICS[control]]
+    names = dict.fromkeys((*config.evaluation.metrics, "nll_baseline", *of_controls))
     found = [registry.get("metric", name) for name in names]
     return [
         lambda component=component: component.create(component.spec.options())  # type: ignore[misc]
@@ -93,8 +93,8 @@ def _horizon(
     *,
     encoder: EncoderFacts,
     k: int,
-    seeds: Sequence[int],
 ) -> HorizonResult:
+    seeds = config.seeds
     records = {
         seed: run.read_cell(k, seed)
         or CellRecord(horizon=k, seed=seed, status="failed", error=NOT_RUN)
@@ -121,6 +121,8 @@ def _horizon(
         errors=tuple(errors),
         seeds=tuple(done),
         parameters=first.parameters if first else 0,
+        dim=first.dim if first else 0,
+        iid_floor=first.iid_floor if first else 0.0,
         frames=first.frames if first else {},
         scored=first.scored if first else {},
         too_short=first.too_short if first else {},

@@ -65,6 +65,8 @@ class CellRecord(_Record):
         scored: those that were scored: at most `evaluation.max_frames`.
         too_short: utterances of each split without a valid frame.
         parameters: learned numbers of the predictor.
+        dim: D of what was predicted, after the transforms.
+        iid_floor: ΔNLL that white latents would score, nats per frame (SCIENCE 2.1).
         seconds: wall time of `fit`, `score` and `rollout`.
         peak_memory_bytes: of the process that ran it, 0 where unknown.
     """
@@ -79,6 +81,8 @@ class CellRecord(_Record):
     scored: dict[Split, int] = {}
     too_short: dict[Split, int] = {}
     parameters: int = 0
+    dim: int = 0
+    iid_floor: float = 0.0
     seconds: dict[str, float] = {}
     peak_memory_bytes: int = 0
 
@@ -138,6 +142,8 @@ class HorizonResult(_Record):
         errors: one line per seed that failed.
         seeds: that the figures are means over.
         parameters: learned numbers of the predictor.
+        dim: D of what was predicted, after the transforms.
+        iid_floor: ΔNLL that white latents would score, nats per frame (SCIENCE 2.1).
         frames: frames of each split that have a whole context.
         scored: those that were scored.
         too_short: utterances of each split without a valid frame.
@@ -154,6 +160,8 @@ class HorizonResult(_Record):
     errors: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     parameters: int = 0
+    dim: int = 0
+    iid_floor: float = 0.0
     frames: dict[Split, int] = {}
     scored: dict[Split, int] = {}
     too_short: dict[Split, int] = {}
@@ -177,7 +185,7 @@ class EncoderFacts(_Record):
     dim: int
     frame_rate: float
     hop: int
-    sample_rate: int
+    sample_rate: float
     look_ahead: int = 0
     fingerprint: dict[str, str] = {}
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from latentbench.latents import Latents
@@ -56,9 +57,27 @@ class TaskFrames:
         self.horizon = horizon
         self.target = target
         self.step = step
+        self.blind = False
         starts = np.array([stored.start for stored in latents.utterances], dtype=np.int64)
         self.rows = (starts[utterance] if len(utterance) else starts[:0]) + t
         self._window = np.arange(-context_frames + 1, 1, dtype=np.int64) - horizon
+
+    def without_context(self) -> TaskFrames:
+        """The same frames and targets with zeros for a context."""
+        view = copy.copy(self)
+        view.blind = True
+        return view
+
+    def with_target(self, target: str) -> TaskFrames:
+        """The same frames and contexts with another target, `delta` or `x`."""
+        view = copy.copy(self)
+        view.target = target
+        return view
+
+    @property
+    def sees_previous(self) -> bool:
+        """Whether x_{t-m} is in the context: a delta and x_t then have one density, shifted."""
+        return self.horizon <= self.step < self.horizon + self.context_frames
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,9 +89,15 @@ class TaskFrames:
 
     def batch(self, which: NDArray[np.int64]) -> Batch:
         """The windows and targets of the frames numbered `which` (0..N-1), on the CPU."""
-        rows = self.rows[which]
-        context = self.latents.gather(rows[:, None] + self._window)
+        if self.blind:
+            context = torch.zeros(len(which), self.context_frames, self.dim)
+        else:
+            context = self.latents.gather(self.rows[which][:, None] + self._window)
         return Batch(context, self.targets(which))
+
+    def previous(self, which: NDArray[np.int64]) -> torch.Tensor:
+        """x_{t-m} of the frames numbered `which`, float32 [B, D]."""
+        return self.latents.gather(self.rows[which] - self.step)
 
     def targets(self, which: NDArray[np.int64]) -> torch.Tensor:
         """The targets alone, float32 [B, D]."""

@@ -55,7 +55,7 @@ def test_seed_device_and_components(configured):
         *["--seed", 0, "--device", "cpu", "--encoder", "logmel"],
         *["--corpus", "folder", "--predictor", "marginal", "--set", "corpus.root=x"],
     )
-    assert (config.seed, config.device) == (0, "cpu")
+    assert (config.seeds, config.device) == ((0,), "cpu")
     names = (config.encoder.name, config.corpus.name, config.predictor.name)
     assert names == ("logmel", "folder", "marginal")
 
@@ -69,9 +69,9 @@ def test_naming_a_component_keeps_the_options_set_for_it(configured, swap):
 
 def test_set_wins_over_flags_and_flags_over_files(configured, tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text("training: {steps: 1, batch_size: 3}\nseed: 5")
+    file.write_text("training: {steps: 1, batch_size: 3}\nseeds: [5]")
     config = configured("--config", file, "--steps", 2, "--set", "training.steps=3", "--seed", 6)
-    assert (config.training.steps, config.training.batch_size, config.seed) == (3, 3, 6)
+    assert (config.training.steps, config.training.batch_size, config.seeds) == (3, 3, (6,))
 
 
 def test_a_resolved_configuration_reads_back(configured, tmp_path):
@@ -82,7 +82,11 @@ def test_a_resolved_configuration_reads_back(configured, tmp_path):
 
 
 def test_every_configuration_has_a_folder_of_its_own():
-    one, other = RunConfig(), RunConfig(seed=1)
+    one, other = RunConfig(), RunConfig(seeds=(1,))
     assert default_folder(one).parent == Path("runs")
     assert default_folder(one).name == f"mimi-mdn-librispeech-{one.digest()[:8]}"
     assert default_folder(one) != default_folder(other)
+
+
+def test_several_seeds(configured):
+    assert configured("--seeds", "0,1,2").seeds == (0, 1, 2)

@@ -15,7 +15,16 @@ from latentbench.files import write_text
 from latentbench.plugins import load_registry
 from latentbench.results.schema import CellRecord
 
-COLUMNS = ("nll", "nll_baseline", "cosine", "log_norm", "log_norm_mean")
+COLUMNS = (
+    "nll",
+    "nll_baseline",
+    "nll_unconditional",
+    "nll_x",
+    "nll_x_baseline",
+    "cosine",
+    "log_norm",
+    "log_norm_mean",
+)
 
 
 def cell_tables(seed: int, horizon: int, rows: int = 400) -> tuple[pa.Table, pa.Table]:

@@ -151,11 +151,12 @@ def test_limit_and_look_ahead_stamp_the_result(tmp_path, config, registry, write
 
 
 def test_several_seeds_name_their_weights(tmp_path, config, registry, write_cell, facts):
-    with RunFolder.open(tmp_path / "run", config) as run:
+    several = config.model_copy(update={"seeds": (1, 2)})
+    with RunFolder.open(tmp_path / "run", several) as run:
         for k in (1, 2):
             for seed in (1, 2):
                 write_cell(run.cell(k, seed), k, seed)
-        result = assemble(run, config, registry, seeds=(1, 2), **facts)
+        result = assemble(run, several, registry, **facts)
     assert result.horizons[0].seeds == (1, 2)
     assert run.model(1, 2, 2).name == "model-k1-seed2.safetensors"
     assert run.model(1, 2, 2).exists()

@@ -19,10 +19,10 @@ def test_the_same_configuration_continues(tmp_path, config):
 def test_another_configuration_is_refused_with_both_values(tmp_path):
     with RunFolder.open(tmp_path, RunConfig()):
         pass
-    other = RunConfig.model_validate({"training": {"steps": 7}, "seed": 1})
+    other = RunConfig.model_validate({"training": {"steps": 7}, "seeds": [1]})
     with pytest.raises(UsageError) as refused, RunFolder.open(tmp_path, other):
         pass
-    assert "seed is 42 there, 1 here" in str(refused.value)
+    assert "seeds is [42] there, [1] here" in str(refused.value)
     assert "training.steps is 25000 there, 7 here" in str(refused.value)
     assert "Choose another --out, or remove" in refused.value.hint
 

@@ -24,6 +24,9 @@ def expected(name, columns):
         "nll": columns["nll"].mean(),
         "nll_baseline": columns["nll_baseline"].mean(),
         "dnll": (columns["nll"] - columns["nll_baseline"]).mean(),
+        "dnll_capacity": (columns["nll_unconditional"] - columns["nll_baseline"]).mean(),
+        "dnll_context": (columns["nll"] - columns["nll_unconditional"]).mean(),
+        "x_gain": (columns["nll_x"] - columns["nll_x_baseline"]).mean(),
         "direction_cos": columns["cosine"].mean(),
         "logmag_r2": 1 - np.sum((m - mean) ** 2) / np.sum((m - m.mean()) ** 2),
         "logmag_r2_var": 1 - np.var(m - mean) / np.var(m),
@@ -36,7 +39,7 @@ def test_every_split_and_slice_equals_numpy(tmp_path, write_cell, makers, monkey
     table, _ = write_cell(tmp_path / "cell", 1, 42)
     rows = {name: table[name].to_numpy() for name in table.column_names}
     figures = summarise_frames(tmp_path / "cell/frames.parquet", makers, SLICES)
-    assert len(figures) == 2 * 2 * 6
+    assert len(figures) == 2 * 2 * 9
     for figure in figures:
         inside = rows["split"] == figure.split
         if figure.slice != "all":

@@ -1,0 +1,109 @@
+"""What is fitted beside a predictor to say what its ΔNLL is made of (SCIENCE 2.1 and 2.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.distributions import Distribution
+
+from latentbench.metrics.metric import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from latentbench.predictors import Predictor
+    from latentbench.tasks import TaskFrames
+
+__all__ = ["Controls", "iid_floor"]
+
+Shape = tuple[int, ...] | list[int] | torch.Size
+LN_2 = 0.6931471805599453
+
+
+def iid_floor(frames: TaskFrames) -> float:
+    """ΔNLL of a perfect model of white Gaussian latents, nats per frame: -½ ln 2 · D or 0.
+
+    Δ_t contains -x_{t-m}; a context that holds x_{t-m} predicts that half of its variance
+    though the latents have no temporal structure at all.
+    """
+    held = frames.target == "delta" and frames.sees_previous
+    return -0.5 * LN_2 * frames.dim if held else 0.0
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Densities beside the predictor's own; each None where it was not asked for.
+
+    Attributes:
+        unconditional: the same predictor fitted on zeros for a context.
+        x: the same predictor fitted on x_t for a target; None where it would be the predictor
+            itself, shifted by x_{t-m}, because the context holds that frame.
+        x_baseline: the baseline fitted on x_t.
+    """
+
+    unconditional: Predictor | None = None
+    x: Predictor | None = None
+    x_baseline: Predictor | None = None
+
+    def predictors(self) -> Iterator[Predictor]:
+        """Those there are."""
+        for one in (self.unconditional, self.x, self.x_baseline):
+            if one is not None:
+                yield one
+
+    def beside(
+        self,
+        prediction: Prediction,
+        context: torch.Tensor,
+        frames: TaskFrames,
+        which: NDArray[np.int64],
+    ) -> Prediction:
+        """The prediction of the frames numbered `which` with the controls' densities."""
+        if self.unconditional is not None:
+            blind = self.unconditional(context.new_zeros(context.shape))
+            prediction = replace(prediction, unconditional=blind)
+        if self.x_baseline is not None:
+            device = context.device
+            model = (
+                self.x(context)
+                if self.x is not None
+                else Shifted(prediction.model, frames.previous(which).to(device))
+            )
+            target = frames.with_target("x").targets(which).to(device)
+            shown = Prediction(model, self.x_baseline(context), target)
+            prediction = replace(prediction, x=shown)
+        return prediction
+
+
+class Shifted(Distribution):
+    """The density of X + shift.
+
+    Args:
+        base: of X, batch [B], event [D].
+        shift: [B, D].
+    """
+
+    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
+
+    def __init__(self, base: Distribution, shift: torch.Tensor) -> None:
+        self.base = base
+        self.shift = shift
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Of X, plus the shift."""
+        return self.base.mean + self.shift
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        """That of X at `value` - shift."""
+        return self.base.log_prob(value - self.shift)
+
+    def sample(self, sample_shape: Shape = ()) -> torch.Tensor:
+        """Of X, plus the shift."""
+        return self.base.sample(torch.Size(sample_shape)) + self.shift
