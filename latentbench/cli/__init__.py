@@ -18,6 +18,10 @@ __all__ = ["main"]
 
 VERBS = {
     "run": ("latentbench.cli.run:run", "Encode, train and score: one command, one result."),
+    "compare": (
+        "latentbench.cli.compare:compare",
+        "Put encoders, predictors, corpora or finished runs side by side.",
+    ),
     "encode": ("latentbench.cli.encode:encode", "Fill the latent store only."),
     "show": ("latentbench.cli.show:show", "Show a finished run again."),
     "plugins": ("latentbench.cli.plugins:plugins", "List and describe what can be named."),

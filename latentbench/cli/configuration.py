@@ -1,4 +1,4 @@
-"""The options of `run` and `encode` that decide the configuration.
+"""The options of `run`, `encode` and `compare` that decide the configuration.
 
 Layers, later ones winning: the preset `phase1`, `--preset`, `--config`, the everyday flags,
 `--set`. Flags come before `--set`, so that `--encoder soundstream --set encoder.dither=off`
@@ -16,17 +16,18 @@ import click
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
 
-__all__ = ["configuration_options", "resolve_flags"]
+__all__ = ["configuration_options", "flag_assignments", "resolve_flags", "run_options"]
 
 FLAGS = {
     "encoder": "encoder.name",
     "predictor": "predictor.name",
     "corpus": "corpus.name",
+    "transforms": "transforms",
     "horizons": "task.horizons",
     "slices": "task.slices",
     "steps": "training.steps",
@@ -49,10 +50,12 @@ class _Integers(click.ParamType):  # type: ignore[type-arg] # generic since clic
             self.fail(f"'{value}' is no list of whole numbers such as 1,2,4,8.", param, ctx)
 
 
-OPTIONS = (
+COMPONENT_OPTIONS = (
     click.option("--encoder", metavar="NAME", help="What makes the latents, e.g. mimi."),
     click.option("--predictor", metavar="NAME", help="What predicts them, e.g. mdn."),
     click.option("--corpus", metavar="NAME", help="Where the audio is from, e.g. librispeech."),
+)
+RUN_OPTIONS = (
     click.option("--preset", metavar="NAME", help="Start from a preset: phase1 (default), demo."),
     click.option(
         "--config",
@@ -67,6 +70,13 @@ OPTIONS = (
         metavar="KEY=VALUE",
         multiple=True,
         help="One value by its key, e.g. predictor.components=4; wins over all else.",
+    ),
+    click.option(
+        "--transform",
+        "transforms",
+        metavar="NAME",
+        multiple=True,
+        help="Map the latents, e.g. standardize or pca:32; several are applied in turn.",
     ),
     click.option(
         "--horizons", metavar="K,K,...", type=_Integers(), help="Staleness k in frames: 1,2,4,8."
@@ -96,7 +106,15 @@ OPTIONS = (
 
 def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add every option that `resolve_flags` takes."""
-    for option in reversed(OPTIONS):
+    command = run_options(command)
+    for option in reversed(COMPONENT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name no encoder, predictor or corpus."""
+    for option in reversed(RUN_OPTIONS):
         command = option(command)
     return command
 
@@ -113,6 +131,16 @@ def resolve_flags(registry: Registry, given: dict[str, Any]) -> RunConfig:
     """
     from latentbench.config import read_layers, resolve  # noqa: PLC0415 - not for --help
 
+    assignments = [*flag_assignments(given), *given["assignments"]]
+    return resolve(read_layers(given["preset"], given["config_file"], assignments), registry)
+
+
+def flag_assignments(given: Mapping[str, Any]) -> list[str]:
+    """The everyday flags that were given, as `--set` takes them.
+
+    Raises:
+        UsageError: flags that exclude each other.
+    """
     values = dict(given)
     if (seed := values.pop("seed")) is not None:
         if values["seeds"]:
@@ -120,10 +148,8 @@ def resolve_flags(registry: Registry, given: dict[str, Any]) -> RunConfig:
         values["seeds"] = [seed]
     if values["slices"]:
         values["slices"] = list(dict.fromkeys(("all", *values["slices"])))
-    flags = [
+    return [
         f"{key}={json.dumps(values[flag])}"
         for flag, key in FLAGS.items()
-        if values[flag] not in (None, ())
+        if values.get(flag) not in (None, ())
     ]
-    layers = read_layers(values["preset"], values["config_file"], [*flags, *values["assignments"]])
-    return resolve(layers, registry)

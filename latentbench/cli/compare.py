@@ -1,0 +1,212 @@
+"""`latentbench compare`: encoders, predictors, corpora or finished runs side by side."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from latentbench.cli.configuration import flag_assignments, run_options
+from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.errors import CellFailedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentbench.comparison import Comparison
+    from latentbench.comparison.combinations import Combination
+    from latentbench.config import RunConfig
+
+__all__ = ["compare"]
+
+COMPONENTS = {
+    "encoder": "What makes the latents",
+    "predictor": "What predicts them",
+    "corpus": "Where the audio is from",
+}
+FORMATS = ("table", "csv", "markdown", "latex", "json")
+SUFFIXES = {".csv": "csv", ".md": "markdown", ".tex": "latex", ".json": "json"}
+
+
+def _component_options(command: Any) -> Any:
+    for section, what in reversed(COMPONENTS.items()):
+        command = click.option(
+            f"--{section}",
+            metavar="[LABEL=]NAME",
+            multiple=True,
+            help=f"{what}; give several to compare them.",
+        )(command)
+    return command
+
+
+@click.command()
+@click.argument("runs", metavar="[RUN...]", nargs=-1, type=click.Path(path_type=Path))
+@_component_options
+@run_options
+@click.option(
+    "--match",
+    type=click.Choice(["ms", "frames"]),
+    default="ms",
+    show_default=True,
+    help="Pair horizons by time, or by frames as the original did.",
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where the run folders are made [default: runs/compare-<digest>].",
+)
+@cache_option
+@click.option("--strict", is_flag=True, help="Refuse runs that used different utterances.")
+@click.option("--dry-run", is_flag=True, help="Print what each run would do, and stop.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
+@click.option(
+    "--export",
+    "exports",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Also write this file, by suffix: {', '.join(SUFFIXES)}; may be given several times.",
+)
+@debug_option
+@click.pass_obj
+def compare(
+    session: Session,
+    /,
+    *,
+    runs: tuple[Path, ...],
+    match: Literal["ms", "frames"],
+    out: Path | None,
+    cache: Path | None,
+    format_: str,
+    exports: tuple[Path, ...],
+    strict: bool,
+    dry_run: bool,
+    **given: Any,
+) -> None:
+    """Put encoders, predictors, corpora or finished runs side by side.
+
+    Give --encoder, --predictor or --corpus several times: every combination is run in a folder
+    of its own, and one that is finished is not run again. Or name finished run folders.
+    """
+    _check_exports(exports)
+    if runs:
+        if asked := sorted({*_set_by_user(given), *(["out"] if out else [])}):
+            raise UsageError(
+                f"Finished runs are compared as they are; --{asked[0]} would change nothing.",
+                "Leave it out, or leave out the run folders.",
+            )
+        from latentbench.comparison import compare_runs, read_runs  # noqa: PLC0415 - not for --help
+
+        _show(compare_runs(read_runs(runs), match, strict=strict), format_, exports)
+        return
+    from latentbench.comparison.combinations import Request, combine  # noqa: PLC0415 - not for --help
+
+    registry = session.registry()
+    combinations = combine(
+        Request(
+            components={section: given.pop(section) for section in COMPONENTS},
+            match=match,
+            flags=flag_assignments(given),
+            assignments=given["assignments"],
+            preset=given["preset"],
+            config_file=given["config_file"],
+        ),
+        registry,
+    )
+    if dry_run:
+        _show_plans(combinations, session, cache)
+        return
+    from latentbench.comparison import compare_runs  # noqa: PLC0415 - imports torch
+    from latentbench.comparison.running import run_combinations  # noqa: PLC0415 - imports torch
+
+    finished, failures = run_combinations(
+        combinations,
+        out or _default_folder([one.config for one in combinations]),
+        session.workspace(cache),
+        registry,
+        session.plugin_files,
+    )
+    _show(compare_runs(finished, match, failures, strict=strict), format_, exports)
+
+
+def _check_exports(exports: Sequence[Path]) -> None:
+    for file in exports:
+        if file.suffix not in SUFFIXES:
+            raise UsageError(
+                f"--export {file}: the suffix '{file.suffix}' names no format.",
+                f"Use one of {', '.join(SUFFIXES)}.",
+            )
+
+
+def _set_by_user(given: dict[str, Any]) -> list[str]:
+    """The options that say what to run, as the user typed them."""
+    names = {"assignments": "set", "config_file": "config", "transforms": "transform"}
+    names["slices"] = "slice"
+    return [names.get(name, name) for name, value in given.items() if value not in (None, ())]
+
+
+def _default_folder(configs: Sequence[RunConfig]) -> Path:
+    """A folder that every set of configurations has of its own."""
+    digests = "\n".join(config.digest() for config in configs)
+    return Path("runs", f"compare-{hashlib.sha256(digests.encode()).hexdigest()[:8]}")
+
+
+def _show_plans(combinations: Sequence[Combination], session: Session, cache: Path | None) -> None:
+    from latentbench.cli.plan import show_plan  # noqa: PLC0415 - only for --dry-run
+    from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
+
+    for one in combinations:
+        plan = plan_experiment(one.config, session.workspace(cache), session.registry())
+        click.echo(f"{one.label}:")
+        show_plan(plan, as_json=False)
+        click.echo()
+
+
+def _show(comparison: Comparison, format_: str, exports: Sequence[Path]) -> None:
+    """Write the exports, print the comparison, then fail if anything of it did.
+
+    Raises:
+        CellFailedError: a run or a horizon failed.
+        UsageError: an export cannot be written.
+    """
+    from latentbench.comparison.exports import EXPORTS  # noqa: PLC0415 - not for --help
+
+    for file in exports:
+        _write(file, EXPORTS[SUFFIXES[file.suffix]](comparison))
+    if format_ == "table":
+        from rich.console import Console  # noqa: PLC0415 - costs more than all the rest
+
+        from latentbench.comparison.terminal import print_comparison  # noqa: PLC0415 - same
+
+        print_comparison(comparison, Console())
+    else:
+        click.echo(EXPORTS[format_](comparison), nl=False)
+        for warning in comparison.warnings:
+            click.echo(f"Warning: {warning}", err=True)
+    failed = [f"{one.run}, {one.matched}" for one in comparison.horizons if one.result.errors]
+    failed += [failure.label for failure in comparison.failures]
+    if failed:
+        raise CellFailedError(
+            f"Not all that is compared could be run: {'; '.join(failed)}.",
+            "Give the same command again to run only these.",
+        )
+
+
+def _write(file: Path, text: str) -> None:
+    from latentbench.files import write_text  # noqa: PLC0415 - not for --help
+
+    try:
+        write_text(file, text)
+    except OSError as error:
+        raise UsageError(f"--export {file} cannot be written: {error.strerror}.") from None
+    click.echo(f"Wrote {file}", err=True)

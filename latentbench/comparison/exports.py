@@ -1,0 +1,146 @@
+"""A comparison as CSV, Markdown, LaTeX and JSON.
+
+CSV and JSON hold every figure of both splits and every slice, unrounded; Markdown and LaTeX the
+table of the terminal, for people.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, get_args
+
+from latentbench.comparison.columns import (
+    by_horizon,
+    column_groups,
+    flat_rows,
+    headings,
+    key_columns,
+)
+from latentbench.comparison.matching import Match
+from latentbench.comparison.remarks import difference_text, remarks, stamp_lines, title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from latentbench.comparison.columns import Column
+    from latentbench.comparison.schema import Comparison
+
+__all__ = ["EXPORTS", "to_csv", "to_json", "to_latex", "to_markdown"]
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "Δ": r"$\Delta$",
+    "²": r"$^2$",
+}
+HORIZON: Mapping[Match, str] = dict(zip(get_args(Match), ("staleness", "k"), strict=True))
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One row per horizon, run, split and slice; blank where nothing was measured."""
+    rows = flat_rows(comparison)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _csv(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def to_json(comparison: Comparison) -> str:
+    """All of it, by `latentbench.comparison.schema`."""
+    return comparison.to_json()
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """A pipe table, then what a reader must know, as lists."""
+    heading, rows = _table(comparison)
+    lines = [title(comparison), ""]
+    lines += [_piped(heading), _piped(["---", "---", *["---:"] * (len(heading) - 2)])]
+    lines += [_piped(row) for group in rows for row in group]
+    for name, texts in _beside(comparison):
+        lines += ["", f"{name}:", "", *(f"- {text}" for text in texts)]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(comparison: Comparison) -> str:
+    """A tabular for the package booktabs; what a reader must know stands above as comments."""
+    heading, rows = _table(comparison)
+    lines = [r"% needs \usepackage{booktabs}", f"% {title(comparison)}"]
+    for name, texts in _beside(comparison):
+        lines += [f"% {name}: {' '.join(text.split())}" for text in texts]
+    lines += [rf"\begin{{tabular}}{{ll{'r' * (len(heading) - 2)}}}", r"\toprule"]
+    lines.append(_tabbed(heading))
+    for group in rows:
+        lines += [r"\midrule", *map(_tabbed, group)]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+EXPORTS: Mapping[str, Callable[[Comparison], str]] = {
+    "csv": to_csv,
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "json": to_json,
+}
+
+
+def _table(comparison: Comparison) -> tuple[list[str], list[list[list[str]]]]:
+    """The headings, and the rows of each horizon."""
+    columns: list[Column] = [
+        *key_columns(comparison),
+        *(column for group in column_groups(comparison) for column in group),
+    ]
+    heading = [HORIZON[comparison.match], *headings(columns)]
+    return heading, [
+        [[matched, *(column.cell(one) for column in columns)] for one in rows]
+        for matched, rows in by_horizon(comparison).items()
+    ]
+
+
+def _beside(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """Everything beside the table, by what it is."""
+    found = {
+        "Warnings": list(comparison.warnings),
+        "Stamps": list(stamp_lines(comparison)),
+        "Remarks": list(remarks(comparison)),
+        "What differs": [f"{one.what}: {difference_text(one)}" for one in comparison.differences],
+        "The same in all": [", ".join(comparison.same)] if comparison.same else [],
+    }
+    yield from ((name, texts) for name, texts in found.items() if texts)
+
+
+def _csv(value: Any) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _piped(cells: list[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _tabbed(cells: list[str]) -> str:
+    return " & ".join(map(_latex, cells)) + r" \\"
+
+
+def _latex(cell: str) -> str:
+    """Escaped; numbers with a minus sign or an exponent in math."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return "".join(LATEX.get(one, one) for one in cell)
+    if number in (float("inf"), float("-inf")):
+        return r"$\infty$" if number > 0 else r"$-\infty$"
+    mantissa, exponent, power = cell.partition("e")
+    if exponent:
+        return rf"${mantissa}\cdot10^{{{int(power)}}}$"
+    return f"${cell}$" if cell.startswith("-") else cell

@@ -1,0 +1,53 @@
+"""Makes the runs of a comparison that are not there yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latentbench.comparison.runs import read_run
+from latentbench.comparison.schema import Failure
+from latentbench.errors import LatentbenchError
+from latentbench.experiment import run_experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from latentbench.comparison.combinations import Combination
+    from latentbench.comparison.runs import FinishedRun
+    from latentbench.plugins import Registry
+    from latentbench.workspace import Workspace
+
+__all__ = ["run_combinations"]
+
+
+def run_combinations(
+    combinations: Sequence[Combination],
+    out: Path,
+    workspace: Workspace,
+    registry: Registry,
+    plugin_files: Sequence[Path] = (),
+) -> tuple[list[FinishedRun], list[Failure]]:
+    """Run every combination in its folder below `out`; those that are finished are read.
+
+    One that cannot be run is told and named among the failures, and the others go on.
+
+    Raises:
+        LatentbenchError: none could be run; that of the first.
+    """
+    runs: list[FinishedRun] = []
+    failures: list[Failure] = []
+    first: LatentbenchError | None = None
+    for number, one in enumerate(combinations, 1):
+        workspace.progress.say(f"Run {number} of {len(combinations)}: {one.label}")
+        folder = out / one.folder
+        try:
+            run_experiment(one.config, folder, workspace, registry, plugin_files)
+            runs.append(read_run(folder, one.label, one.corpus))
+        except LatentbenchError as error:
+            workspace.progress.say(f"{one.label} failed: {error}")
+            failures.append(Failure(label=one.label, error=str(error)))
+            first = first or error
+    if first is not None and not runs:
+        raise first
+    return runs, failures

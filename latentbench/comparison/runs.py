@@ -1,0 +1,86 @@
+"""Finished runs as they are found on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from latentbench.errors import UsageError
+from latentbench.latents.manifest import read_manifest
+from latentbench.results import read_result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from latentbench.latents.manifest import ManifestRow
+    from latentbench.results import Result
+
+__all__ = ["FinishedRun", "read_run", "read_runs"]
+
+TWO = 2
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run and what it was made of.
+
+    Attributes:
+        label: what it is called in the comparison.
+        folder: where it is.
+        result: its figures.
+        utterances: what it used, skipped ones included.
+        audio: runs of one name here are meant to use the same audio.
+    """
+
+    label: str
+    folder: Path
+    result: Result
+    utterances: tuple[ManifestRow, ...]
+    audio: str = ""
+
+
+def read_run(folder: Path, label: str, audio: str = "") -> FinishedRun:
+    """The run in `folder`.
+
+    Raises:
+        UsageError: there is none, it is not finished, or its files cannot be read.
+    """
+    result = read_result(folder)
+    file = folder / "manifest.parquet"
+    try:
+        _, rows = read_manifest(file)
+    except (OSError, KeyError, TypeError, pa.ArrowException):
+        raise UsageError(
+            f"'{file}' cannot be read, so which utterances the run used is unknown.",
+            "Remove the folder and give its 'latentbench run' command again.",
+        ) from None
+    return FinishedRun(label, folder, result, tuple(rows), audio)
+
+
+def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
+    """Several runs, each labelled by as much of its path as tells it from the others.
+
+    Raises:
+        UsageError: fewer than two folders, one given twice, or one that holds no finished run.
+    """
+    if len(folders) < TWO:
+        raise UsageError(
+            f"A comparison needs at least two runs, and only '{folders[0]}' is given.",
+            "Name more run folders, or give --encoder, --predictor or --corpus several times.",
+        )
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
+        if places.count(place) > 1:
+            raise UsageError(f"The run folder '{folder}' is given twice.", "Name each run once.")
+    return [read_run(folder, label) for folder, label in zip(folders, _labels(places), strict=True)]
+
+
+def _labels(places: Sequence[Path]) -> list[str]:
+    for parts in range(1, max(len(place.parts) for place in places)):
+        labels = ["/".join(place.parts[-parts:]) for place in places]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [str(place) for place in places]
