@@ -19,6 +19,8 @@ from latentbench.corpora.corpus import AudioSource, Corpus, Utterance
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from latentbench.conformance.check import Verdict
 
 __all__ = ["KIT"]
@@ -173,7 +175,7 @@ def audio(subject: CorpusSubject) -> Verdict:
             str(getattr(samples, "dtype", type(samples).__name__)),
         )
         require(
-            samples.ndim == 2 and samples.shape[0] <= samples.shape[1],  # noqa: PLR2004 - [C, T]
+            samples.ndim == 2 and _channels_fit(subject.corpus, samples),  # noqa: PLR2004 - [C, T]
             f"{what} of shape [channels, samples]",
             f"{list(samples.shape)}",
         )
@@ -203,6 +205,13 @@ KIT: Kit[CorpusSubject] = Kit(
         Check(audio),
     ),
 )
+
+
+def _channels_fit(corpus: Corpus, samples: NDArray[np.float32]) -> bool:
+    """D channels of latents; of audio, fewer than samples."""
+    if corpus.latents is not None:
+        return bool(samples.shape[0] == corpus.latents.dim)
+    return bool(samples.shape[0] <= samples.shape[1])
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def sampled(predictor: Predictor, context: torch.Tensor) -> str:
     require(torch.equal(draws, again), "the same samples after torch.manual_seed", "others")
     ordered = draws.flatten().double().sort().values
     above = torch.searchsorted(points, ordered).clamp(max=len(points) - 1)
-    expected = weights.cumsum(0)[above]
+    expected = (weights.cumsum(0) / weights.sum())[above]
     steps = torch.arange(DRAWS, dtype=torch.float64) / DRAWS
     distance = float(torch.maximum(expected - steps, steps + 1 / DRAWS - expected).max())
     require(

@@ -23,7 +23,6 @@ __all__ = ["KIT", "ROUNDING", "SAME"]
 
 SAME = 1e-6  # of the latents' largest magnitude: rounding of one and the same computation
 ROUNDING = 1e-5  # of the same: rounding of a computation in another order
-MAX_CHANNELS = 2
 MORE_HOPS = 3
 
 
@@ -50,11 +49,15 @@ def loads(subject: EncoderSubject) -> Verdict:
 def geometry(subject: EncoderSubject) -> Verdict:
     """Sizes, rates and look_ahead are sane, and frame_count agrees with segments."""
     encoder = subject.encoder
-    for name in ("sample_rate", "hop", "dim"):
+    rate = encoder.sample_rate
+    require(
+        isinstance(rate, (int, float)) and math.isfinite(rate) and rate > 0,
+        "sample_rate to be a positive number",
+        repr(rate),
+    )
+    for name in ("hop", "dim", "channels"):
         _require_int(encoder, name, 1)
-    _require_int(encoder, "channels", 1)
     _require_int(encoder, "look_ahead", 0)
-    require(encoder.channels <= MAX_CHANNELS, "channels = 1 or 2", f"channels = {encoder.channels}")
     seconds = encoder.max_batch_seconds
     require(
         isinstance(seconds, (int, float)) and math.isfinite(seconds) and seconds >= 0,
@@ -69,7 +72,7 @@ def geometry(subject: EncoderSubject) -> Verdict:
     for samples in (1, encoder.hop - 1, encoder.hop, encoder.hop + 1, subject.samples):
         _require_segments(encoder, samples)
     return (
-        f"{encoder.sample_rate} Hz, hop {encoder.hop} ({encoder.frame_rate:g} frames/s), "
+        f"{encoder.sample_rate:g} Hz, hop {encoder.hop} ({encoder.frame_rate:g} frames/s), "
         f"D = {encoder.dim}, channels {encoder.channels}, look-ahead {encoder.look_ahead}"
     )
 

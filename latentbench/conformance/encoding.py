@@ -4,40 +4,66 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from latentbench.conformance.check import NonconformityError, Subject, described
 from latentbench.conformance.signals import speechlike
-from latentbench.errors import LatentbenchError
+from latentbench.corpora.corpus import Corpus, LatentFormat, Utterance
+from latentbench.errors import LatentbenchError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from latentbench.encoders import Encoder
 
 __all__ = ["EncoderSubject", "change", "scale", "shape_text"]
 
+LATENTS = LatentFormat(dim=6, frame_rate=12.5)
 SECONDS = 1.0
 FRAMES_BEYOND = 16  # of what the look-ahead spans twice, so that some frames are free of it
+
+
+class _Listing(Corpus):
+    """An empty corpus, of audio or of latents, for `Encoder.bind`."""
+
+    name = "conformance"
+
+    def __init__(self, latents: LatentFormat | None = None) -> None:
+        self.latents = latents
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"corpus": self.name}
+
+    def utterances(self) -> Sequence[Utterance]:
+        return ()
 
 
 class EncoderSubject(Subject):
     """An encoder, its instances and the audio they are given."""
 
-    def make(self) -> Encoder:
-        """A new instance, not loaded."""
-        encoder: Encoder = self.component.create(self.options, self.workspace)
+    def make(self, options: Any = None) -> Encoder:
+        """A new instance, neither bound nor loaded."""
+        chosen = self.options if options is None else options
+        encoder: Encoder = self.component.create(chosen, self.workspace)
         return encoder
 
-    def loaded(self) -> Encoder:
-        """A new instance, loaded on the CPU.
+    def loaded(self, options: Any = None) -> Encoder:
+        """A new instance, bound to a corpus and loaded on the CPU.
+
+        Args:
+            options: others than the subject's.
 
         Raises:
-            UsageError: its weights cannot be had.
+            UsageError: its weights cannot be had, or it takes neither audio nor latents.
         """
-        encoder = self.make()
+        encoder = self.make(options)
+        try:
+            encoder.bind(_Listing())
+        except UsageError:
+            encoder.bind(_Listing(LATENTS))
         encoder.load(torch.device("cpu"))
         return encoder
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-import torch
-
 from latentbench.conformance.check import NonconformityError, Verdict, require
 from latentbench.conformance.encoding import EncoderSubject, change
 from latentbench.errors import LatentbenchError
@@ -114,14 +112,12 @@ def _other_values(hint: Any, value: Any) -> list[Any]:
 def _loaded(subject: EncoderSubject, options: Any) -> Encoder | None:
     """An encoder of these options, None where they are refused."""
     try:
-        encoder: Encoder = subject.component.create(options, subject.workspace)
-        encoder.load(torch.device("cpu"))
+        return subject.loaded(options)
     except (LatentbenchError, ValueError):
         return None
-    return encoder
 
 
-def _geometry(encoder: Encoder) -> tuple[int, ...]:
+def _geometry(encoder: Encoder) -> tuple[float, ...]:
     """What the store's key holds beside the fingerprint."""
     return encoder.sample_rate, encoder.hop, encoder.dim, encoder.channels
 

@@ -53,8 +53,8 @@ def look_ahead(subject: EncoderSubject) -> Verdict:
     if beyond:
         frames = sorted({sight.frame for sight in beyond})
         return Doubt(
-            f"frame(s) {frames} at the start see up to {max(s.ahead for s in beyond)} frames "
-            f"ahead, but none after hop {START}: no window of Phase 1 is that early"
+            f"frame(s) {frames} at the start see at least {max(s.ahead for s in beyond)} frames "
+            f"ahead, but nothing past hop {START}: no window of Phase 1 ends that early"
         )
     farthest = max((sight.ahead for sight in sights), default=0)
     if farthest < declared:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.distributions import Independent, Normal
+from torch.distributions import Distribution, Independent, Normal
 
 from latentbench.conformance.check import Check, Kit, Subject, require
 from latentbench.metrics.metric import Metric, Prediction
@@ -37,14 +38,7 @@ class MetricSubject(Subject):
     @cached_property
     def prediction(self) -> Prediction:
         """Gaussians around half of the target; the baseline has batch shape [B]."""
-        generator = torch.Generator().manual_seed(3)
-        target = torch.randn(FRAMES, DIM, generator=generator)
-        guess = 0.5 * target + 0.3 * torch.randn(FRAMES, DIM, generator=generator)
-        return Prediction(
-            model=Independent(Normal(guess, 0.6), 1),
-            baseline=Independent(Normal(torch.zeros(FRAMES, DIM), 1.0), 1),
-            target=target,
-        )
+        return _prediction(FRAMES)
 
     @cached_property
     def columns(self) -> dict[str, NDArray[np.float64]]:
@@ -91,7 +85,8 @@ def declares(subject: MetricSubject) -> Verdict:
     )
     columns = getattr(metric, "columns", None)
     require(columns, "columns that the metric reads", repr(columns))
-    return f"{metric.unit or 'a pure number'}, {better} is better, of {', '.join(metric.columns)}"
+    best = f"{metric.nominal:g} is best" if better == "nominal" else f"{better} is better"
+    return f"{metric.unit or 'a pure number'}, {best}, of {', '.join(metric.columns)}"
 
 
 def columns(subject: MetricSubject) -> Verdict:
@@ -100,17 +95,11 @@ def columns(subject: MetricSubject) -> Verdict:
     Also for a single frame, and for a baseline that is broadcast.
     """
     prediction = subject.prediction
-    one = torch.zeros(1, DIM)
-    broadcast = Prediction(
-        prediction.model, Independent(Normal(one, 1.0), 1), target=prediction.target
-    )
-    single = Prediction(
-        Independent(Normal(one, 0.6), 1), Independent(Normal(one, 1.0), 1), one + 0.1
-    )
+    broadcast = replace(prediction, baseline=_gaussian(torch.zeros(1, DIM), 1.0))
     cases = (
         ("", prediction, FRAMES),
         (" with a baseline of batch shape [1]", broadcast, FRAMES),
-        (" of one frame", single, 1),
+        (" of one frame", _prediction(1), 1),
     )
     for name, column in subject.make().columns.items():
         for what, given, count in cases:
@@ -172,3 +161,25 @@ KIT: Kit[MetricSubject] = Kit(
         Check(compute_again),
     ),
 )
+
+
+def _prediction(frames: int) -> Prediction:
+    """Of that many frames, with every control a metric may read."""
+    generator = torch.Generator().manual_seed(3)
+    target, previous, error = torch.randn(3, frames, DIM, generator=generator)
+    guess, nothing = 0.5 * target + 0.3 * error, torch.zeros(frames, DIM)
+    return Prediction(
+        model=_gaussian(guess, 0.6),
+        baseline=_gaussian(nothing, 1.0),
+        target=target,
+        unconditional=_gaussian(nothing, 0.9),
+        x=Prediction(
+            model=_gaussian(previous + guess, 0.6),
+            baseline=_gaussian(nothing, 1.4),
+            target=previous + target,
+        ),
+    )
+
+
+def _gaussian(mean: torch.Tensor, deviation: float) -> Distribution:
+    return Independent(Normal(mean, deviation), 1)

@@ -124,6 +124,7 @@ def _done(k: int) -> HorizonResult:
     return HorizonResult(
         k=k,
         milliseconds=80.0 * k,
+        dim=512,
         status="done",
         seeds=(42,),
         parameters=1000,

@@ -14,7 +14,7 @@ HARMONICS = 20
 BREATH = 0.02
 
 
-def speechlike(samples: int, *, rate: int, channels: int, seed: int) -> torch.Tensor:
+def speechlike(samples: int, *, rate: float, channels: int, seed: int) -> torch.Tensor:
     """A gliding voice in syllables over a little noise, float32 [channels, samples]."""
     time = torch.arange(samples, dtype=torch.float64) / rate
     pitch = 90.0 + 17.0 * (seed % 8)

@@ -1,0 +1,143 @@
+"""An inline plugin of predictors, each of which breaks its contract in one way."""
+
+# ruff: noqa: ARG002 - contracts hand over more than a bad component looks at
+
+import itertools
+
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+from latentbench.errors import LatentbenchError
+from latentbench.hookspecs import hookimpl
+from latentbench.predictors import Predictor
+from latentbench.specs import PredictorSpec
+
+COUNTER = itertools.count()
+
+
+class Sound(Predictor):
+    """A Gaussian around a multiple of the last frame: what the others spoil."""
+
+    def __init__(self, options, *, context_frames, dim):
+        super().__init__()
+        self.context_frames, self.dim = context_frames, dim
+        self.factor = nn.Parameter(torch.zeros(dim))
+
+    def fit(self, train, training):
+        if not len(train):
+            raise LatentbenchError("no frames")
+        batch = train.batch(torch.arange(len(train)).numpy())
+        last = batch.context[:, -1]
+        with torch.no_grad():
+            self.factor.copy_((last * batch.target).sum(0) / last.square().sum(0))
+
+    def forward(self, context):
+        return Independent(Normal(self.factor * context[:, -1], 1.0), 1)
+
+
+class NoEvent(Sound):
+    def forward(self, context):
+        return Normal(self.factor * context[:, -1], 1.0)
+
+
+class MeanOnly(Sound):
+    def forward(self, context):
+        return self.factor * context[:, -1]
+
+
+class WritesLatents(Sound):
+    def fit(self, train, training):
+        super().fit(train, training)
+        train.latents._shards[0].add_(1.0)
+
+
+class ChangesDtype(Sound):
+    def fit(self, train, training):
+        super().fit(train, training)
+        torch.set_default_dtype(torch.float64)
+
+
+class Unnormalised(Sound):
+    def forward(self, context):
+        found = super().forward(context)
+        found.log_prob = lambda value, log_prob=found.log_prob: log_prob(value) + 2.0
+        return found
+
+
+class ShiftedSamples(Sound):
+    def forward(self, context):
+        found = super().forward(context)
+        mean = found.mean
+        found.sample = lambda shape=(): mean + 0.2 + torch.randn(*shape, *mean.shape)
+        return found
+
+
+class MixesTheBatch(Sound):
+    def forward(self, context):
+        last = context[:, -1]
+        return Independent(Normal(self.factor * last + last.mean(0), 1.0), 1)
+
+
+class Remembers(Sound):
+    def forward(self, context):
+        shift = getattr(self, "shift", 0.0)
+        self.shift = float(context.mean())
+        return Independent(Normal(self.factor * context[:, -1] + shift, 1.0), 1)
+
+
+class LooksUpTargets(Sound):
+    def fit(self, train, training):
+        super().fit(train, training)
+        self.train_frames = train
+
+    def forward(self, context):
+        found = self.factor * context[:, -1]
+        if self.dim > 1 and hasattr(self, "train_frames"):
+            targets = self.train_frames.targets(torch.arange(len(context)).numpy())
+            found = found + targets.mean(0)
+        return Independent(Normal(found, 1.0), 1)
+
+
+class OtherEachFit(Sound):
+    def fit(self, train, training):
+        super().fit(train, training)
+        with torch.no_grad():
+            self.factor.add_(0.01 * next(COUNTER))
+
+
+class HidesWhatItLearned(Sound):
+    def fit(self, train, training):
+        super().fit(train, training)
+        self.learned = self.factor.detach() + 0.5
+
+    def forward(self, context):
+        factor = getattr(self, "learned", self.factor)
+        return Independent(Normal(factor * context[:, -1], 1.0), 1)
+
+
+class UnusedParameter(Sound):
+    def __init__(self, options, *, context_frames, dim):
+        super().__init__(options, context_frames=context_frames, dim=dim)
+        self.unused = nn.Parameter(torch.zeros(3))
+
+
+class FitsNothing(Sound):
+    def fit(self, train, training):
+        if len(train):
+            super().fit(train, training)
+
+
+CLASSES = [
+    value
+    for value in list(globals().values())
+    if isinstance(value, type) and issubclass(value, Sound)
+]
+
+
+@hookimpl
+def latentbench_predictors():
+    for made in CLASSES:
+        yield PredictorSpec(
+            name=made.__name__, summary="for tests", factory=f"{__name__}:{made.__name__}"
+        )

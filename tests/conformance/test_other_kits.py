@@ -1,0 +1,48 @@
+"""Every way to break the contracts of the other kinds is found, named and explained."""
+
+import pytest
+
+# (kind, component) -> the check that finds it, how, and what the finding says.
+BROKEN = {
+    ("metric", "NoDirection"): ("declares", "fail", "came 'best'"),
+    ("metric", "ColumnPerDimension"): ("columns", "fail", "shape [50]; came shape [50, 6]"),
+    ("metric", "ZeroOfNothing"): ("of_nothing", "fail", "before any update to be nan; came 0.0"),
+    ("metric", "LastPieceOnly"): ("in_pieces", "fail", "of the same frames in pieces"),
+    ("metric", "ForgetsOnCompute"): ("compute_again", "fail", "at the second compute()"),
+    ("corpus", "NoUtterances"): ("lists", "fail", "expected at least one utterance; came none"),
+    ("corpus", "OneId"): ("ids", "fail", "expected unique ids"),
+    ("corpus", "NoSpeaker"): ("describes", "fail", "expected a speaker of utterance 'u0'"),
+    ("corpus", "OneSpeaker"): ("describes", "warn", "a single speaker"),
+    ("corpus", "RandomIds"): ("stable", "fail", "the same 4 utterances from another instance"),
+    ("corpus", "DecodesAtOnce"): ("listing_decodes_nothing", "fail", "4 calls of ['Tone.read']"),
+    ("corpus", "NumberInIdentity"): ("identity", "fail", "came {'tones': 4}"),
+    ("corpus", "DigestsDiffer"): ("digests", "fail", "of 'u0' again"),
+    ("corpus", "FlatAudio"): ("audio", "fail", "of shape [channels, samples]; came [1600]"),
+    ("corpus", "LengthsWrong"): ("audio", "fail", "of 2.000 s at 16000 Hz; came 0.100 s"),
+    ("transform", "SeesEval"): ("train_only", "fail", "'scale' as it was; came other values"),
+    ("transform", "ForgetsState"): ("restores", "fail", "from the restored one"),
+    ("transform", "ByBatch"): ("row_by_row", "fail", "rows gathered a few at a time"),
+    ("transform", "DividesByZero"): ("applies", "fail", "came 1920 of 1920 values not finite"),
+    ("engine", "StopsAtFailure"): ("every_outcome", "fail", "each of [1, 2, 4]; came [1, 2]"),
+    ("engine", "RaisesFailure"): ("every_outcome", "fail", "this cell fails on purpose"),
+    ("engine", "SwallowsText"): ("every_outcome", "fail", "of cell 2; came 'failed'"),
+    ("reporter", "WritesNothing"): ("writes", "fail", "a report on the console; came nothing"),
+    ("reporter", "PrintsPastConsole"): ("writes", "fail", "came 'done\\n'"),
+    ("reporter", "WideLines"): ("fits", "warn", "a line of 100 columns"),
+    ("reporter", "NeedsRollout"): ("odd_results", "fail", "raised AttributeError"),
+}
+KINDS = sorted({kind for kind, _ in BROKEN})
+
+
+@pytest.mark.parametrize(("kind", "name"), BROKEN)
+def test_what_is_broken_is_found_and_whose_it_is(check, kind, name):
+    expected_check, status, text = BROKEN[kind, name]
+    found = check(kind, name)[expected_check]
+    assert (found.status, text in found.detail) == (status, True), found
+    assert f"{kind} '{name}' of " in str(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_component_passes_every_check(check, kind):
+    findings = check(kind, f"Sound{kind.capitalize()}").values()
+    assert [(f.check, f.detail) for f in findings if f.status != "pass"] == []
