@@ -142,7 +142,8 @@ class _Work:
                 scored = self._score(predictor, baseline, controls)
             with timed(seconds, "rollout"):
                 self._roll_out(predictor, baseline)
-            _save_models(self.cell.folder, {"predictor": predictor, "baseline": baseline})
+            models = {"predictor": predictor, "baseline": baseline, **controls.by_role()}
+            _save_models(self.cell.folder, models)
             parameters = sum(one.numel() for one in predictor.parameters())
         return CellRecord(
             horizon=self.cell.horizon,

@@ -50,11 +50,18 @@ class Controls:
     x: Predictor | None = None
     x_baseline: Predictor | None = None
 
+    def by_role(self) -> dict[str, Predictor]:
+        """Those there are, by the names under which a run saves them."""
+        roles = {
+            "unconditional": self.unconditional,
+            "x_target": self.x,
+            "x_baseline": self.x_baseline,
+        }
+        return {role: one for role, one in roles.items() if one is not None}
+
     def predictors(self) -> Iterator[Predictor]:
         """Those there are."""
-        for one in (self.unconditional, self.x, self.x_baseline):
-            if one is not None:
-                yield one
+        yield from self.by_role().values()
 
     def beside(
         self,
