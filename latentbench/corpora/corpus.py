@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["AudioError", "AudioSource", "Corpus", "Utterance"]
+__all__ = ["AudioError", "AudioSource", "Corpus", "LatentFormat", "Utterance"]
 
 
 class AudioError(Exception):
@@ -55,21 +55,31 @@ class Utterance:
     id: str
     speaker: str
     source: AudioSource
-    sample_rate: int
+    sample_rate: float
     seconds: float
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+class LatentFormat(NamedTuple):
+    """Of a corpus that holds latents: D, and frames per second."""
+
+    dim: int
+    frame_rate: float
+
+
 class Corpus(ABC):
-    """A source of utterances; made by `factory(options, workspace)`.
+    """A source of utterances; made by `factory(options, workspace)`, which opens nothing yet.
 
     Attributes:
         name: what the result calls it, e.g. `librispeech train-clean-100`.
         identity: all options that decide which utterances there are (not their content);
             two corpora of equal identity share a latent store.
+        latents: where the utterances are not audio but latents: each source then gives D
+            channels at the frame rate. None for audio.
     """
 
     name: str
+    latents: LatentFormat | None = None
 
     @property
     @abstractmethod

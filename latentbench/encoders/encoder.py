@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
+
+    from latentbench.corpora import Corpus
 
 __all__ = ["Encoder", "Segment"]
 
@@ -24,23 +28,23 @@ class Encoder(ABC):
     """Audio to latents; made by `factory(options, workspace)`, which loads nothing yet.
 
     The core resamples, mixes to `channels` and zero-pads each utterance to a whole number of
-    hops before `encode`; it calls `load` once, then `encode` from one thread.
+    hops before `encode`; it calls `bind` and `load` once, then `encode` from one thread.
 
     Attributes:
         sample_rate: of the audio it takes, in Hz.
         hop: samples from one frame to the next.
         dim: D, size of a latent frame.
-        channels: audio channels it takes: 1 or 2.
+        channels: audio channels it takes: 1 or 2; D of an encoder that takes latents.
         look_ahead: how many frames after t frame x_t can see.
         max_batch_seconds: padded audio that one call of `encode` may hold; 0 where utterances
             must be encoded one at a time.
         stamps: what a result must carry, e.g. `("random weights",)`.
     """
 
-    sample_rate: int
+    sample_rate: float
     hop: int
     dim: int
-    channels: ClassVar[int] = 1
+    channels: int = 1
     look_ahead: int = 0
     max_batch_seconds: float = 120.0
     stamps: tuple[str, ...] = ()
@@ -61,6 +65,18 @@ class Encoder(ABC):
         differenced; windows and targets never cross from one stretch to the next.
         """
         return (Segment(0, self.frame_count(samples)),)
+
+    def bind(self, corpus: Corpus) -> None:
+        """Take notice of the corpus that will be encoded; called before `load`.
+
+        Raises:
+            UsageError: the corpus holds latents already.
+        """
+        if corpus.latents is not None:
+            raise UsageError(
+                f"The corpus '{corpus.name}' holds latents already; the encoder takes audio.",
+                "Pass them through with --encoder latents.",
+            )
 
     def weights_at_hand(self) -> bool:
         """Whether `load` would need no download."""

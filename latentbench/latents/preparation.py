@@ -40,19 +40,20 @@ class PreparedAudio:
     segments: tuple[int, ...]
 
 
-def prepare(waveform: NDArray[np.float32], sample_rate: int, encoder: Encoder) -> PreparedAudio:
+def prepare(waveform: NDArray[np.float32], sample_rate: float, encoder: Encoder) -> PreparedAudio:
     """Mix, resample and pad one whole utterance.
 
     Args:
-        waveform: float32 [channels, samples] at `sample_rate` Hz, mono or stereo.
+        waveform: float32 [channels, samples] at `sample_rate` Hz: mono, stereo, or as many
+            channels as the encoder takes.
         sample_rate: in Hz.
         encoder: whose sample rate, hop and channels are wanted.
 
     Raises:
-        AudioError: more than two channels, or no samples.
+        AudioError: more than two channels where the encoder takes fewer, or no samples.
     """
     channels, samples = waveform.shape
-    if channels > STEREO:
+    if channels > STEREO and channels != encoder.channels:
         raise AudioError(f"{channels} channels, mono or stereo expected")
     if samples == 0:
         raise AudioError("no samples")
@@ -73,5 +74,5 @@ def prepare(waveform: NDArray[np.float32], sample_rate: int, encoder: Encoder) -
 
 
 @lru_cache(maxsize=16)
-def _resampler(original: int, wanted: int) -> Resample:
-    return Resample(original, wanted)
+def _resampler(original: float, wanted: float) -> Resample:
+    return Resample(round(original), round(wanted))
