@@ -1,5 +1,7 @@
 """Station 2, frames: maps from audio to continuous latents."""
 
 from latentbench.encoders.encoder import Encoder, Segment
+from latentbench.encoders.precision import exact_float32
+from latentbench.encoders.views import codebooks_summed
 
-__all__ = ["Encoder", "Segment"]
+__all__ = ["Encoder", "Segment", "codebooks_summed", "exact_float32"]

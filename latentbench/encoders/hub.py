@@ -7,7 +7,6 @@ sha256 (the client compares sizes), and progress goes where latentbench shows it
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )
 
+from latentbench.digest import file_digest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 
     from latentbench.progress import Meter, Progress
 
-__all__ = ["HubError", "HubFile", "fetch", "is_cached", "sha256_of"]
+__all__ = ["HubError", "HubFile", "fetch", "is_cached"]
 
 PROBE_SECONDS = 5.0
-CHUNK = 1 << 20
 
 
 class HubError(Exception):
@@ -79,12 +79,12 @@ def fetch(
     """
     cached = try_to_load_from_cache(file.repo, file.name, cache_dir=cache, revision=file.revision)
     if isinstance(cached, str):
-        if sha256_of(Path(cached)) == file.sha256:
+        if file_digest(Path(cached)) == file.sha256:
             return Path(cached)
         progress.say(f"The cached copy of {file.repo} {file.name} is damaged; fetching it again.")
     _probe(file, endpoint, patience)
     path = _download(file, progress, endpoint, cache, again=isinstance(cached, str))
-    if (found := sha256_of(path)) != file.sha256:
+    if (found := file_digest(path)) != file.sha256:
         raise HubError(f"{file.name} arrived with sha256 {found}, expected {file.sha256}")
     return path
 
@@ -92,15 +92,6 @@ def fetch(
 def is_cached(file: HubFile) -> bool:
     """Whether the hub's cache holds the file; its content is only read by `fetch`."""
     return isinstance(try_to_load_from_cache(file.repo, file.name, revision=file.revision), str)
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _probe(file: HubFile, endpoint: str | None, patience: float) -> None:

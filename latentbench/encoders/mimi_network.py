@@ -7,31 +7,28 @@ convolution halves the rate to 12.5 Hz. Neither decoder nor codebooks are kept.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from transformers import MimiConfig, MimiModel
 
+from latentbench.encoders.seanet import SeanetNetwork
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MimiNetwork", "WeightsMismatchError"]
+__all__ = ["MimiNetwork"]
 
 
-class WeightsMismatchError(Exception):
-    """Weights that do not fit the network; the text names the first ones."""
-
-
-class MimiNetwork(nn.Module):
+class MimiNetwork(SeanetNetwork):
     """Audio to the output of Mimi's encoder and its projections.
 
     Parameters are named as in the published checkpoint, whichever way the installed
     transformers nests its modules (it changed in 5.20).
 
     Args:
-        architecture: as `mimi_weights.ARCHITECTURE`.
+        architecture: as `mimi_weights.MIMI.architecture`.
         seed: of the initial weights; torch's global generator is left as it was.
     """
 
@@ -42,9 +39,9 @@ class MimiNetwork(nn.Module):
             model: Any = MimiModel(_config(architecture))
         half = model.encoder
         nested = hasattr(half, "encoder_seanet")
-        self.encoder: Any = half.encoder_seanet if nested else half
-        self.encoder_transformer: Any = (half if nested else model).encoder_transformer
-        self.downsample: Any = (half if nested else model).downsample
+        self.encoder = half.encoder_seanet if nested else half
+        self.encoder_transformer = (half if nested else model).encoder_transformer
+        self.downsample = (half if nested else model).downsample
         self.quantizer: Any = model.quantizer
         for quantizer in (self._semantic, self._acoustic):
             quantizer.layers = nn.ModuleList()  # the codebooks
@@ -58,41 +55,13 @@ class MimiNetwork(nn.Module):
     def _acoustic(self) -> Any:
         return self.quantizer.acoustic_residual_vector_quantizer
 
-    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take all weights from `tensors`.
-
-        Raises:
-            WeightsMismatchError: a weight is missing or has another shape.
-        """
-        own = self.state_dict()
-        if missing := [name for name in own if name not in tensors]:
-            raise WeightsMismatchError(f"{len(missing)} of {len(own)} missing: {_some(missing)}")
-        wrong = [name for name in own if tensors[name].shape != own[name].shape]
-        if wrong:
-            shapes = [
-                f"{name} {list(tensors[name].shape)} instead of {list(own[name].shape)}"
-                for name in wrong
-            ]
-            raise WeightsMismatchError(f"{len(wrong)} of another shape: {_some(shapes)}")
-        self.load_state_dict(dict(tensors))
-
-    def digest(self) -> str:
-        """A hex digest of all weights, names included."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
     def forward(self, audio: torch.Tensor, view: str) -> torch.Tensor:
         """Encode [B, T], T a multiple of 1920, to [B, T/1920, D].
 
         `view`: `encoder` (e), `semantic` and `acoustic` (output_proj(input_proj(e)) of that
         quantizer), or `projected`, their sum.
         """
-        hidden = self.encoder(audio[:, None]).transpose(1, 2)
-        hidden = self.encoder_transformer(hidden)[0].transpose(1, 2)
-        latents: torch.Tensor = self.downsample(hidden)
+        latents = self.encoded(audio)
         if view == "projected":
             latents = _projected(self._semantic, latents) + _projected(self._acoustic, latents)
         elif view != "encoder":
@@ -119,7 +88,3 @@ def _config(architecture: Mapping[str, Any]) -> MimiConfig:
     if hasattr(MimiConfig, "decoder_config"):
         config.decoder_config = None
     return config
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")  # noqa: PLR2004

@@ -13,7 +13,7 @@ from latentbench.specs import EncoderSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LogMelOptions", "MimiOptions", "latentbench_encoders"]
+__all__ = ["LogMelOptions", "MimiOptions", "PocketTTSOptions", "latentbench_encoders"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,21 @@ class MimiOptions:
 
 
 @dataclass(frozen=True)
+class PocketTTSOptions:
+    """Options of `pocket-tts`."""
+
+    weights: Annotated[
+        str,
+        "kyutai/pocket-tts (downloaded once, pinned revision; the hub asks to accept its terms), "
+        "a local folder or .safetensors file, or random (a control)",
+    ] = "kyutai/pocket-tts"
+    weights_seed: Annotated[int, "seed of the weights where they are random"] = 0
+    partial_frame: Annotated[
+        Literal["keep", "drop"], "the last frame where the audio ends inside it"
+    ] = "keep"
+
+
+@dataclass(frozen=True)
 class LogMelOptions:
     """Options of `logmel`."""
 
@@ -48,12 +63,20 @@ class LogMelOptions:
 
 @hookimpl
 def latentbench_encoders() -> Iterator[EncoderSpec]:
-    """Yield Mimi and log-mel."""
+    """Yield Mimi, the codec of Pocket TTS, and log-mel."""
     yield EncoderSpec(
         name="mimi",
         summary="Mimi, the codec of Moshi: 512-dim latents at 12.5 Hz, before the quantizer",
         factory="latentbench.encoders.mimi:MimiEncoder",
         options=MimiOptions,
+        weights_licence="CC-BY-4.0",
+    )
+    yield EncoderSpec(
+        name="pocket-tts",
+        summary="The VAE of Pocket TTS: 32-dim latents at 12.5 Hz, never quantized",
+        factory="latentbench.encoders.pocket_tts:PocketTTSEncoder",
+        options=PocketTTSOptions,
+        requires=("transformers>=5.23",),
         weights_licence="CC-BY-4.0",
     )
     yield EncoderSpec(

@@ -38,6 +38,24 @@ def small_folder(reference, small_weights, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def pocket_weights(reference):
+    return reference.random_weights(reference.POCKET_TTS_SMALL, seed=5)
+
+
+@pytest.fixture(scope="session")
+def pocket_folder(reference, pocket_weights, tmp_path_factory):
+    """A narrow codec of Pocket TTS, every weight random, as transformers saves it."""
+    folder = tmp_path_factory.mktemp("pocket-tts-small")
+    saved = {}
+    for name, tensor in pocket_weights.items():
+        inner = f"encoder_seanet.{name.removeprefix('encoder.')}"
+        saved[f"encoder.{inner if name.startswith('encoder.') else name}"] = tensor
+    save_file(saved, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(reference.POCKET_TTS_SMALL), "utf-8")
+    return folder
+
+
 @pytest.fixture
 def mimi(small_folder):
     """Makes a loaded encoder from options; the narrow checkpoint unless `weights` is given."""

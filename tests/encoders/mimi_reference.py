@@ -2,6 +2,9 @@
 
 Written from arXiv 2410.00037 (section 3.3) and the published config.json: plain functions on a
 dictionary of weights named as in the published checkpoint. Slow and explicit on purpose.
+
+The encoder of Pocket TTS (arXiv 2509.06926) is the same with other strides and widths, one
+convolution to the latent in place of quantizers, and another approximation of the GELU.
 """
 
 from __future__ import annotations
@@ -34,7 +37,21 @@ FULL = {
     "sliding_window": 250,
     "vector_quantization_hidden_dimension": 256,
 }
+POCKET_TTS_SMALL = {
+    "model_type": "pocket_tts_audio_tokenizer",
+    "hidden_size": 32,
+    "latent_dim": 6,
+    "num_filters": 4,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 8,
+    "intermediate_size": 48,
+    "sliding_window": 250,
+    "hidden_act": "gelu_pytorch_tanh",
+}
 STRIDES = (4, 5, 6, 8)
+POCKET_TTS_STRIDES = (4, 5, 6)
 KERNEL, RESIDUAL_KERNEL, LAST_KERNEL = 7, 3, 3
 
 
@@ -53,13 +70,13 @@ def random_weights(config, seed=0):
 
     channels, dim = config["num_filters"], config["hidden_size"]
     conv("encoder.layers.0.conv", channels, 1, KERNEL)
-    for index, stride in enumerate(STRIDES):
+    for index, stride in enumerate(strides(config)):
         first = 1 + 3 * index
         conv(f"encoder.layers.{first}.block.1.conv", channels // 2, channels, RESIDUAL_KERNEL)
         conv(f"encoder.layers.{first}.block.3.conv", channels, channels // 2, 1)
         conv(f"encoder.layers.{first + 2}.conv", 2 * channels, channels, 2 * stride)
         channels *= 2
-    conv("encoder.layers.14.conv", dim, channels, LAST_KERNEL)
+    conv(f"encoder.layers.{last_layer(config)}.conv", dim, channels, LAST_KERNEL)
     inner, width = config["intermediate_size"], config["num_attention_heads"] * config["head_dim"]
     for layer in range(config["num_hidden_layers"]):
         name = f"encoder_transformer.layers.{layer}"
@@ -73,6 +90,9 @@ def random_weights(config, seed=0):
         normal(f"{name}.mlp.fc2.weight", dim, inner, scale=1 / math.sqrt(inner))
         normal(f"{name}.self_attn_layer_scale.scale", dim, scale=0.3, centre=0.5)
         normal(f"{name}.mlp_layer_scale.scale", dim, scale=0.3, centre=0.5)
+    if "latent_dim" in config:
+        conv("downsample.conv", config["latent_dim"], dim, 32, bias=False)
+        return weights
     conv("downsample.conv", dim, dim, 4, bias=False)
     code = config["vector_quantization_hidden_dimension"]
     for kind in ("semantic", "acoustic"):
@@ -82,20 +102,18 @@ def random_weights(config, seed=0):
     return weights
 
 
+def strides(config):
+    return POCKET_TTS_STRIDES if "latent_dim" in config else STRIDES
+
+
+def last_layer(config):
+    return 3 * len(strides(config)) + 2
+
+
 def encode(weights, config, audio):
-    """Mono audio [T], T a multiple of 1920, to the four views, each float64 [T/1920, D]."""
+    """Mono audio [T], T a multiple of 1920, to Mimi's four views, each float64 [T/1920, D]."""
     weights = {name: tensor.double() for name, tensor in weights.items()}
-    x = audio.double()[None]
-    x = _conv(x, weights, "encoder.layers.0.conv")
-    for index, stride in enumerate(STRIDES):
-        first = 1 + 3 * index
-        y = _conv(_elu(x), weights, f"encoder.layers.{first}.block.1.conv")
-        x = x + _conv(_elu(y), weights, f"encoder.layers.{first}.block.3.conv")
-        x = _conv(_elu(x), weights, f"encoder.layers.{first + 2}.conv", stride)
-    x = _conv(_elu(x), weights, "encoder.layers.14.conv").T
-    for layer in range(config["num_hidden_layers"]):
-        x = _transformer_layer(x, weights, f"encoder_transformer.layers.{layer}", config)
-    e = _conv(x.T, weights, "downsample.conv", 2, repeat_first=True)
+    e = encoder_output(weights, config, audio, 2).T
     views = {"encoder": e}
     for kind in ("semantic", "acoustic"):
         name = f"quantizer.{kind}_residual_vector_quantizer"
@@ -103,6 +121,33 @@ def encode(weights, config, audio):
         views[kind] = weights[f"{name}.output_proj.weight"][:, :, 0] @ code
     views["projected"] = views["semantic"] + views["acoustic"]
     return {name: view.T for name, view in views.items()}
+
+
+def encode_pocket_tts(weights, config, audio):
+    """Mono audio [T], T a multiple of 1920, to the latent's mean, float64 [T/1920, D]."""
+    weights = {name: tensor.double() for name, tensor in weights.items()}
+    return encoder_output(weights, config, audio, 16)
+
+
+def encoder_output(weights, config, audio, stride):
+    """The output of the last, strided convolution, [T/1920, D]."""
+    x = audio.double()[None]
+    x = _conv(x, weights, "encoder.layers.0.conv")
+    for index, step in enumerate(strides(config)):
+        first = 1 + 3 * index
+        y = _conv(_elu(x), weights, f"encoder.layers.{first}.block.1.conv")
+        x = x + _conv(_elu(y), weights, f"encoder.layers.{first}.block.3.conv")
+        x = _conv(_elu(x), weights, f"encoder.layers.{first + 2}.conv", step)
+    x = _conv(_elu(x), weights, f"encoder.layers.{last_layer(config)}.conv").T
+    for layer in range(config["num_hidden_layers"]):
+        x = _transformer_layer(x, weights, f"encoder_transformer.layers.{layer}", config)
+    return _conv(x.T, weights, "downsample.conv", stride, repeat_first=True).T
+
+
+def _gelu(x, config):
+    if config.get("hidden_act") == "gelu_pytorch_tanh":  # Hendrycks & Gimpel, arXiv 1606.08415
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
 
 def _elu(x):
@@ -159,7 +204,7 @@ def _transformer_layer(x, weights, name, config):
     hidden = (
         _norm(x, weights, f"{name}.post_attention_layernorm") @ weights[f"{name}.mlp.fc1.weight"].T
     )
-    hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
+    hidden = _gelu(hidden, config)
     return x + weights[f"{name}.mlp_layer_scale.scale"] * (
         hidden @ weights[f"{name}.mlp.fc2.weight"].T
     )

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from latentbench.encoders.hub import HubError, HubFile, fetch, sha256_of
+from latentbench.digest import file_digest
+from latentbench.encoders.hub import HubError, HubFile, fetch
 from latentbench.progress import SilentProgress
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
@@ -140,7 +141,7 @@ def test_a_broken_transfer_is_resumed(hub, tmp_path):
     progress = Watched()
     with hub.running() as endpoint:
         path = fetch(whole, progress, endpoint=endpoint, cache=tmp_path)
-    assert sha256_of(path) == whole.sha256
+    assert file_digest(path) == whole.sha256
     first, second = hub.downloads()
     assert first == ""
     begin = int(second.removeprefix("bytes=").rstrip("-"))
@@ -162,7 +163,7 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(hub, tmp_path):
         blob = path.resolve()
         blob.write_bytes(CONTENT[:1000] + b"?" + CONTENT[1001:])
         again = fetch(FILE, progress, endpoint=endpoint, cache=tmp_path)
-    assert sha256_of(again) == FILE.sha256
+    assert file_digest(again) == FILE.sha256
     assert progress.said == [
         "The cached copy of some/model model.safetensors is damaged; fetching it again."
     ]

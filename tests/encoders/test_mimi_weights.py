@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latentbench.encoders.mimi import MimiEncoder
-from latentbench.encoders.mimi_weights import ARCHITECTURE, PINNED, pinned_file
+from latentbench.encoders.mimi_weights import MIMI
 from latentbench.encoders.plugin import MimiOptions
 from latentbench.errors import UsageError
 from latentbench.progress import SilentProgress
@@ -32,7 +32,7 @@ def test_the_architecture_is_the_published_one():
 
     published = MimiConfig()
     rope = published.rope_parameters["rope_theta"]
-    for name, value in ARCHITECTURE.items():
+    for name, value in MIMI.architecture.items():
         assert (rope if name == "rope_theta" else getattr(published, name)) == value, name
     assert published.frame_rate == 12.5
 
@@ -62,7 +62,7 @@ def test_missing_weights_are_named(folder, mimi):
     assert "2 of " in error.value.message
     assert "downsample.conv.weight" in error.value.message
     assert "encoder_transformer.layers.2.mlp.fc1.weight" in error.value.message
-    assert "transformers checkpoint of kyutai/mimi" in error.value.hint
+    assert "config.json and model.safetensors of kyutai/mimi" in error.value.hint
 
 
 def test_renamed_weights_are_not_replaced_by_random_ones(folder, mimi):
@@ -137,11 +137,11 @@ def test_the_config_of_older_and_newer_transformers_reads_the_same(folder, mimi)
 
 def test_no_network_says_how_to_go_on(tmp_path):
     with pytest.raises(UsageError) as error:
-        pinned_file(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+        MIMI.fetch(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
     assert "kyutai/mimi are not here and cannot be downloaded" in error.value.message
     hint = error.value.hint
     assert (
-        f"hf download kyutai/mimi config.json model.safetensors --revision {PINNED.revision}"
+        f"hf download kyutai/mimi config.json model.safetensors --revision {MIMI.file.revision}"
         in (hint)
     )
     assert "--set encoder.weights=/path/to/mimi" in hint
@@ -151,12 +151,12 @@ def test_no_network_says_how_to_go_on(tmp_path):
 
 def test_it_is_known_beforehand_whether_a_download_is_needed(tmp_path, monkeypatch, small_folder):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    for weights, at_hand in (("random", True), (str(small_folder), True), (PINNED.repo, False)):
+    for weights, at_hand in (("random", True), (str(small_folder), True), (MIMI.file.repo, False)):
         encoder = MimiEncoder(MimiOptions(weights=weights), Workspace())
         assert encoder.weights_at_hand() is at_hand, weights
-    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / PINNED.revision
+    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / MIMI.file.revision
     snapshot.mkdir(parents=True)
-    (snapshot / PINNED.name).write_bytes(b"weights")
+    (snapshot / MIMI.file.name).write_bytes(b"weights")
     assert MimiEncoder(MimiOptions(), Workspace()).weights_at_hand()
 
 

@@ -4,7 +4,12 @@ import sys
 import pytest
 
 from latentbench.encoders import Encoder
-from latentbench.encoders.plugin import LogMelOptions, MimiOptions, latentbench_encoders
+from latentbench.encoders.plugin import (
+    LogMelOptions,
+    MimiOptions,
+    PocketTTSOptions,
+    latentbench_encoders,
+)
 from latentbench.plugins import Component, Provider
 from latentbench.specs import option_fields
 from latentbench.workspace import Workspace
@@ -12,11 +17,13 @@ from latentbench.workspace import Workspace
 SPECS = {spec.name: spec for spec in latentbench_encoders()}
 
 
-def test_the_built_in_encoders_are_mimi_and_logmel():
+def test_the_built_in_encoders():
     assert SPECS["mimi"].options is MimiOptions
     assert SPECS["logmel"].options is LogMelOptions
     assert SPECS["mimi"].weights_licence == "CC-BY-4.0"
-    assert len(SPECS) == 2
+    assert SPECS["pocket-tts"].options is PocketTTSOptions
+    assert SPECS["pocket-tts"].weights_licence == "CC-BY-4.0"
+    assert len(SPECS) == 3
 
 
 @pytest.mark.parametrize("name", SPECS)

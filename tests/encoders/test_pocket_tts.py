@@ -1,0 +1,198 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from latentbench.encoders.plugin import PocketTTSOptions
+from latentbench.encoders.pocket_tts import PocketTTSEncoder
+from latentbench.encoders.pocket_tts_weights import POCKET_TTS
+from latentbench.errors import UsageError
+from latentbench.progress import SilentProgress
+from latentbench.workspace import Workspace
+
+transformers = pytest.importorskip("transformers", "5.23", reason="transformers is older than 5.23")
+
+HOP = 1920
+
+
+def noise(frames, seed=1, samples=0):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(frames * HOP + samples, generator=generator)
+
+
+@pytest.fixture
+def pocket(pocket_folder):
+    def make(**options):
+        options = {"weights": str(pocket_folder), **options}
+        encoder = PocketTTSEncoder(PocketTTSOptions(**options), Workspace())
+        encoder.load(torch.device("cpu"))
+        return encoder
+
+    return make
+
+
+def encode(encoder, *utterances):
+    longest = max(-(-len(audio) // HOP) * HOP for audio in utterances)
+    batch = torch.zeros(len(utterances), longest)
+    for row, audio in zip(batch, utterances, strict=True):
+        row[: len(audio)] = audio
+    latents, frames = encoder.encode(batch, torch.tensor([len(one) for one in utterances]))
+    assert latents.dtype == torch.float32
+    return [row[:count] for row, count in zip(latents, frames.tolist(), strict=True)]
+
+
+def in_original_names(weights, config):
+    """What Kyutai's own code calls the weights: stacked projections, rotary pairs side by side."""
+    head, original = config["head_dim"], {}
+    parts = {
+        "input_layernorm": "norm1",
+        "post_attention_layernorm": "norm2",
+        "mlp.fc1": "linear1",
+        "mlp.fc2": "linear2",
+        "self_attn.o_proj": "self_attn.out_proj",
+        "self_attn_layer_scale": "layer_scale_1",
+        "mlp_layer_scale": "layer_scale_2",
+    }
+    for name, tensor in weights.items():
+        if name.startswith("encoder.layers."):
+            original[f"mimi.{name.replace('encoder.layers', 'encoder.model')}"] = tensor
+        elif name.startswith("downsample."):
+            original["mimi.downsample.conv.conv.weight"] = tensor
+        elif "_proj" not in name or "o_proj" in name:
+            for ours, theirs in parts.items():
+                name = name.replace(f".{ours}.", f".{theirs}.")  # noqa: PLW2901 - renamed in steps
+            original["mimi." + name.replace("transformer.", "transformer.transformer.", 1)] = tensor
+    interleaved = [i // 2 + (i % 2) * head // 2 for i in range(head)]
+    for layer in range(config["num_hidden_layers"]):
+        own = f"encoder_transformer.layers.{layer}.self_attn"
+        q, k, v = (weights[f"{own}.{part}_proj.weight"] for part in "qkv")
+        rows = [first + i for first in range(0, len(q), head) for i in interleaved]
+        name = f"mimi.encoder_transformer.transformer.layers.{layer}.self_attn.in_proj.weight"
+        original[name] = torch.cat([q[rows], k[rows], v])
+    return original
+
+
+def test_agrees_with_a_second_implementation(pocket, reference, pocket_weights):
+    audio = noise(20)  # 1.6 s: longer than the 1.25 s each layer of the transformer sees
+    expected = reference.encode_pocket_tts(pocket_weights, reference.POCKET_TTS_SMALL, audio)
+    (found,) = encode(pocket(), audio)
+    assert found.shape == (20, 6)
+    assert (found - expected).abs().max() < 1e-4
+
+
+def test_agrees_with_the_model_of_transformers(pocket, pocket_folder):
+    config = transformers.PocketTTSAudioTokenizerConfig.from_pretrained(pocket_folder)
+    config.decoder_config = None
+    model = transformers.PocketTTSAudioTokenizerModel(config)
+    saved = load_file(pocket_folder / "model.safetensors")
+    assert not model.load_state_dict(saved, strict=False).unexpected_keys
+    audio = noise(12)
+    with torch.no_grad():
+        expected = model.eval().encode(audio[None, None]).latents[0]
+    (found,) = encode(pocket(), audio)
+    assert (found - expected).abs().max() < 1e-5
+
+
+def test_the_published_file_and_one_saved_by_transformers_give_the_same(
+    pocket, reference, pocket_weights, tmp_path
+):
+    original = in_original_names(pocket_weights, reference.POCKET_TTS_SMALL)
+    original |= {"mimi.decoder.model.0.conv.weight": torch.ones(2), "flow_lm.bos": torch.ones(2)}
+    folder = tmp_path / "languages" / "english"
+    folder.mkdir(parents=True)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in original.items()},
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(json.dumps(reference.POCKET_TTS_SMALL), "utf-8")
+    audio = noise(20)
+    assert torch.equal(encode(pocket(weights=str(tmp_path)), audio)[0], encode(pocket(), audio)[0])
+
+
+def test_the_checkpoint_without_an_encoder_is_refused(pocket, reference, pocket_weights, tmp_path):
+    original = in_original_names(pocket_weights, reference.POCKET_TTS_SMALL)
+    save_file(
+        {name: torch.zeros(tensor.shape) for name, tensor in original.items()},
+        tmp_path / "model.safetensors",
+    )
+    (tmp_path / "config.json").write_text(json.dumps(reference.POCKET_TTS_SMALL), "utf-8")
+    with pytest.raises(
+        UsageError, match="all zeros: this is the checkpoint without voice"
+    ) as error:
+        pocket(weights=str(tmp_path))
+    assert "languages/english/model.safetensors of kyutai/pocket-tts" in error.value.hint
+
+
+def test_missing_weights_are_named(pocket, pocket_folder, tmp_path):
+    tensors = load_file(pocket_folder / "model.safetensors")
+    del tensors["encoder.downsample.conv.weight"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes((pocket_folder / "config.json").read_bytes())
+    with pytest.raises(UsageError, match=r"1 of 47 missing: downsample\.conv\.weight"):
+        pocket(weights=str(tmp_path))
+
+
+def test_mimi_is_no_codec_of_pocket_tts(small_folder, pocket):
+    with pytest.raises(UsageError, match="describes no Pocket TTS codec: mimi"):
+        pocket(weights=str(small_folder))
+
+
+def test_an_utterance_alone_and_in_a_batch_with_longer_ones_agree(pocket):
+    encoder = pocket()
+    utterances = [noise(9, 1, 700), noise(1, 2), noise(30, 4, 1), noise(0, 5, 40)]
+    for audio, batched in zip(utterances, encode(encoder, *utterances), strict=True):
+        (alone,) = encode(encoder, audio)
+        assert alone.shape == batched.shape
+        assert (alone - batched).abs().max() <= 1e-5 * alone.abs().max()
+
+
+def test_a_frame_sees_no_audio_after_its_own_end(pocket):
+    encoder, audio = pocket(), noise(16)
+    changed = audio.clone()
+    changed[12 * HOP :] += 1.0
+    (before,), (after,) = encode(encoder, audio), encode(encoder, changed)
+    assert torch.equal(before[:12], after[:12])
+    assert (before[12] - after[12]).abs().max() > 0.01 * before.std()
+    assert encoder.look_ahead == 0
+
+
+def test_the_same_latents_every_time_for_nothing_is_sampled(pocket):
+    audio = noise(10)
+    torch.manual_seed(1)
+    (first,) = encode(pocket(), audio)
+    torch.manual_seed(2)
+    assert torch.equal(encode(pocket(), audio)[0], first)
+
+
+def test_random_weights_have_the_published_size_and_stamp_the_result(pocket):
+    encoder = pocket(weights="random", weights_seed=1)
+    assert (encoder.dim, encoder.frame_rate) == (32, 12.5)
+    assert encoder.stamps == ("random weights",)
+    assert pocket().stamps == ()
+    (x,) = encode(encoder, noise(3))
+    assert x.shape == (3, 32)
+    assert x.isfinite().all()
+    other = pocket(weights="random", weights_seed=2)
+    assert other.fingerprint()["weights"] != encoder.fingerprint()["weights"]
+
+
+def test_the_architecture_is_the_one_of_transformers():
+    published = transformers.PocketTTSAudioTokenizerConfig()
+    rope = published.rope_parameters["rope_theta"]
+    for name, value in POCKET_TTS.architecture.items():
+        assert (rope if name == "rope_theta" else getattr(published, name)) == value, name
+    assert published.frame_rate == 12.5
+
+
+def test_without_access_the_error_says_which_terms_to_accept(tmp_path):
+    with pytest.raises(UsageError) as error:
+        POCKET_TTS.fetch(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+    assert "kyutai/pocket-tts are not here and cannot be downloaded" in error.value.message
+    hint = error.value.hint
+    assert "accept terms" in hint
+    assert "hf auth login" in hint
+    assert (
+        "hf download kyutai/pocket-tts languages/english/model.safetensors "
+        f"--revision {POCKET_TTS.file.revision} --local-dir pocket-tts" in hint
+    )
