@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Lt
 
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import PredictorSpec
@@ -13,7 +13,16 @@ from latentbench.specs import PredictorSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MarginalOptions", "MdnOptions", "latentbench_predictors"]
+__all__ = [
+    "LinearOptions",
+    "MarginalFullOptions",
+    "MarginalOptions",
+    "MdnOptions",
+    "MdnRobustOptions",
+    "PersistenceOptions",
+    "ShuffledContextOptions",
+    "latentbench_predictors",
+]
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,60 @@ class MarginalOptions:
     floor: Annotated[float, Gt(0), "smallest variance of a dimension"] = 1e-6
 
 
+@dataclass(frozen=True)
+class MarginalFullOptions(MarginalOptions):
+    """Options of `marginal-full`."""
+
+    eigenvalue_floor: Annotated[
+        float, Gt(0), Lt(1), "smallest eigenvalue of the correlations, relative to the largest"
+    ] = 1e-6
+
+
+@dataclass(frozen=True)
+class PersistenceOptions(MarginalOptions):
+    """Options of `persistence`."""
+
+    gain: Annotated[
+        Literal["one", "fitted"],
+        "one = the last observed value itself, fitted = a regression of each dimension on its own",
+    ] = "one"
+
+
+@dataclass(frozen=True)
+class LinearOptions(MarginalFullOptions):
+    """Options of `linear`; `eigenvalue_floor` is that of the full residual covariance."""
+
+    covariance: Annotated[Literal["diagonal", "full"], "of the Gaussian residuals"] = "diagonal"
+    ridge: Annotated[
+        float, Ge(0), "added to the variance of each feature, relative to it; raised if need be"
+    ] = 1e-9
+
+
+@dataclass(frozen=True)
+class ShuffledContextOptions(MdnOptions):
+    """Options of `shuffled-context`."""
+
+    reservoir: Annotated[int, Gt(0), "training contexts that are kept to be shown"] = 1024
+
+
+@dataclass(frozen=True)
+class MdnRobustOptions(MarginalOptions):
+    """Options of `mdn-robust`; `floor` is that of the marginal inside."""
+
+    components: Annotated[int, Gt(0), "learned components of the mixture, K"] = 8
+    width: Annotated[int, Gt(0), "units of each of the two hidden layers"] = 1024
+    tails: Annotated[Literal["gaussian", "student-t"], "of the learned components"] = "gaussian"
+    sigma_floor: Annotated[float, Gt(0), Lt(1), "smallest sigma, relative to the marginal's"] = 0.01
+    clip: Annotated[float, Gt(0), "bound of the standardised context"] = 5.0
+    marginal_weight: Annotated[float, Gt(0), Lt(1), "smallest weight of the marginal"] = 1e-3
+    context_noise: Annotated[
+        float, Ge(0), "noise on standardised contexts in training, standard deviation"
+    ] = 0.0
+
+
 @hookimpl
 def latentbench_predictors() -> Iterator[PredictorSpec]:
-    """Yield the mixture density network and the marginal baseline."""
+    """Yield the ladder, from the baselines to the mixture density networks."""
     yield PredictorSpec(
         name="mdn",
         summary="mixture density network: flattened context, two GELU layers, K Gaussians",
@@ -47,4 +107,40 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
         summary="one diagonal Gaussian fitted on all training targets; ignores the context",
         factory="latentbench.predictors.marginal:Marginal",
         options=MarginalOptions,
+    )
+    yield PredictorSpec(
+        name="marginal-full",
+        summary="one Gaussian of full covariance on all training targets; ignores the context",
+        factory="latentbench.predictors.marginal_full:FullMarginal",
+        options=MarginalFullOptions,
+    )
+    yield PredictorSpec(
+        name="marginal-mdn",
+        summary="the network of mdn fed no context: the capacity part of ΔNLL",
+        factory="latentbench.predictors.unconditional:UnconditionalNetwork",
+        options=MdnOptions,
+    )
+    yield PredictorSpec(
+        name="shuffled-context",
+        summary="the network of mdn fed contexts of other frames: a control",
+        factory="latentbench.predictors.shuffled:ShuffledContextNetwork",
+        options=ShuffledContextOptions,
+    )
+    yield PredictorSpec(
+        name="persistence",
+        summary="a diagonal Gaussian around the last observed value of the target",
+        factory="latentbench.predictors.persistence:Persistence",
+        options=PersistenceOptions,
+    )
+    yield PredictorSpec(
+        name="linear",
+        summary="exact least squares on the whole window with Gaussian residuals",
+        factory="latentbench.predictors.autoregression:LinearPredictor",
+        options=LinearOptions,
+    )
+    yield PredictorSpec(
+        name="mdn-robust",
+        summary="mdn on standardised, clipped contexts with the marginal always in the mixture",
+        factory="latentbench.predictors.robust:RobustNetwork",
+        options=MdnRobustOptions,
     )

@@ -1,0 +1,138 @@
+"""One Gaussian per context, all with the same spread: what the closed-form predictors give."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch.distributions import Distribution, constraints
+
+if TYPE_CHECKING:
+    from latentbench.tasks import TaskFrames
+
+from latentbench.errors import LatentbenchError
+
+__all__ = ["SharedGaussian", "positive_definite_factor", "require_finite", "require_frames"]
+
+Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+class SharedGaussian(Distribution):
+    r"""Gaussians of their own means and one common covariance S = L L^T.
+
+    .. math:: \log p(x) = -\tfrac12 \lVert L^{-1} (x - \mu) \rVert^2 - \ln |L| - \tfrac D2 \ln 2\pi
+
+    `mean` and `sample` are float32, as targets are; `log_prob` computes and returns float64.
+
+    Args:
+        mean: float64 [B, D].
+        factor: float64, the standard deviations [D] of a diagonal covariance, or the lower
+            Cholesky factor [D, D] of a full one.
+    """
+
+    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
+    support = constraints.real_vector
+
+    def __init__(self, mean: torch.Tensor, factor: torch.Tensor) -> None:
+        self._mean = mean
+        self._factor = factor
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """[B, D], float32."""
+        return self._mean.float()
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """Of each dimension, [B, D], float32."""
+        squares = self._factor.square()
+        variance = squares if squares.dim() == 1 else squares.sum(-1)
+        return variance.float().expand(self._extended_shape())
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        """Nats per frame, float64 [..., B] for values [..., B, D]."""
+        residual = value.double() - self._mean
+        if self._factor.dim() == 1:
+            white, scales = residual / self._factor, self._factor
+        else:
+            rows = residual.reshape(-1, residual.shape[-1])
+            solved = torch.linalg.solve_triangular(self._factor.mT, rows, upper=True, left=False)
+            white, scales = solved.reshape(residual.shape), self._factor.diagonal()
+        constant = scales.log().sum() + 0.5 * LOG_2PI * len(scales)
+        return -0.5 * white.square().sum(-1) - constant
+
+    def sample(self, sample_shape: Shape = ()) -> torch.Tensor:
+        """Draws, float32 [*sample_shape, B, D]."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = torch.randn(shape, dtype=torch.float32, device=self._mean.device)
+        factor = self._factor.float()
+        spread = noise * factor if factor.dim() == 1 else noise @ factor.mT
+        return self._mean.float() + spread
+
+
+def positive_definite_factor(
+    covariance: torch.Tensor, *, floor: float, eigenvalue_floor: float
+) -> tuple[torch.Tensor, int]:
+    """The Cholesky factor of a covariance, and how many directions had to be widened for it.
+
+    The rule: variances below `floor` are raised to it, as those of `marginal` are, and such
+    dimensions are taken as uncorrelated. Of the correlation matrix of the rest, eigenvalues
+    below `eigenvalue_floor` times the largest are raised to that, its eigenvectors kept. A
+    covariance that needs neither is factored as it is. Correlations, not covariances, are
+    looked at so that the rule does not depend on the units of the dimensions.
+
+    Args:
+        covariance: float64 [D, D].
+        floor: smallest variance of a dimension.
+        eigenvalue_floor: smallest eigenvalue of the correlations, relative to the largest.
+
+    Returns:
+        Lower triangular float64 [D, D], and the number of directions widened.
+    """
+    variance = covariance.diagonal()
+    constant = variance < floor
+    scale = variance.clamp_min(floor).sqrt()
+    correlation = covariance / scale / scale[:, None]
+    correlation[constant] = 0.0
+    correlation[:, constant] = 0.0
+    correlation.diagonal().fill_(1.0)
+    values, vectors = torch.linalg.eigh(correlation)
+    smallest = eigenvalue_floor * values[-1]
+    narrow = values < smallest
+    if narrow.any():
+        correlation = (vectors * values.clamp_min(smallest)) @ vectors.mT
+    factor = torch.linalg.cholesky(correlation) * scale[:, None]
+    return factor, int(constant.sum() + narrow.sum())
+
+
+def require_frames(frames: TaskFrames, least: int, name: str) -> None:
+    """Refuse to fit on too few frames.
+
+    Raises:
+        LatentbenchError: there are fewer than `least`.
+    """
+    if len(frames) < least:
+        raise LatentbenchError(
+            f"The predictor '{name}' at horizon {frames.horizon} needs at least {least} training "
+            f"frames and has {len(frames)}.",
+            "Use more or longer utterances, a smaller horizon, or fewer dimensions "
+            "(a pca transform, task.context_frames).",
+        )
+
+
+def require_finite(statistics: torch.Tensor, frames: TaskFrames) -> None:
+    """Refuse statistics of latents that hold infinite or nan values.
+
+    Raises:
+        LatentbenchError: one of the numbers is not finite.
+    """
+    if not bool(statistics.isfinite().all()):
+        raise LatentbenchError(
+            f"The training frames at horizon {frames.horizon} hold values that are not finite.",
+            "The latents are damaged or the encoder gave them so: remove the store with "
+            "'latentbench cache' and encode again.",
+        )
