@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import UsageError
 from latentbench.latents.encoding import audio_digests, encode_missing
-from latentbench.latents.fitting import fit_transforms
+from latentbench.latents.fitting import fit_transforms, restore_transforms
+from latentbench.latents.guards import check_latents, require_disjoint_speakers
 from latentbench.latents.manifest import (
     ManifestRow,
     open_latents,
@@ -26,7 +27,13 @@ from latentbench.latents.store import LatentStore, store_key
 from latentbench.results import RunFolder, read_result
 from latentbench.results.assembly import assemble
 from latentbench.results.provenance import collect_provenance
-from latentbench.results.schema import SPLITS, CorpusFacts, EncoderFacts, Skipped
+from latentbench.results.schema import (
+    SPLITS,
+    CorpusFacts,
+    EncoderFacts,
+    LatentFacts,
+    Skipped,
+)
 from latentbench.tasks.timing import Timing
 
 if TYPE_CHECKING:
@@ -105,10 +112,12 @@ def run_experiment(
             encoded = encode_corpus(config, workspace, registry)
         manifest = _keep_manifest(run, encoded)
         config = in_frames(config, encoded.encoder.frame_rate)
+        latents, sides = open_latents(encoded.store, encoded.rows)
         with timed(seconds, "transforms"):
-            transforms = fit_transforms(
-                *open_latents(encoded.store, encoded.rows), config, registry, folder
-            )
+            transforms = fit_transforms(latents, sides, config, registry, folder)
+        with timed(seconds, "guards"):
+            seen = restore_transforms(latents, config, registry, transforms)
+            check = check_latents(latents, seen, sides["train"])
         cells = [
             Cell(
                 config=config,
@@ -133,6 +142,7 @@ def run_experiment(
             corpus=_corpus_facts(encoded),
             provenance=_provenance(config, encoded, registry, cells, seconds),
             stamps=encoded.encoder.stamps,
+            latents=None if check is None else LatentFacts(**asdict(check)),
         )
 
 
@@ -245,7 +255,9 @@ def _keep_manifest(run: RunFolder, encoded: EncodedCorpus) -> Path:
 
     Raises:
         UsageError: the audio or the encoder has changed since the run began.
+        LatentbenchError: a speaker is on both sides.
     """
+    require_disjoint_speakers(encoded.rows)
     file = run.path / "manifest.parquet"
     if file.exists():
         store, rows = read_manifest(file)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.metrics.units import scale
 from latentbench.reports.numbers import compact
+from latentbench.results.degeneracy import degeneracies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,12 +20,13 @@ SKIPPED_SHOWN = 3
 
 
 def remarks(result: Result) -> Iterator[str]:
-    """The scale of k = 1, then what failed, is blank, leaks or was skipped."""
+    """The scale of k = 1, then what failed, is blank, leaks, degenerates or was skipped."""
     yield from _scale(result)
     for horizon in result.horizons:
         yield from (f"k={horizon.k} failed: {error}" for error in horizon.errors)
     yield from _notes(result)
     yield from _leaks(result)
+    yield from (f"Latents: {found.sentence}" for found in degeneracies(result.latents))
     yield from _skipped(result)
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from latentbench.files import disk_full_explained, write_text
+from latentbench.results.degeneracy import degeneracies
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result, RolloutFigures
 from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
     from latentbench.results.folder import RunFolder
-    from latentbench.results.schema import CorpusFacts, EncoderFacts, Provenance
+    from latentbench.results.schema import CorpusFacts, EncoderFacts, LatentFacts, Provenance
     from latentbench.results.summary import MetricMaker
 
 __all__ = ["assemble", "metric_makers"]
@@ -40,6 +41,7 @@ def assemble(
     corpus: CorpusFacts,
     provenance: Provenance,
     stamps: Sequence[str] = (),
+    latents: LatentFacts | None = None,
 ) -> Result:
     """Sum up every cell of a run and write all files of its folder.
 
@@ -50,7 +52,9 @@ def assemble(
         encoder: the encoder as it was.
         corpus: the corpus as it was used.
         provenance: what made the numbers.
-        stamps: of the encoder; those of a limit and of a leaky horizon are added here.
+        stamps: of the encoder; those of a limit, of a leaky horizon and of degenerate latents
+            are added here.
+        latents: what the train frames look like.
 
     Raises:
         LatentbenchError: the disk is full, or a table of a cell is damaged.
@@ -68,7 +72,9 @@ def assemble(
             *stamps,
             *([f"limited to {limit} utterances"] if limit else []),
             *([f"leaky: {', '.join(leaky)}"] if leaky else []),
+            *(found.name for found in degeneracies(latents) if found.bounds_nothing),
         ),
+        latents=latents,
         provenance=provenance,
     )
     _write(run, result, config.seeds)

@@ -20,6 +20,7 @@ __all__ = [
     "EncoderFacts",
     "Figure",
     "HorizonResult",
+    "LatentFacts",
     "Number",
     "Provenance",
     "Result",
@@ -208,6 +209,33 @@ class CorpusFacts(_Record):
     skipped: tuple[Skipped, ...] = ()
 
 
+class LatentFacts(_Record):
+    """What a sample of the train frames looks like; `latents.guards` measures it.
+
+    Attributes:
+        frames: looked at.
+        dim: D, after the transforms.
+        constant_dims: dimensions that hold one value only.
+        repeats: share of frames equal to the one before in every dimension.
+        silent: share of frames whose audio is exactly zero.
+        lattice: share of values that lie on the lattice of their dimension.
+        lattice_step: the median distance of its points; 0 where there is none.
+        effective_rank: exp of the entropy of the covariance's eigenvalues; None where there are
+            too few frames to tell.
+        tiny_directions: eigenvalues below 1e-6 of the largest; None likewise.
+    """
+
+    frames: int
+    dim: int
+    constant_dims: int
+    repeats: float
+    silent: float
+    lattice: float
+    lattice_step: float
+    effective_rank: float | None
+    tiny_directions: int | None
+
+
 class Provenance(_Record):
     """What made the numbers.
 
@@ -240,6 +268,7 @@ class Result(_Record):
     Attributes:
         config: the resolved configuration, as plain values.
         stamps: what a reader must know before comparing, e.g. `random weights`.
+        latents: what the train frames look like; None where nothing looked.
     """
 
     schema_version: Literal[1] = 1
@@ -248,6 +277,7 @@ class Result(_Record):
     corpus: CorpusFacts
     horizons: tuple[HorizonResult, ...]
     stamps: tuple[str, ...] = ()
+    latents: LatentFacts | None = None
     provenance: Provenance
 
     @property

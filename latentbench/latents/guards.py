@@ -1,0 +1,162 @@
+"""What makes a likelihood of latents meaningless, looked for before anything is fitted.
+
+Speakers on both sides of the split; and, on a bounded sample of the train frames, constant
+dimensions, repeated frames, digital silence, values on a lattice and directions of no variance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentbench.errors import LatentbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from latentbench.latents.manifest import ManifestRow
+    from latentbench.latents.reader import Latents
+
+__all__ = ["LatentCheck", "check_latents", "require_disjoint_speakers"]
+
+PAIRS = 8_192
+# A dimension is on a lattice where values recur, and differ by whole steps that are no rounding.
+MOST_DISTINCT = 0.5
+LEAST_STEP = 1e-3
+WHOLE = 0.01
+# Directions of less variance than this share of the largest are noise of float32.
+TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class LatentCheck:
+    """What a sample of the train frames looks like.
+
+    Attributes:
+        frames: looked at.
+        dim: D.
+        constant_dims: dimensions that hold one value only.
+        repeats: share of frames equal to the one before in every dimension.
+        silent: share of frames whose audio is exactly zero.
+        lattice: share of the values of all other dimensions that lie on the lattice of their
+            dimension.
+        lattice_step: the median distance of its points; 0 where there is none.
+        effective_rank: exp of the entropy of the eigenvalues of the covariance, relative to
+            their sum (Roy & Vetterli, EUSIPCO 2007); None where there are no more frames than
+            dimensions.
+        tiny_directions: eigenvalues below 1e-6 of the largest; None likewise.
+    """
+
+    frames: int
+    dim: int
+    constant_dims: int
+    repeats: float
+    silent: float
+    lattice: float
+    lattice_step: float
+    effective_rank: float | None
+    tiny_directions: int | None
+
+
+def require_disjoint_speakers(rows: Sequence[ManifestRow]) -> None:
+    """Refuse a manifest with a speaker on both sides.
+
+    Raises:
+        LatentbenchError: names the speakers.
+    """
+    sides = {side: {row.speaker for row in rows if row.split == side} for side in ("train", "eval")}
+    if both := sorted(sides["train"] & sides["eval"]):
+        raise LatentbenchError(
+            f"{len(both)} speaker(s) are in train and in eval: {', '.join(both[:5])}.",
+            "Every score on eval would be of known voices. The split of latentbench never does "
+            "this: remove the run folder, and look at what wrote its manifest.",
+        )
+
+
+def check_latents(
+    stored: Latents, seen: Latents, train: Sequence[int], pairs: int = PAIRS
+) -> LatentCheck | None:
+    """Look at evenly spaced pairs of consecutive train frames.
+
+    Args:
+        stored: as the encoder gave them: repeats and lattices are theirs.
+        seen: the same as the predictor sees them, after the transforms: constant dimensions
+            and directions without variance are its business.
+        train: indices into `utterances` of either.
+        pairs: how many pairs at most.
+
+    Returns:
+        None where no train utterance has two frames.
+    """
+    rows = _sample(stored, train, pairs)
+    if not len(rows):
+        return None
+    first, second = stored.gather(rows).numpy(), stored.gather(rows + 1).numpy()
+    lattice, step = _lattice(np.concatenate([first, second]))
+    both = np.unique(np.concatenate([rows, rows + 1]))
+    values = seen.gather(both).numpy()
+    rank, tiny = _spectrum(values)
+    return LatentCheck(
+        frames=len(both),
+        dim=seen.dim,
+        constant_dims=int((np.ptp(values, axis=0) == 0).sum()),
+        repeats=float((first == second).all(1).mean()),
+        silent=float((stored.energy[both] == 0).mean()),
+        lattice=lattice,
+        lattice_step=step,
+        effective_rank=rank,
+        tiny_directions=tiny,
+    )
+
+
+def _sample(latents: Latents, train: Sequence[int], pairs: int) -> NDArray[np.int64]:
+    """Rows that have a next one in their utterance, evenly spaced over the train frames."""
+    spans = [latents.utterances[index] for index in train]
+    rows = [np.arange(one.start, one.start + one.frames - 1, dtype=np.int64) for one in spans]
+    if not rows:
+        return np.empty(0, np.int64)
+    everything = np.concatenate(rows)
+    chosen = np.linspace(0, len(everything) - 1, min(pairs, len(everything))).round()
+    sampled: NDArray[np.int64] = everything[np.unique(chosen.astype(np.int64))]
+    return sampled
+
+
+def _lattice(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Share of values [N, D] on a lattice of their dimension, and the median step."""
+    on, steps, varying = 0.0, [], 0
+    for column in values.T.astype(np.float64):
+        points = np.unique(column)
+        if len(points) == 1:
+            continue
+        varying += 1
+        if len(points) > MOST_DISTINCT * len(column):
+            continue
+        gaps = np.diff(points)
+        step = gaps.min()
+        if step < LEAST_STEP * column.std():
+            continue
+        offset = (column - points[0]) / step
+        on += float((np.abs(offset - offset.round()) < WHOLE).mean())
+        steps.append(step)
+    return (on / varying, float(np.median(steps))) if steps else (0.0, 0.0)
+
+
+def _spectrum(values: NDArray[np.float32]) -> tuple[float | None, int | None]:
+    """Effective rank and count of tiny directions of frames [N, D]."""
+    frames, dim = values.shape
+    if frames <= dim:
+        return None, None
+    centred = values.astype(np.float64)
+    centred -= centred.mean(0)
+    scatter = centred.T @ centred
+    if not 0 < np.trace(scatter) < np.inf:  # nan as well
+        return None, None
+    eigenvalues = np.linalg.eigvalsh(scatter).clip(0)
+    share = eigenvalues / eigenvalues.sum()
+    positive = share[share > 0]
+    rank = float(np.exp(-(positive * np.log(positive)).sum()))
+    return rank, int((eigenvalues < TINY * eigenvalues[-1]).sum())
