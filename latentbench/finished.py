@@ -1,0 +1,124 @@
+"""A finished run, opened again: its latents, its windows and its fitted models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+
+from latentbench.cells import make_predictor, window_task
+from latentbench.config import RunConfig
+from latentbench.device import choose_device
+from latentbench.errors import LatentbenchError, UsageError
+from latentbench.latents.fitting import restore_transforms
+from latentbench.latents.manifest import open_latents, read_manifest
+from latentbench.latents.store import LatentStore
+from latentbench.results import RunFolder, read_result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from latentbench.latents import Latents
+    from latentbench.plugins import Registry
+    from latentbench.predictors import Predictor
+    from latentbench.results import Result
+    from latentbench.tasks import TaskFrames
+
+__all__ = ["FinishedRun"]
+
+
+class FinishedRun:
+    """What a run was made of, for questions that are asked afterwards.
+
+    Args:
+        folder: of the run.
+        cache: the cache folder that holds its latent store.
+        registry: where its components are looked up.
+        device: where its models go; empty: where they were trained.
+
+    Attributes:
+        result: what was found.
+        config: the resolved configuration, all times in frames.
+        latents: of every utterance, as the run's transforms leave them.
+        sides: split -> indices into `latents.utterances`.
+
+    Raises:
+        UsageError: the folder holds no finished run, or its latents are not in the cache.
+    """
+
+    def __init__(self, folder: Path, cache: Path, registry: Registry, device: str = "") -> None:
+        self.folder = RunFolder(folder)
+        self.result: Result = read_result(folder)
+        self.config = RunConfig.model_validate(self.result.config)
+        self.registry = registry
+        self.device = choose_device(device or self.config.device)
+        stored, self.sides = self._stored(cache)
+        files = [
+            folder / f"transform-{number}-{component.name}.safetensors"
+            for number, component in enumerate(self.config.transforms)
+        ]
+        self.latents = restore_transforms(stored, self.config, registry, files)
+
+    def frames(self, horizon: int, split: str) -> TaskFrames:
+        """The frames of one split at one horizon, in the order of `frames.parquet`."""
+        return window_task(self.config, horizon).frames(self.latents, self.sides[split])
+
+    def model(
+        self, horizon: int, seed: int, role: str = "predictor", section: str = "predictor"
+    ) -> Predictor:
+        """A fitted model, on the device and in evaluation mode.
+
+        Args:
+            horizon: of the run, with a cell that is done.
+            seed: of the run.
+            role: what the file of the models calls it.
+            section: of the configuration, that says how it is made.
+
+        Raises:
+            UsageError: the run has no such horizon or seed.
+            LatentbenchError: its file does not hold that model.
+        """
+        self.require(horizon, seed)
+        file = self.folder.model(horizon, seed, len(self.config.seeds))
+        model = make_predictor(section, self.config, self.registry, dim=self.latents.dim, seed=seed)
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                names = [name for name in tensors.keys() if name.startswith(f"{role}.")]  # noqa: SIM118 - not a mapping
+                state = {name.removeprefix(f"{role}."): tensors.get_tensor(name) for name in names}
+            model.load_state_dict(state)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise LatentbenchError(
+                f"'{file}' does not hold the model '{role}' of this run: {error}",
+                "Remove the folder of this cell below 'cells' and 'result.json', and give the "
+                "same 'latentbench run' command again.",
+            ) from None
+        return model.to(self.device).eval()
+
+    def require(self, horizon: int, seed: int) -> None:
+        """Refuse a horizon or a seed that the run has no finished cell of.
+
+        Raises:
+            UsageError: says which there are.
+        """
+        done: Mapping[int, tuple[int, ...]] = {one.k: one.seeds for one in self.result.horizons}
+        if horizon not in done:
+            known = ", ".join(map(str, done))
+            raise UsageError(f"The run has no horizon k = {horizon}.", f"It has: {known}.")
+        if seed not in done[horizon]:
+            known = ", ".join(map(str, done[horizon])) or "none"
+            raise UsageError(
+                f"The run has no finished cell of seed {seed} at k = {horizon}.",
+                f"Finished seeds there: {known}.",
+            )
+
+    def _stored(self, cache: Path) -> tuple[Latents, dict[str, list[int]]]:
+        store, rows = read_manifest(self.folder.path / "manifest.parquet")
+        path = cache / "latents" / store
+        if not path.is_dir():
+            raise UsageError(
+                f"The latents of the run '{self.folder.path}' are not in the cache '{cache}'.",
+                "Name the cache of that run with --cache, or give its 'latentbench run' command "
+                "with another --out: it encodes them again.",
+            )
+        return open_latents(LatentStore.at(path), rows)
