@@ -42,9 +42,10 @@ BUILTIN = (
     "latentbench.metrics.plugin",
     "latentbench.engines.plugin",
     "latentbench.reports.plugin",
+    "latentbench.worlds.plugin",
 )
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 RESERVED_OPTION = "name"  # a component's own key in the configuration
 
 # The requirements that need no parser, whose import costs more than all of `plugins list`.
