@@ -23,6 +23,10 @@ VERBS = {
         "Put encoders, predictors, corpora or finished runs side by side.",
     ),
     "encode": ("latentbench.cli.encode:encode", "Fill the latent store only."),
+    "calibrate": (
+        "latentbench.cli.calibrate:calibrate",
+        "Check the instrument against worlds whose truth is known.",
+    ),
     "show": ("latentbench.cli.show:show", "Show a finished run again."),
     "plugins": ("latentbench.cli.plugins:plugins", "List and describe what can be named."),
     "cache": ("latentbench.cli.cache:cache", "List, measure and remove what can be made again."),

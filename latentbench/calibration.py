@@ -1,0 +1,356 @@
+r"""Calibration: the whole instrument on worlds whose truth is known (SCIENCE 4).
+
+Each world is run as a user would run it: corpus, store, windows, fit, scores, result. Two models
+are put in. The exact predictor has nothing to learn, so what is off is the instrument. The
+mixture density network is trained, so it may be worse than the optimum, but never better.
+
+Intervals are over eval speakers, who are independent: a jackknife gives the standard error,
+Student's t the quantile, wide enough that *all* intervals of a calibration hold together with
+99 %. They do not cover the training speakers. These matter through the baseline, which is fitted
+on finitely many frames; its excess NLL given its fitted moments is known exactly and is part of
+the stated bias.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from scipy import stats
+
+from latentbench.config import resolve
+from latentbench.corpora.world import WorldCorpus
+from latentbench.errors import LatentbenchError
+from latentbench.experiment import run_experiment
+from latentbench.metrics.gap import summarize_gap
+from latentbench.results import RunFolder
+from latentbench.results.assembly import metric_makers
+from latentbench.workspace import Workspace
+from latentbench.worlds import build_world
+from latentbench.worlds.catalogue import DRAWN, world_options
+from latentbench.worlds.gaussian import LinearGaussian
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from latentbench.config import RunConfig
+    from latentbench.plugins import Registry
+    from latentbench.progress import Progress
+    from latentbench.results import Result
+    from latentbench.worlds import Target, World
+    from latentbench.worlds.plugin import WorldOptions
+
+__all__ = ["CONFIDENCE", "Check", "Trial", "calibrate", "run_trial", "trials"]
+
+CONFIDENCE = 0.99  # that all intervals of one calibration hold
+ROUNDING = 1e-6  # relative and absolute, of float32 latents
+CONTEXT_FRAMES = 8
+HORIZONS = (1, 2, 4, 8)
+EXCESS_PER_DIM = 0.06  # nats a trained network may be above the optimum, per dimension
+
+Model = Literal["exact", "mdn"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One quantity at one horizon: what is true, what was found, and how sure that is.
+
+    Attributes:
+        world: its name.
+        model: `exact`, or `mdn` for the trained network.
+        horizon: k.
+        quantity: the metric's name, or `rollout_gap`.
+        truth: of the optimal predictor with endless data.
+        estimate: the instrument's figure on eval.
+        standard_error: of the estimate, over eval speakers.
+        half_width: of its interval.
+        bias: lowest and highest expected excess of the estimate over the truth.
+    """
+
+    world: str
+    model: Model
+    horizon: int
+    quantity: str
+    truth: float
+    estimate: float
+    standard_error: float
+    half_width: float
+    bias: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def error(self) -> float:
+        """Estimate minus truth."""
+        return self.estimate - self.truth
+
+    @property
+    def agrees(self) -> bool:
+        """The interval reaches the truth, give or take the stated bias."""
+        low, high = self.bias
+        return low - self.half_width <= self.error <= high + self.half_width
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of the instrument.
+
+    Attributes:
+        world: its name without `world:`.
+        model: what is put in.
+        options: of the world, beyond its defaults.
+        horizons: k.
+        steps: of training.
+        width: of the network.
+    """
+
+    world: str
+    model: Model
+    options: Mapping[str, Any] = field(default_factory=dict)
+    horizons: tuple[int, ...] = HORIZONS
+    steps: int = 1
+    width: int = 128
+
+    @property
+    def world_options(self) -> WorldOptions:
+        """The options of the world, complete."""
+        return world_options(self.world)(**self.options)
+
+    def config(self, registry: Registry) -> RunConfig:
+        """The configuration of the run."""
+        options = asdict(self.world_options)
+        parameters = {name: value for name, value in options.items() if name not in DRAWN}
+        exact = {"name": "exact", "world": self.world, "parameters": parameters}
+        mdn = {"name": "mdn", "width": self.width, "components": 4}
+        return resolve(
+            {
+                "encoder": {"name": "latents"},
+                "corpus": {"name": f"world:{self.world}", **options},
+                "predictor": exact if self.model == "exact" else mdn,
+                "utterances": {"min_seconds": 0.0},
+                "split": {"eval_fraction": 0.5},
+                "task": {
+                    "context_frames": CONTEXT_FRAMES,
+                    "horizons": list(self.horizons),
+                    "frame_set": "own",
+                    "slices": ["all"],
+                },
+                "training": {"steps": self.steps, "sampling": "uniform"},
+                "rollout": {"utterances": 64},
+                "device": "cpu",
+            },
+            registry,
+        )
+
+
+MORE: Mapping[str, Any] = {"speakers": 96, "utterances": 8}
+
+
+def trials(*, quick: bool) -> tuple[Trial, ...]:
+    """The runs of a calibration: every world with the exact predictor, and some trained."""
+    worlds = ("ar1", "var", "state-space", "scale-mixture", "switching", "sign-symmetric")
+    learned = {"utterances": 8}
+    if quick:
+        return (
+            Trial("iid", "exact", {"utterances": 1}, horizons=(1, 2)),
+            *(Trial(name, "exact") for name in worlds),
+            Trial("ar1", "mdn", {**learned, "dim": 8}, (1,), steps=300, width=64),
+            Trial("switching", "mdn", learned, (2,), steps=300, width=64),
+        )
+    return (
+        Trial("iid", "exact"),
+        *(Trial(name, "exact", MORE) for name in worlds),
+        *(Trial(name, "mdn", {**MORE, "dim": 8}, steps=1_500) for name in ("iid", *worlds)),
+    )
+
+
+def calibrate(
+    registry: Registry, progress: Progress, *, quick: bool, plan: Sequence[Trial] | None = None
+) -> list[Check]:
+    """Run every trial in a temporary folder and compare.
+
+    Args:
+        registry: where encoder, corpora, predictors and metrics are.
+        progress: told which trial is under way.
+        quick: under a minute on two cores, with wider intervals.
+        plan: other trials than `trials(quick=quick)`.
+
+    Raises:
+        LatentbenchError: a run failed.
+    """
+    plan = trials(quick=quick) if plan is None else plan
+    checks: list[Check] = []
+    with progress.task("calibrating", len(plan), "runs") as meter:
+        for trial in plan:
+            meter.note(f"{trial.world}, {trial.model}")
+            checks += run_trial(trial, registry)
+            meter.advance()
+    return _with_intervals(checks, plan)
+
+
+def run_trial(trial: Trial, registry: Registry) -> list[Check]:
+    """The checks of one trial; their half-widths are still 0.
+
+    Raises:
+        LatentbenchError: a cell failed.
+    """
+    config = trial.config(registry)
+    with tempfile.TemporaryDirectory(prefix="latentbench-") as scratch:
+        folder = Path(scratch) / "run"
+        result = run_experiment(config, folder, Workspace(Path(scratch) / "cache"), registry)
+        if result.failed:
+            raise LatentbenchError(
+                f"The run on world:{trial.world} failed: {'; '.join(result.failed[0].errors)}",
+                "This is a bug of latentbench or of an installed plugin; please report it.",
+            )
+        return list(_compare(trial, config, result, RunFolder(folder), registry))
+
+
+def _compare(
+    trial: Trial, config: RunConfig, result: Result, run: RunFolder, registry: Registry
+) -> Iterator[Check]:
+    world = build_world(trial.world_options)
+    moments = _Baselines(trial, set(result.corpus.speakers["train"]))
+    metrics = {make().name: make for make in metric_makers(config, registry)}
+    frames = pq.read_table(run.frames_file)
+    rollouts = pq.read_table(run.rollout_file)
+    for horizon in result.horizons:
+        k = horizon.k
+        expected = _Expected(world, moments, k, trial)
+        here = frames.filter((pc.field("horizon") == k) & (pc.field("split") == "eval"))
+        for name, make in metrics.items():
+            figure = horizon.figure("eval", "all", name)
+            truth = expected.truth(name)
+            if figure is None or truth is None:
+                continue
+
+            def compute(columns: Mapping[str, NDArray[np.float64]], make: Any = make) -> float:
+                metric = make()
+                metric.update(columns)
+                return float(metric.compute())
+
+            error = _jackknife(here, tuple(make().columns), compute)
+            bias = expected.bias(name)
+            yield Check(trial.world, trial.model, k, name, truth, figure.value, error, 0.0, bias)
+        gap = world.rollout_gap(k, CONTEXT_FRAMES, "delta", trial.world_options.frames)
+        if trial.model == "exact" and gap is not None and horizon.rollout is not None:
+            there = rollouts.filter(pc.field("horizon") == k)
+            error = _jackknife(
+                there, ("nll_teacher", "nll_rollout"), lambda columns: summarize_gap(columns).mean
+            )
+            found = horizon.rollout.mean_gap
+            yield Check(trial.world, trial.model, k, "rollout_gap", gap, found, error, 0.0)
+
+
+class _Expected:
+    """Truth and bias of every quantity at one horizon."""
+
+    def __init__(self, world: World, moments: _Baselines, k: int, trial: Trial) -> None:
+        self._delta = world.truth(k, CONTEXT_FRAMES, "delta")
+        self._x = world.truth(k, CONTEXT_FRAMES, "x")
+        self._excess: dict[Target, float] = {
+            "delta": moments.excess("delta", k, world),
+            "x": moments.excess("x", k, world),
+        }
+        self._trained = trial.model == "mdn"
+        self._slack = EXCESS_PER_DIM * world.dim
+        # Diagonal components are not all there is in a Gaussian world with rotated axes.
+        self._diagonal = isinstance(world, LinearGaussian)
+
+    def truth(self, name: str) -> float | None:
+        """None for what is not checked: figures of the mean, of a network still in training."""
+        truth = self._delta
+        known = {
+            "nll": truth.nll,
+            "nll_baseline": truth.nll_baseline,
+            "dnll": truth.dnll,
+            "dnll_capacity": truth.capacity,
+            "dnll_context": truth.context,
+            "x_gain": self._x.dnll,
+        }
+        of_mean = {
+            "direction_cos": truth.direction_cos,
+            "logmag_r2": truth.logmag_r2,
+            "logmag_r2_var": truth.logmag_r2_var,
+        }
+        return {**known, **({} if self._trained else of_mean)}.get(name)
+
+    def bias(self, name: str) -> tuple[float, float]:
+        """Known of the baseline; of the network between none and the allowance."""
+        low = {
+            "nll_baseline": self._excess["delta"],
+            "dnll": -self._excess["delta"],
+            "dnll_capacity": -self._excess["delta"],
+            "x_gain": -self._excess["x"],
+        }.get(name, 0.0)
+        if not self._trained or name == "nll_baseline":
+            return low, low
+        truth = self._x if name == "x_gain" else self._delta
+        conditional = self._slack + self._family(truth.nll_diagonal - truth.nll)
+        marginal = self._slack + self._family(truth.nll_baseline - truth.nll_unconditional)
+        if name == "dnll_capacity":
+            return low, low + marginal
+        if name == "dnll_context":
+            return -marginal, conditional
+        return low, low + conditional
+
+    def _family(self, missed: float) -> float:
+        return missed if self._diagonal else 0.0
+
+
+class _Baselines:
+    """The marginal baselines of a run, computed apart from it."""
+
+    def __init__(self, trial: Trial, train: set[str]) -> None:
+        corpus = WorldCorpus(trial.world_options, Workspace())
+        self._sequences = np.stack(
+            [one.source.read().T for one in corpus.utterances() if one.speaker in train]
+        ).astype(np.float64)
+
+    def excess(self, target: Target, k: int, world: World) -> float:
+        """Expected NLL of the fitted diagonal Gaussian above that of the true one, nats.
+
+        A diagonal Gaussian's NLL is quadratic in the target: this is exact for any world.
+        """
+        x, first = self._sequences, CONTEXT_FRAMES - 1 + k
+        found = x[:, first:] - x[:, first - 1 : -1] if target == "delta" else x[:, first:]
+        rows = found.reshape(-1, found.shape[-1])
+        mean, variance = rows.mean(0), rows.var(0, ddof=1)
+        ratio = world.target_variances(target) / variance
+        return 0.5 * float((ratio - np.log(ratio) - 1 + mean**2 / variance).sum())
+
+
+def _jackknife(
+    table: pa.Table,
+    columns: Sequence[str],
+    compute: Callable[[Mapping[str, NDArray[np.float64]]], float],
+) -> float:
+    """The standard error of a figure, leaving out one speaker at a time."""
+    values = {name: table[name].to_numpy() for name in columns}
+    speakers = np.unique(table["speaker"].to_pylist(), return_inverse=True)[1]
+    left_out = [
+        compute({name: column[speakers != one] for name, column in values.items()})
+        for one in range(speakers.max() + 1)
+    ]
+    return float(np.std(left_out)) * math.sqrt(len(left_out) - 1)
+
+
+def _with_intervals(checks: Sequence[Check], plan: Sequence[Trial]) -> list[Check]:
+    """Intervals that hold together (Bonferroni)."""
+    speakers = min(trial.world_options.speakers for trial in plan) // 2
+    tail = (1 - CONFIDENCE) / (2 * len(checks))
+    quantile = float(stats.t.isf(tail, speakers - 1))
+    return [
+        replace(
+            one,
+            half_width=quantile * one.standard_error + ROUNDING * (1 + abs(one.truth)),
+        )
+        for one in checks
+    ]
