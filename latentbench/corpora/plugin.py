@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import CorpusSpec
@@ -13,7 +13,13 @@ from latentbench.specs import CorpusSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FolderOptions", "LibriSpeechOptions", "SpeechDemoOptions", "latentbench_corpora"]
+__all__ = [
+    "FolderOptions",
+    "LibriSpeechOptions",
+    "SpeechDemoOptions",
+    "WhiteNoiseOptions",
+    "latentbench_corpora",
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,18 @@ class SpeechDemoOptions:
     sentences: Annotated[int, Ge(1), Le(20), "how many sentences each voice says"] = 10
 
 
+@dataclass(frozen=True)
+class WhiteNoiseOptions:
+    """Options of the corpus `white-noise`."""
+
+    sample_rate: Annotated[int, Ge(1000), "samples a second"] = 24_000
+    speakers: Annotated[int, Ge(2), "how many speakers, who differ in nothing"] = 16
+    utterances: Annotated[int, Ge(1), "how many utterances each of them has"] = 10
+    seconds: Annotated[float, Gt(0), "length of an utterance"] = 10.0
+    level: Annotated[float, Gt(0), "standard deviation of the samples; full scale is 1"] = 0.1
+    seed: Annotated[int, Ge(0), "which noise"] = 0
+
+
 @hookimpl
 def latentbench_corpora() -> Iterator[CorpusSpec]:
     """Yield the built-in corpora."""
@@ -75,4 +93,11 @@ def latentbench_corpora() -> Iterator[CorpusSpec]:
         options=SpeechDemoOptions,
         requires=("espeakng-loader>=0.2.4",),
         licence="CC0-1.0",
+    )
+    yield CorpusSpec(
+        name="white-noise",
+        summary="Gaussian white noise made in memory: a control without temporal structure",
+        factory="latentbench.corpora.noise:WhiteNoise",
+        options=WhiteNoiseOptions,
+        licence="none: made on the spot",
     )

@@ -22,7 +22,12 @@ def test_listing_imports_nothing_heavy():
 
 def test_every_option_has_help_and_a_default():
     specs = list(latentbench_corpora())
-    assert [spec.name for spec in specs] == ["librispeech", "folder", "speech-demo"]
+    assert [spec.name for spec in specs] == [
+        "librispeech",
+        "folder",
+        "speech-demo",
+        "white-noise",
+    ]
     for spec in specs:
         assert spec.licence
         for option in option_fields(spec.options):
