@@ -1,0 +1,288 @@
+r"""How sure a figure is: intervals by resampling speakers, differences, and seeds.
+
+Frames of one speaker are alike, so the speakers are the sample: G of them are drawn with
+replacement, B = 2,000 times, and the figure is computed anew each time from per-speaker sums.
+Two figures are compared on the same draws (paired), which cancels what they share.
+
+    speakers = ["1034", "1040", "118"]                      # G = 3
+    columns = {"nll": nll, "nll_baseline": baseline}        # each float64 [N]
+    table = STATISTICS["dnll"].reduce(columns, codes, speakers)   # codes: int [N], 0..G-1
+    found = estimate(table)
+    found.value, found.low, found.high, found.speakers
+
+    apart = difference(table_of_one_run, table_of_another)  # paired by speaker id
+    apart.value, apart.low, apart.high, apart.distinguishable
+
+    seeds = [STATISTICS["dnll"].reduce(of_seed, codes, speakers) for of_seed in runs]
+    parts = variance_parts(seeds)                           # seed and speakers apart
+    estimate(SeedMean(seeds)), difference(SeedMean(seeds), SeedMean(others))
+
+**Which interval.** With few speakers the plain percentile interval is too short: drawing G of G
+understates the variance by (G-1)/G and knows nothing of Student's t. Expanded percentiles
+(Hesterberg 2015, section 4.3) put both right: the bounds are the quantiles of the draws at
+\(\Phi(\mp t_{G-1} \sqrt{G/(G-1)})\). Below 8 speakers there are too few different draws for
+that (4 speakers: 35), and the interval is value ± t_{G-1} times the jackknife's standard error.
+Simulated coverage of the nominal 95 % is in docs/uncertainty.md. With one speaker there is no
+interval: nan, and `note` says so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from latentbench.results.speaker_sums import SeedMean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from latentbench.results.speaker_sums import SpeakerTable
+
+    Figure: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "Difference",
+    "Estimate",
+    "VarianceParts",
+    "difference",
+    "estimate",
+    "variance_parts",
+]
+
+LEVEL = 0.95
+RESAMPLES = 2_000
+SEED = 0
+
+# From here on a bootstrap covers at least as well as the jackknife (docs/uncertainty.md).
+BOOTSTRAP_SPEAKERS = 8
+BLOCK = 256
+ONE_SPEAKER = "one speaker: how speakers differ is unknown"
+NO_SPEAKER = "no frames"
+NO_NUMBER = "not finite for some choice of speakers"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and how sure it is of the speakers it is from.
+
+    Attributes:
+        value: over all frames.
+        low: lower bound of the interval; nan where there is none.
+        high: upper bound.
+        standard_error: by the jackknife over speakers.
+        speakers: G.
+        method: `bootstrap` (expanded percentiles), `jackknife` (below 8 speakers), or `none`.
+        note: why there is no interval; empty where there is.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    speakers: int
+    method: Literal["bootstrap", "jackknife", "none"]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """The first figure minus the second over the speakers both have, drawn together.
+
+    Attributes:
+        left_out: speakers that only one of them has.
+    """
+
+    left_out: int = 0
+
+    @property
+    def distinguishable(self) -> bool | None:
+        """Whether the interval excludes 0; None where there is no interval."""
+        if math.isnan(self.low) or math.isnan(self.high):
+            return None
+        return self.low > 0.0 or self.high < 0.0
+
+
+@dataclass(frozen=True)
+class VarianceParts:
+    """What a figure owes to chance in training and to the choice of speakers.
+
+    Attributes:
+        value: mean over seeds.
+        seed_deviation: standard deviation of one run over seeds, same speakers; nan for one.
+        seed_error: of the mean over seeds: that divided by the root of their number.
+        speaker_error: of the mean over seeds: its standard error over speakers, same models.
+        seeds: how many.
+        speakers: G.
+    """
+
+    value: float
+    seed_deviation: float
+    seed_error: float
+    speaker_error: float
+    seeds: int
+    speakers: int
+
+
+def estimate(
+    table: SpeakerTable, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = SEED
+) -> Estimate:
+    """A figure with its interval.
+
+    Args:
+        table: of the figure.
+        level: of the interval.
+        resamples: B.
+        seed: of the draws; the same draws are used for every table of as many speakers.
+    """
+    return _estimate(table.values, len(table.speakers), level, resamples, seed)
+
+
+def difference(
+    first: SpeakerTable,
+    second: SpeakerTable,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Difference:
+    """The difference of two figures, of two runs or of one, paired by speaker.
+
+    Only speakers that both have are counted, each with all its frames in either.
+    """
+    theirs = set(second.speakers)
+    common = [speaker for speaker in first.speakers if speaker in theirs]
+    sides = [_on(table, common) for table in (first, second)]
+
+    def apart(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):
+            return sides[0](weights) - sides[1](weights)
+
+    found = _estimate(apart, len(common), level, resamples, seed)
+    return Difference(
+        **vars(found), left_out=len(first.speakers) + len(second.speakers) - 2 * len(common)
+    )
+
+
+def variance_parts(tables: Sequence[SpeakerTable]) -> VarianceParts:
+    """Split the uncertainty of a figure into that of seeds and that of speakers.
+
+    Args:
+        tables: of one cell, one per seed.
+
+    Raises:
+        ValueError: none are given, or they have different speakers.
+    """
+    whole = SeedMean(tables)
+    size = len(whole.speakers)
+    per_seed = np.array([table.values(np.ones((1, size)))[0] for table in tables])
+    deviation = float(per_seed.std(ddof=1)) if len(tables) > 1 else math.nan
+    return VarianceParts(
+        value=float(per_seed.mean()),
+        seed_deviation=deviation,
+        seed_error=deviation / math.sqrt(len(tables)),
+        speaker_error=_jackknife_error(whole.values, size),
+        seeds=len(tables),
+        speakers=size,
+    )
+
+
+def _estimate(figure: Figure, size: int, level: float, resamples: int, seed: int) -> Estimate:
+    value = float(figure(np.ones((1, size)))[0])
+    error = _jackknife_error(figure, size)
+    if size < 2:  # noqa: PLR2004 - one speaker does not differ from itself
+        note = ONE_SPEAKER if size else NO_SPEAKER
+        return Estimate(value, math.nan, math.nan, error, size, "none", note)
+    t = _student_quantile(0.5 + level / 2, size - 1)
+    if size < BOOTSTRAP_SPEAKERS:
+        method: Literal["bootstrap", "jackknife"] = "jackknife"
+        low, high = value - t * error, value + t * error
+    else:
+        method = "bootstrap"
+        tail = NormalDist().cdf(-t * math.sqrt(size / (size - 1)))
+        low, high = _tails(_resampled(figure, _draws(size, resamples, seed)), tail)
+    if math.isnan(low) or math.isnan(high):
+        return Estimate(value, math.nan, math.nan, error, size, "none", NO_NUMBER)
+    return Estimate(value, low, high, error, size, method)
+
+
+@lru_cache(maxsize=4)
+def _draws(size: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """How often each speaker is in each resample, [B, G]."""
+    chances = np.full(size, 1.0 / size)
+    drawn = np.random.default_rng(seed).multinomial(size, chances, resamples).astype(np.float64)
+    drawn.setflags(write=False)
+    return drawn
+
+
+def _resampled(figure: Figure, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    blocks = [figure(weights[start : start + BLOCK]) for start in range(0, len(weights), BLOCK)]
+    return np.concatenate(blocks)
+
+
+def _tails(values: NDArray[np.float64], tail: float) -> tuple[float, float]:
+    """The values at both tails; resamples may be infinite, so none are interpolated."""
+    if np.isnan(values).any():
+        return math.nan, math.nan
+    ordered = np.sort(values)
+    cut = min(int(tail * len(ordered)), (len(ordered) - 1) // 2)
+    return float(ordered[cut]), float(ordered[-1 - cut])
+
+
+def _jackknife_error(figure: Figure, size: int) -> float:
+    """The standard error from the figures without each speaker in turn."""
+    if size < 2:  # noqa: PLR2004 - nothing is left without the only speaker
+        return math.nan
+    without = _resampled(figure, 1.0 - np.eye(size))
+    if not np.isfinite(without).all():
+        return math.nan
+    return math.sqrt((size - 1) * float(without.var()))
+
+
+def _on(table: SpeakerTable, speakers: Sequence[str]) -> Figure:
+    """The figure as a function of the weights of some of its speakers, in another order."""
+    place = {speaker: number for number, speaker in enumerate(table.speakers)}
+    index = np.array([place[speaker] for speaker in speakers], dtype=np.intp)
+
+    def figure(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        every = np.zeros((len(weights), len(table.speakers)))
+        every[:, index] = weights
+        return table.values(every)
+
+    return figure
+
+
+@lru_cache(maxsize=64)
+def _student_quantile(probability: float, freedom: int) -> float:
+    """The quantile of Student's t above the median, by bisection of its exact CDF."""
+    low, high = 0.0, 1.0
+    while _student_cdf(high, freedom) < probability:
+        high *= 2.0
+    while (middle := (low + high) / 2) not in {low, high}:
+        if _student_cdf(middle, freedom) < probability:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _student_cdf(t: float, freedom: int) -> float:
+    """Abramowitz & Stegun (1972), 26.7.3 and 26.7.4: finite sums for whole degrees of freedom."""
+    angle = math.atan(t / math.sqrt(freedom))
+    cosine2 = math.cos(angle) ** 2
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = 0.0
+    for j in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= cosine2 * (j - 1) / j
+    total *= math.sin(angle)
+    return 0.5 + ((angle + total) / math.pi if odd else total / 2)
