@@ -87,7 +87,7 @@ def _chosen(registry: Registry, name: str, kind: str | None) -> Component:
         kinds = sorted({component.spec.kind for component in registry.find(name)})
         if len(kinds) > 1:
             raise UsageError(
-                f"'{name}' is the name of a {' and of a '.join(kinds)}.",
+                f"'{name}' is the name of several kinds: {', '.join(kinds)}.",
                 f"Say which: --kind {kinds[0]}.",
             )
         kind = kinds[0]

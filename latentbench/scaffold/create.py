@@ -63,7 +63,9 @@ def create(kind: str, name: str, out: Path, registry: Registry) -> Made:
             the folder is there already or cannot be written.
     """
     if kind not in TEMPLATE_KINDS:
-        raise UsageError(f"There is no template of a {kind}.", nearest(kind, TEMPLATE_KINDS))
+        raise UsageError(
+            f"There is no template of the kind '{kind}'.", nearest(kind, TEMPLATE_KINDS)
+        )
     _check_name(kind, name, registry)
     folder = out / name
     if folder.exists():
@@ -100,7 +102,7 @@ def _check_name(kind: str, name: str, registry: Registry) -> None:
         whose = f"{provider.distribution} {provider.version}".rstrip()
         if (spec.kind, spec.name) == (kind, name):
             raise UsageError(
-                f"There is a {kind} called '{name}' already, of {whose}.",
+                f"The {kind} '{name}' exists already, of {whose}.",
                 "Choose another name: two of one name cannot be told apart.",
             )
         if provider.distribution == distribution:
