@@ -67,6 +67,13 @@ def test_naming_a_component_keeps_the_options_set_for_it(configured, swap):
     assert (config.encoder.name, config.encoder.options["hop_ms"]) == ("logmel", 40.0)
 
 
+def test_transforms_are_applied_in_the_order_given(configured):
+    found = configured("--transform", "standardize", "--transform", "pca:2").transforms
+    assert [one.name for one in found] == ["standardize", "pca"]
+    assert found[1].options["components"] == 2
+    assert configured().transforms == ()
+
+
 def test_set_wins_over_flags_and_flags_over_files(configured, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("training: {steps: 1, batch_size: 3}\nseeds: [5]")

@@ -14,6 +14,7 @@ HEAVY = ("torch", "numpy", "transformers", "pydantic", "pyarrow")
         ["--help"],
         ["run", "--help"],
         ["cache", "--help"],
+        ["compare", "--help"],
         ["plugins", "list"],
         ["plugins", "list", "--json"],
         ["plugins", "show", "mdn"],
