@@ -4,7 +4,8 @@ Mimi's shape by default: D = 512, W = 8 (4,096 features), 100,000 frames of utte
 full residual covariance. Ours fits in one pass over the frames. The plain way lays the windows
 side by side, adds up their products in float64 chunk by chunk and solves with numpy; its sums
 are timed on a tenth of the frames and scaled. Prints seconds, the ratio, how far the two
-solutions differ on that tenth, and the peak memory of ours beyond the latents.
+solutions differ on that tenth, and the peak memory of ours beyond the latents. Processor
+seconds, beside wall time, say what a busy machine hides.
 
 Usage: python benchmarks/linear.py [--frames N] [--dim D] [--context W] [--horizon K] [--threads N]
 """
@@ -50,13 +51,15 @@ def main() -> None:
         f"of {every} utterances, {arguments.threads} thread(s)"
     )
     before = peak_bytes()
+    busy = time.process_time()
     ours, predictor = fit(frames)
+    busy = time.process_time() - busy
     beyond = peak_bytes() - before
     _, on_few = fit(few)
     sums, solve, weight = plain(few)
     theirs = sums * len(frames) / len(few) + solve
     apart = np.abs(on_few.weight.numpy() - weight).max() / np.abs(weight).max()
-    print(f"ours        {ours:8.1f} s, {beyond / 1e9:.2f} GB")
+    print(f"ours        {ours:8.1f} s ({busy:.1f} s of processors), {beyond / 1e9:.2f} GB")
     print(
         f"plain       {theirs:8.1f} s ({sums:.1f} s for a tenth of the sums, {solve:.1f} s solving)"
     )
