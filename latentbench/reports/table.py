@@ -48,7 +48,9 @@ HEADINGS = {
     "logmag_r2": ("R²", 4),
     "logmag_r2_var": ("R² var", 4),
 }
-LIKELIHOOD = ("nll", "nll_baseline", "dnll", "dnll_context", "dnll_capacity", "x_gain")
+LIKELIHOOD = ("nll", "nll_baseline", "dnll")
+PARTS = ("dnll_context", "dnll_capacity", "x_gain")
+UNCERTAIN = ("dnll", "dnll_context", "x_gain")
 OTHER_DECIMALS = 4
 
 
@@ -138,13 +140,51 @@ def _keys(rows: Sequence[Row]) -> list[_Column]:
 def _groups(result: Result, slice_: str, rows: Sequence[Row]) -> list[list[_Column]]:
     names = dict.fromkeys(one.name for found in result.horizons for one in found.figures)
     names = names or dict.fromkeys(LIKELIHOOD)  # where every cell failed
-    likelihood = [name for name in LIKELIHOOD if name in names]
-    others = [name for name in names if name not in LIKELIHOOD]
+    parts = [name for name in PARTS if name in names]
+    others = [name for name in names if name not in (*LIKELIHOOD, *PARTS)]
     groups = [
-        [_counts(slice_, rows), *(_metric(name, slice_, rows) for name in likelihood)],
+        [_counts(slice_, rows), *_figures(LIKELIHOOD, slice_, rows)],
+        [*_figures(parts, slice_, rows), *([_floor(rows)] if parts else [])],
         [_metric(name, slice_, rows) for name in others],
     ]
     return [*groups, _rollout(rows)] if slice_ == ALL else groups
+
+
+def _figures(names: Sequence[str], slice_: str, rows: Sequence[Row]) -> Iterator[_Column]:
+    """Each figure, and over all frames what is known of its uncertainty beside it."""
+    for name in names:
+        yield _metric(name, slice_, rows)
+        if slice_ == ALL and name in UNCERTAIN:
+            uncertainty = [_interval(name, rows), _seed_error(name, rows)]
+            yield from (one for one in uncertainty if set(one.cells) != {BLANK})
+
+
+def _interval(name: str, rows: Sequence[Row]) -> _Column:
+    decimals = HEADINGS[name][1]
+
+    def text(horizon: HorizonResult, split: Split) -> str:
+        found = horizon.figure(split, ALL, name)
+        if found is None or found.low is None or found.high is None:
+            return BLANK
+        return f"{compact(found.low, decimals)} to {compact(found.high, decimals)}"
+
+    return _column("95 % interval", rows, text)
+
+
+def _seed_error(name: str, rows: Sequence[Row]) -> _Column:
+    decimals = HEADINGS[name][1]
+
+    def text(horizon: HorizonResult, split: Split) -> str:
+        found = horizon.figure(split, ALL, name)
+        if found is None or found.seed_error is None:
+            return BLANK
+        return compact(found.seed_error, decimals)
+
+    return _column("seeds ±", rows, text)
+
+
+def _floor(rows: Sequence[Row]) -> _Column:
+    return _column("iid floor", rows, lambda horizon, _: compact(horizon.iid_floor, 2))
 
 
 def _column(

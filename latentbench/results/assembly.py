@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from latentbench.files import disk_full_explained, write_text
 from latentbench.results.degeneracy import degeneracies
 from latentbench.results.horizons import FIGURES, horizons_csv
+from latentbench.results.intervals import with_intervals
 from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result, RolloutFigures
 from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
 from latentbench.results.tables import link_or_copy, merge_tables
@@ -117,6 +118,7 @@ def _horizon(
     figures = [
         summarise_frames(_existing(folder / "frames.parquet"), makers, slices) for folder in folders
     ]
+    tables = [file for folder in folders if (file := _existing(folder / "frames.parquet"))]
     rollouts = [summarise_rollout(_existing(folder / "rollout.parquet")) for folder in folders]
     first = next(iter(done.values()), None)
     horizon = HorizonResult(
@@ -132,7 +134,7 @@ def _horizon(
         frames=first.frames if first else {},
         scored=first.scored if first else {},
         too_short=first.too_short if first else {},
-        figures=tuple(mean_over_seeds(figures)) if figures else (),
+        figures=tuple(with_intervals(mean_over_seeds(figures), tables)) if figures else (),
         rollout=_mean_rollout(rollouts) if rollouts else None,
         seconds=_sums([record.seconds for record in done.values()]),
     )

@@ -100,6 +100,12 @@ class Figure(_Record):
         unit: e.g. `nats/frame`; empty for a pure number.
         better: which way is better: down, up, or the closer to `nominal`.
         nominal: the ideal value where `better` is `nominal`.
+        low: lower bound of the 95 % interval over speakers; None where there is none.
+        high: upper bound.
+        speakers: whose frames they are.
+        speaker_error: standard error over speakers of the mean over seeds.
+        seed_error: standard error over seeds, same speakers; None for one seed.
+        interval_note: why there is no interval.
     """
 
     split: Split
@@ -110,6 +116,12 @@ class Figure(_Record):
     unit: str = ""
     better: Literal["lower", "higher", "nominal"]
     nominal: float | None = None
+    low: Number | None = None
+    high: Number | None = None
+    speakers: int = 0
+    speaker_error: Number | None = None
+    seed_error: Number | None = None
+    interval_note: str = ""
 
 
 class RolloutFigures(_Record):

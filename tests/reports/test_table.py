@@ -177,3 +177,19 @@ def test_huge_numbers_are_compact(value, text):
 @pytest.mark.parametrize(("value", "text"), [(80.0, "80"), (1000 / 75, "13.3"), (640.0, "640")])
 def test_milliseconds_without_needless_decimals(value, text):
     assert time_text(value) == text
+
+
+def test_uncertainty_stands_beside_the_figures_that_have_one(make_result, shown):
+    result = make_result()
+    first = result.horizons[0]
+    figures = tuple(
+        one.model_copy(update={"low": -190.5, "high": -180.25, "seed_error": 1.25})
+        if one.name == "dnll"
+        else one
+        for one in first.figures
+    )
+    known = first.model_copy(update={"figures": figures})
+    text = shown(result.model_copy(update={"horizons": (known, *result.horizons[1:])}), 120)
+    assert "95 % interval" in text
+    assert "-190.50 to -180.25" in text
+    assert "seeds ±" in text

@@ -1,0 +1,110 @@
+"""Figures with their interval over speakers, and seeds and speakers apart."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from latentbench.results.speaker_sums import STATISTICS, SeedMean
+from latentbench.results.uncertainty import estimate, variance_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from latentbench.results.schema import Figure
+    from latentbench.results.speaker_sums import SpeakerTable
+
+__all__ = ["figure_tables", "with_intervals"]
+
+ALL = "all"
+
+
+def with_intervals(figures: Sequence[Figure], frames: Sequence[Path]) -> list[Figure]:
+    """The figures of a horizon with intervals, where their statistic is known.
+
+    Args:
+        figures: means over seeds.
+        frames: the `frames.parquet` of each seed.
+    """
+    tables = figure_tables(figures, frames)
+    return [
+        _with_interval(figure, found) if (found := tables.get(_key(figure))) else figure
+        for figure in figures
+    ]
+
+
+def figure_tables(
+    figures: Sequence[Figure], frames: Sequence[Path]
+) -> dict[tuple[str, str, str], list[SpeakerTable]]:
+    """(split, slice, name) -> the per-speaker sums of that figure, one per seed."""
+    known = [figure for figure in figures if figure.n and figure.name in STATISTICS]
+    found: dict[tuple[str, str, str], list[SpeakerTable]] = {_key(one): [] for one in known}
+    for file in frames:
+        scores = _Scores(file)
+        for figure in known:
+            found[_key(figure)].append(scores.table(figure))
+    return {key: tables for key, tables in found.items() if tables}
+
+
+def _key(figure: Figure) -> tuple[str, str, str]:
+    return figure.split, figure.slice, figure.name
+
+
+def _with_interval(figure: Figure, tables: Sequence[SpeakerTable]) -> Figure:
+    interval = estimate(SeedMean(tables))
+    parts = variance_parts(tables)
+    return figure.model_copy(
+        update={
+            "low": _known(interval.low),
+            "high": _known(interval.high),
+            "speakers": interval.speakers,
+            "speaker_error": _known(parts.speaker_error),
+            "seed_error": _known(parts.seed_error),
+            "interval_note": interval.note,
+        }
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+class _Scores:
+    """The scores of one cell, read column by column as figures ask for them."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._columns: dict[str, NDArray[np.generic]] = {}
+        speaker = pq.read_table(file, columns=["speaker"])["speaker"].combine_chunks()
+        encoded = speaker.dictionary_encode() if not hasattr(speaker, "dictionary") else speaker
+        self._speaker = encoded.indices.to_numpy()
+        self._names: list[str] = encoded.dictionary.to_pylist()
+        self._masks: dict[tuple[str, str], NDArray[np.bool_]] = {}
+
+    def table(self, figure: Figure) -> SpeakerTable:
+        statistic = STATISTICS[figure.name]
+        inside = self._mask(figure.split, figure.slice)
+        columns: Mapping[str, NDArray[np.floating]] = {
+            name: self._column(name)[inside].astype(np.float64) for name in statistic.columns
+        }
+        return statistic.reduce(columns, self._speaker[inside], self._names)
+
+    def _mask(self, split: str, slice_: str) -> NDArray[np.bool_]:
+        if (split, slice_) not in self._masks:
+            inside = self._column("split") == split
+            if slice_ != ALL:
+                inside = inside & self._column(f"slice_{slice_}").astype(np.bool_)
+            self._masks[split, slice_] = inside
+        return self._masks[split, slice_]
+
+    def _column(self, name: str) -> NDArray[np.generic]:
+        if name not in self._columns:
+            column = pq.read_table(self._file, columns=[name])[name]
+            self._columns[name] = column.to_numpy()
+        return self._columns[name]
