@@ -15,7 +15,14 @@ from latentbench.metrics import Prediction
 from latentbench.metrics.crps import CRPS, LogMagnitudeCRPS, LogMagnitudeSkill
 from latentbench.metrics.direction import DirectionCosine
 from latentbench.metrics.energy import EnergyScore
-from latentbench.metrics.likelihood import NLL, BaselineNLL, DeltaNLL
+from latentbench.metrics.likelihood import (
+    NLL,
+    BaselineNLL,
+    CapacityNLL,
+    ContextNLL,
+    DeltaNLL,
+    XGain,
+)
 from latentbench.metrics.magnitude import LogMagnitudeR2, LogMagnitudeR2Var
 from latentbench.metrics.pit import PitCoverage50, PitCoverage90
 from latentbench.metrics.scoring import merge_columns
@@ -24,7 +31,10 @@ from latentbench.specs import NoOptions
 
 ALL = (NLL, BaselineNLL, DeltaNLL, DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var)
 # Tested in files of their own.
-DISTRIBUTIONAL = (
+OTHERS = (
+    CapacityNLL,
+    ContextNLL,
+    XGain,
     EnergyScore,
     CRPS,
     LogMagnitudeCRPS,
@@ -178,13 +188,16 @@ def test_the_registry_lists_every_metric_by_the_name_its_class_says():
         if component.provider.distribution == "latentbench"
     }
     assert {name: type(metric) for name, metric in found.items()} == {
-        c.name: c for c in (*ALL, *DISTRIBUTIONAL)
+        c.name: c for c in (*ALL, *OTHERS)
     }
     assert {metric.better for metric in found.values()} == {"lower", "higher", "nominal"}
     assert {n for n, m in found.items() if m.unit == "nats/frame"} == {
         "nll",
         "nll_baseline",
         "dnll",
+        "dnll_capacity",
+        "dnll_context",
+        "x_gain",
     }
 
 
