@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from latentbench.metrics.marginals import diagonal_mixture, row_blocks
+from latentbench.metrics.marginals import correlated_gaussian, diagonal_mixture, row_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +47,9 @@ def draw_blocks(
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Draw from every density of a batch, some rows at a time to bound memory.
 
-    Mixtures of diagonal Gaussians are drawn as the module says. Any other density is drawn by
-    its own `sample`, under a seed made of the targets of the batch, so its draws repeat but
-    are others where the batch or the device is.
+    latentbench's Gaussians and mixtures of diagonal ones are drawn as the module says. Any
+    other density is drawn by its own `sample`, under a seed made of the targets of the batch:
+    its draws repeat but are others where the batch or the device is.
 
     Args:
         density: batch shape [B] or [1], event shape [D].
@@ -61,13 +61,18 @@ def draw_blocks(
     """
     keys = _keys(target)
     mixture = diagonal_mixture(density, len(target))
-    if mixture is None:
+    correlated = correlated_gaussian(density)
+    if mixture is None and correlated is None:
         drawn = _sampled(density, keys, samples).expand(samples, *target.shape).transpose(0, 1)
     for rows in row_blocks(target, samples * target.shape[-1]):
-        if mixture is None:
-            yield rows, drawn[rows]
-        else:
+        if mixture is not None:
             yield rows, _from_mixture(mixture.rows(rows), keys[rows], samples)
+        elif correlated is not None:
+            means, factor = correlated
+            noise = _normal(_stream(keys[rows], 0, samples), target.shape[-1])
+            yield rows, means.expand(target.shape)[rows].unsqueeze(1) + noise @ factor.mT
+        else:
+            yield rows, drawn[rows]
 
 
 def uniform(target: torch.Tensor, count: int) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch.distributions import (
     Categorical,
     Distribution,
@@ -13,15 +14,21 @@ from torch.distributions import (
     Normal,
 )
 
+from latentbench.predictors.anchored import AnchoredDensity
+from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.predictors.marginal import DiagonalGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
-
-__all__ = ["GaussianMarginals", "diagonal_mixture", "gaussian_marginals", "row_blocks"]
+__all__ = [
+    "GaussianMarginals",
+    "correlated_gaussian",
+    "diagonal_mixture",
+    "gaussian_marginals",
+    "row_blocks",
+]
 
 # A block takes a few MiB on a processor; elsewhere few calls matter more.
 BLOCK_VALUES = {"cpu": 1 << 19}
@@ -57,7 +64,13 @@ def diagonal_mixture(density: Distribution, rows: int) -> GaussianMarginals | No
     """
     if isinstance(density, DiagonalGaussianMixture):
         parts = (density.weights, density.component_means, density.component_log_sigmas.exp())
-    elif isinstance(density, DiagonalGaussian):
+    elif isinstance(density, AnchoredDensity) and isinstance(
+        density.learned, DiagonalGaussianMixture
+    ):
+        parts = _anchored(density, density.learned)
+    elif isinstance(density, DiagonalGaussian) or (
+        isinstance(density, SharedGaussian) and correlated_gaussian(density) is None
+    ):
         parts = _single(density.mean, density.variance.sqrt())
     elif _is_normal(density):
         parts = _single(density.mean, density.stddev)
@@ -81,10 +94,18 @@ def gaussian_marginals(density: Distribution, rows: int) -> GaussianMarginals | 
 
     Arguments as of `diagonal_mixture`.
     """
-    if isinstance(density, MultivariateNormal):
-        parts = _single(density.mean, density.stddev)
+    if isinstance(density, MultivariateNormal | SharedGaussian):
+        parts = _single(density.mean, density.variance.sqrt())
         return GaussianMarginals(*(one.expand(rows, *one.shape[1:]) for one in parts))
     return diagonal_mixture(density, rows)
+
+
+def correlated_gaussian(density: Distribution) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Means [B, D] and the Cholesky factor [D, D] common to all; None where there is none."""
+    if not isinstance(density, SharedGaussian):
+        return None
+    factor = density._factor  # noqa: SLF001 - what a density is made of is no part of its contract
+    return (density.mean, factor.float()) if factor.dim() > 1 else None
 
 
 def row_blocks(batch: torch.Tensor, values_per_row: int) -> Iterator[slice]:
@@ -100,6 +121,22 @@ def _single(
     mean: torch.Tensor, sigma: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return mean.new_ones(*mean.shape[:-1], 1), mean.unsqueeze(-2), sigma.unsqueeze(-2)
+
+
+def _anchored(
+    density: AnchoredDensity, learned: DiagonalGaussianMixture
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The learned mixture in units of the target, and the anchor as its last component."""
+    mean, scale = density._mean.float(), density._scale.float()  # noqa: SLF001 - as of the factor
+    anchor = density.anchor_weight.unsqueeze(-1)
+    means = mean + scale * learned.component_means
+    sigmas = scale * learned.component_log_sigmas.exp()
+    last = (*means.shape[:-2], 1, means.shape[-1])
+    return (
+        torch.cat([(1.0 - anchor) * learned.weights, anchor], -1),
+        torch.cat([means, mean.expand(last)], -2),
+        torch.cat([sigmas, scale.expand(last)], -2),
+    )
 
 
 def _is_normal(density: Distribution) -> bool:

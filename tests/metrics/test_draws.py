@@ -9,6 +9,8 @@ from torch.distributions import Independent, MultivariateNormal, Normal, Student
 from latentbench.metrics import draws, marginals
 from latentbench.metrics.draws import draw_blocks, uniform
 from latentbench.metrics.marginals import gaussian_marginals
+from latentbench.predictors.anchored import AnchoredDensity
+from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 
 
@@ -147,3 +149,59 @@ def test_marginals_of_a_full_covariance_are_its_diagonal():
     torch.testing.assert_close(weights, torch.ones(3, 1))
     torch.testing.assert_close(means, torch.tensor([1.0, 2.0]).expand(3, 1, 2))
     torch.testing.assert_close(sigmas, torch.tensor([2.0, 3.0]).expand(3, 1, 2))
+
+
+def densities_of(rows):
+    """One density of every family that is drawn by numbers of the frame alone, for `rows`."""
+    torch.manual_seed(0)
+    logits, gate, mean = torch.randn(40, 3), torch.randn(40), torch.randn(40, 5)
+    means, log_sigmas = torch.randn(40, 3, 5), 0.3 * torch.randn(40, 3, 5)
+    factor = torch.linalg.cholesky(torch.eye(5) + 0.5).double()
+    learned = DiagonalGaussianMixture(logits[rows], means[rows], log_sigmas[rows])
+    return {
+        "mixture": learned,
+        "anchored": AnchoredDensity(
+            learned, gate[rows], 0.1, mean=factor[4], scale=factor.diagonal()
+        ),
+        "shared diagonal": SharedGaussian(mean[rows].double(), factor.diagonal()),
+        "shared full": SharedGaussian(mean[rows].double(), factor),
+    }
+
+
+@pytest.mark.parametrize("name", densities_of(slice(None)))
+def test_every_family_is_drawn_alike_in_any_batch(name):
+    target = torch.randn(40, 5)
+    whole = drawn(densities_of(slice(None))[name], target)
+    part = slice(7, 9)
+    found = drawn(densities_of(part)[name], target[part])
+    torch.testing.assert_close(found, whole[part])
+
+
+@pytest.mark.parametrize("name", densities_of(slice(None)))
+def test_draws_have_the_law_of_the_family_s_own_sampler(name):
+    torch.manual_seed(1)
+    rows = torch.zeros(3_000, dtype=torch.long)
+    density = densities_of(rows)[name]
+    ours = drawn(density, torch.randn(3_000, 5), samples=2)[:, 0].double().numpy()
+    own = density.sample().double().numpy()
+    sums = np.array([1.0, -2.0, 0.5, 1.0, 1.0])  # sees correlations too
+    for one, other in [(ours @ sums, own @ sums), *zip(ours.T, own.T, strict=True)]:
+        assert stats.ks_2samp(one, other).pvalue > 0.001
+
+
+@pytest.mark.parametrize("name", densities_of(slice(None)))
+def test_marginals_are_those_of_the_family_s_own_sampler(name):
+    torch.manual_seed(2)
+    rows = torch.zeros(4_000, dtype=torch.long)
+    density = densities_of(rows)[name]
+    weights, means, sigmas = (
+        part[0].double().numpy() for part in gaussian_marginals(density, 4_000)
+    )
+    assert weights.sum() == pytest.approx(1.0, abs=1e-6)
+    own = density.sample().double().numpy()
+    for d in range(5):
+
+        def cdf(x, d=d):
+            return stats.norm.cdf(x[:, None], means[:, d], sigmas[:, d]) @ weights
+
+        assert stats.kstest(own[:, d], cdf).pvalue > 0.001
