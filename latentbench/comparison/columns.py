@@ -44,6 +44,7 @@ def column_groups(comparison: Comparison) -> list[list[Column]]:
     likelihood = [
         _n(),
         _metric(comparison, headline),
+        *_interval(comparison, headline),
         _per_dim(headline),
         _metric(comparison, headline, split="train"),
         *_floor(comparison),
@@ -103,15 +104,18 @@ def _flat(
         "n": max((figure.n for figure in figures.values() if figure is not None), default=0),
     }
     for name, figure in figures.items():
-        row[name] = figure.value if figure is not None and figure.n else None
+        measured = figure if figure is not None and figure.n else None
+        row[name] = measured.value if measured else None
+        row[f"{name}_low"] = measured.low if measured else None
+        row[f"{name}_high"] = measured.high if measured else None
         if units[name] == NATS:
             scale = one.scale(split, slice_, name)
             row[f"{name}_nats_per_dim"] = scale.nats_per_dim if scale else None
             row[f"{name}_kbps"] = scale.kbps if scale else None
     rollout = found.rollout if (split, slice_) == ("eval", ALL) else None
     for key in ("n", "mean_gap", "median_gap", "non_finite"):
-        measured = rollout is not None and (rollout.n or key in {"n", "non_finite"})
-        row[f"rollout_{key}"] = getattr(rollout, key) if measured else None
+        counted = rollout is not None and (rollout.n or key in {"n", "non_finite"})
+        row[f"rollout_{key}"] = getattr(rollout, key) if counted else None
     return row | {
         "iid_floor": found.iid_floor,
         "dim": found.dim,
@@ -150,6 +154,20 @@ def _metric(comparison: Comparison, name: str, split: str = "eval") -> Column:
 
     unit = _unit(comparison, name)
     return Column(heading, unit if split == "eval" else f"{split} {unit}", cell)
+
+
+def _interval(comparison: Comparison, name: str) -> Iterator[Column]:
+    """The 95 % interval over speakers, where any run has one."""
+    _, decimals = HEADINGS.get(name, (name, OTHER_DECIMALS))
+
+    def cell(one: ComparedHorizon) -> str:
+        found = one.result.figure("eval", ALL, name)
+        if found is None or found.low is None or found.high is None:
+            return BLANK
+        return f"{compact(found.low, decimals)} to {compact(found.high, decimals)}"
+
+    if any(cell(one) != BLANK for one in comparison.horizons):
+        yield Column("95 % interval", NATS, cell)
 
 
 def _floor(comparison: Comparison) -> Iterator[Column]:

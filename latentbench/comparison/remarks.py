@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["difference_text", "remarks", "stamp_lines", "title"]
 
+REMEDIES = {
+    "delta over": "The change that is predicted is not over the same time in all runs; "
+    "task.step_ms=80 makes it so.",
+    "scored audio": "Not the same audio was scored in all runs; evaluation.max_frames limits it "
+    "in frames.",
+}
+
 
 def title(comparison: Comparison) -> str:
     """One line of what is compared and how it is matched."""
@@ -49,11 +56,8 @@ def remarks(comparison: Comparison) -> Iterator[str]:
                 f"{run.label}, k={','.join(map(str, leaky))}: leaky, within the encoder's "
                 f"look-ahead of {run.encoder.look_ahead} frames: the context has seen the target"
             )
-    if any(found.what == "delta over" for found in comparison.differences):
-        yield (
-            "The change that is predicted is over one frame of each encoder, so over different "
-            "times; task.step_ms=80 makes it one time for all."
-        )
+    differing = {found.what for found in comparison.differences}
+    yield from (text for what, text in REMEDIES.items() if what in differing)
 
 
 def difference_text(difference: Difference) -> str:

@@ -32,7 +32,7 @@ __all__ = ["print_comparison"]
 
 WIDE = 100  # columns, from which two spaces part the columns of a table instead of one
 SHOWN = 3  # groups of columns; the fourth is what the table of the runs says
-LABEL = 24  # columns, beyond which the name of a run is folded
+LABEL = 28  # columns, beyond which the name of a run is folded
 MATCHED = {"ms": "staleness", "frames": "k"}
 
 

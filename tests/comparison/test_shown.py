@@ -112,6 +112,35 @@ def test_a_metric_of_a_plugin_is_a_column(make_run, make_result):
     assert '"my_score"' in EXPORTS["json"](comparison)
 
 
+def test_an_interval_stands_beside_the_headline(make_run, make_result):
+    result = make_result()
+    figures = tuple(
+        one.model_copy(update={"low": -190.0, "high": -180.125})
+        if (one.name, one.split) == ("dnll", "eval")
+        else one
+        for one in result.horizons[0].figures
+    )
+    first = result.horizons[0].model_copy(update={"figures": figures})
+    comparison = compare_runs([make_run("a", horizons=(first, *result.horizons[1:]))])
+    assert re.search(r"-185.44 +-190.00 to -180.12 ", shown(comparison, 120))
+    rows = list(csv.DictReader(io.StringIO(EXPORTS["csv"](comparison))))
+    bounds = {(row["k"], row["dnll_low"], row["dnll_high"]) for row in rows}
+    assert ("1", "-190.0", "-180.125") in bounds
+    assert ("2", "", "") in bounds
+    assert "95 %" not in shown(compare_runs([make_run("b")]))
+
+
+def test_what_can_be_done_about_a_difference_is_said(make_run, make_result):
+    result = make_result()
+    task = result.config["task"] | {"step_frames": 2}
+    uncut = tuple(one.model_copy(update={"scored": one.frames}) for one in result.horizons)
+    other = make_run("b", config=result.config | {"task": task}, horizons=uncut)
+    text = flowing(shown(compare_runs([make_run("a"), other])))
+    assert "not over the same time in all runs; task.step_ms=80" in text
+    assert "Not the same audio was scored in all runs; evaluation.max_frames" in text
+    assert "task.step_ms=80" not in shown(compare_runs([make_run("a"), make_run("b")]))
+
+
 def test_the_floor_of_white_latents_stands_beside_the_headline(make_run, make_result):
     result = make_result()
     floored = result.horizons[0].model_copy(update={"iid_floor": -177.4})
