@@ -9,6 +9,8 @@ import torch
 from torch.distributions import Distribution
 
 from latentbench.metrics.metric import Prediction
+from latentbench.metrics.moves import most_likely_component
+from latentbench.predictors import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from latentbench.predictors import Predictor
+    from latentbench.predictors import Training
     from latentbench.tasks import TaskFrames
 
-__all__ = ["Controls", "iid_floor"]
+__all__ = ["Controls", "Shifted", "ShiftedToX", "iid_floor"]
 
 Shape = tuple[int, ...] | list[int] | torch.Size
 LN_2 = 0.6931471805599453
@@ -107,6 +109,11 @@ class Shifted(Distribution):
         """Of X, plus the shift."""
         return self.base.mean + self.shift
 
+    @property
+    def mode_component(self) -> torch.Tensor:
+        """That of X, plus the shift."""
+        return most_likely_component(self.base) + self.shift
+
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """That of X at `value` - shift."""
         return self.base.log_prob(value - self.shift)
@@ -114,3 +121,32 @@ class Shifted(Distribution):
     def sample(self, sample_shape: Shape = ()) -> torch.Tensor:
         """Of X, plus the shift."""
         return self.base.sample(torch.Size(sample_shape)) + self.shift
+
+
+class ShiftedToX(Predictor):
+    """A predictor of x_t - x_{t-m} as one of x_t, where the context holds x_{t-m}.
+
+    Args:
+        delta: fitted on the change.
+        frames: whose context holds the frame subtracted.
+
+    Raises:
+        ValueError: it does not.
+    """
+
+    def __init__(self, delta: Predictor, frames: TaskFrames) -> None:
+        super().__init__()
+        if not frames.sees_previous:
+            raise ValueError("x_{t-m} is not in the context")
+        self.context_frames = delta.context_frames
+        self.dim = delta.dim
+        self.delta = delta
+        self.place = frames.horizon - frames.step - 1
+
+    def fit(self, train: TaskFrames, training: Training) -> None:
+        """Fit the predictor of the change."""
+        self.delta.fit(train.with_target("delta"), training)
+
+    def forward(self, context: torch.Tensor) -> Shifted:
+        """The density of x_t given a context [B, W, D]."""
+        return Shifted(self.delta(context), context[:, self.place])

@@ -6,18 +6,21 @@ t >= t0 from x̂_{t-k-W+1..t-k} and moves, x̂_t = x̂_{t-m} + draw (target `del
 
 A context ends k frames before its target, so the next k frames never wait for one another: all
 utterances advance together, k frames in one call. The first such call sees true frames only;
-its gap is exactly 0.
+its gap is exactly 0. So is that of any context whose frames were all given back as true.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from latentbench.metrics.columns import nll, nll_baseline
+from latentbench.metrics.injection import NEVER
+from latentbench.metrics.moves import move
 from latentbench.metrics.scoring import score, unvalidated
+from latentbench.metrics.states import StateColumns
 from latentbench.tasks import TaskFrames, WindowTask
 
 if TYPE_CHECKING:
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
     from torch.distributions import Distribution
 
     from latentbench.latents import Latents
+    from latentbench.metrics.injection import Injection
+    from latentbench.metrics.moves import Mode
     from latentbench.predictors import Predictor
     from latentbench.progress import Meter
 
-__all__ = ["Mode", "rollout", "rollout_frames"]
-
-Mode = Literal["mean", "sample"]
+__all__ = ["rollout", "rollout_frames"]
 
 # The original seeded the choice of utterances with the run's seed + 20,000 + k.
 SEED_OFFSET = 20_000
@@ -81,6 +84,8 @@ def rollout(
     batch_size: int,
     device: torch.device,
     mode: Mode = "mean",
+    inject: Injection = NEVER,
+    centre: torch.Tensor | None = None,
     seed: int = 42,
     meter: Meter | None = None,
 ) -> dict[str, NDArray[np.generic]]:
@@ -92,7 +97,10 @@ def rollout(
         frames: of `rollout_frames`.
         batch_size: of the teacher-forced scores.
         device: where the densities are computed and the model's frames are kept.
-        mode: what the model moves by: the `mean` of its density, or a `sample` of it.
+        mode: what the model moves by: the `mean` of its density, a `sample` of it, or the mean
+            of its most likely `component`.
+        inject: which of the model's frames are given back as they truly were.
+        centre: mean of the latents [D]; where given, the columns of `StateColumns` are added.
         seed: of the samples; the generators of the process are left as they were.
         meter: advanced by the frames rolled out.
 
@@ -103,6 +111,7 @@ def rollout(
 
     Raises:
         ValueError: the frames of an utterance do not start at t0 or have gaps.
+        UsageError: the density does not tell its most likely component.
     """
     taught = score(
         predictor,
@@ -113,21 +122,22 @@ def rollout(
         batch_size=batch_size,
         device=device,
     )
+    states = None if centre is None else StateColumns(len(frames), centre.to(device))
     cuda = [device] if device.type == "cuda" else []
     with torch.inference_mode(), unvalidated(), torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
-        free = _Rollout(predictor, frames, mode, device).run(meter)
-    depth = frames.t - _start(frames) - frames.horizon + 1
+        rolled = _Rollout(predictor, frames, mode, inject, device)
+        free = rolled.run(states, meter)
     # The same contexts in a batch of another size would differ in the last bit.
-    true_context = depth <= 0
-    free[true_context] = taught["nll_teacher"][true_context]
+    free[rolled.true_context] = taught["nll_teacher"][rolled.true_context]
     return {
         "utterance": frames.utterance,
         "frame": frames.t,
-        "depth": depth,
+        "depth": frames.t - rolled.t0 - frames.horizon + 1,
         "nll_teacher": _or_inf(taught["nll_teacher"]),
         "nll_rollout": _or_inf(free),
         "nll_baseline": _or_inf(taught["nll_baseline"]),
+        **(states.columns if states is not None else {}),
     }
 
 
@@ -135,7 +145,12 @@ class _Rollout:
     """The state of all utterances, longest first, so that those still going come first."""
 
     def __init__(
-        self, predictor: Predictor, frames: TaskFrames, mode: Mode, device: torch.device
+        self,
+        predictor: Predictor,
+        frames: TaskFrames,
+        mode: Mode,
+        inject: Injection,
+        device: torch.device,
     ) -> None:
         self.predictor = predictor
         self.frames = frames
@@ -150,9 +165,18 @@ class _Rollout:
             raise ValueError("the frames of a rollout start at t0 and follow one another")
         order = np.argsort(-counts, kind="stable")
         self.first, self.counts = first[order], counts[order]
+        self.injected = inject.at_steps(int(counts.max(initial=0)))
 
-    def run(self, meter: Meter | None) -> NDArray[np.float64]:
-        """The NLL of every frame under the model's own frames."""
+    @property
+    def true_context(self) -> NDArray[np.bool_]:
+        """Of every frame, whether its context holds true frames only."""
+        made = np.concatenate([np.zeros(self.t0, np.bool_), ~self.injected])
+        before = np.concatenate([[0], np.cumsum(made)])
+        end = self.frames.t - self.frames.horizon + 1
+        return np.asarray(before[end] == before[end - self.frames.context_frames])
+
+    def run(self, states: StateColumns | None, meter: Meter | None) -> NDArray[np.float64]:
+        """The NLL of every frame under the model's own frames; fills in `states`."""
         free = np.empty(len(self.frames), dtype=np.float64)
         if not len(self.frames):
             return free
@@ -166,21 +190,61 @@ class _Rollout:
             who, column = np.nonzero(ahead < self.counts[:going, None])
             step = ahead[column]
             number = self.first[who] + step
+            at = torch.from_numpy(who), torch.from_numpy(column)
             oldest = self.t0 - k - self.frames.context_frames + 1
             window = oldest + step[:, None] + np.arange(self.frames.context_frames)
             context = state[torch.from_numpy(who)[:, None], torch.from_numpy(window)]
             scores, draws = self._predict(context, targets[torch.from_numpy(number)])
             free[number] = scores.cpu().numpy()
             moves = draws.new_zeros(going, k, self.frames.dim)
-            moves[torch.from_numpy(who), torch.from_numpy(column)] = draws
-            for ahead_by in range(k):
-                here = self.t0 + start + ahead_by
-                state[:going, here] = moves[:, ahead_by]
-                if self.frames.target == "delta":
-                    state[:going, here] += state[:going, here - self.frames.step]
+            moves[at] = draws
+            true = self._true_frames(number, at, moves, needed=states is not None)
+            made, changes = self._advance(state, moves, true, start)
+            if states is not None:
+                change = self.frames.with_target("delta").targets(number).to(self.device)
+                states.record(number, made[at], true[at], changes[at], change)
             if meter is not None:
                 meter.advance(len(number))
         return free
+
+    def _advance(
+        self, state: torch.Tensor, moves: torch.Tensor, true: torch.Tensor, start: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the frames of steps start, start + 1, ... into the state.
+
+        Returns:
+            The frames as the model made them and their changes x̂_t - x̂_{t-m}, each [U, k, D].
+        """
+        going, k, _ = moves.shape
+        made, changes = torch.empty_like(moves), torch.empty_like(moves)
+        for ahead_by in range(k):
+            here = self.t0 + start + ahead_by
+            previous, own = state[:going, here - self.frames.step], moves[:, ahead_by]
+            if self.frames.target == "delta":
+                made[:, ahead_by], changes[:, ahead_by] = own + previous, own
+            else:
+                made[:, ahead_by], changes[:, ahead_by] = own, own - previous
+            given_back = self._is_injected(start + ahead_by)
+            state[:going, here] = true[:, ahead_by] if given_back else made[:, ahead_by]
+        return made, changes
+
+    def _is_injected(self, step: int) -> bool:
+        """Whether the frame t0 + step is; a block may reach beyond the longest utterance."""
+        return step < len(self.injected) and bool(self.injected[step])
+
+    def _true_frames(
+        self,
+        number: NDArray[np.int64],
+        at: tuple[torch.Tensor, torch.Tensor],
+        moves: torch.Tensor,
+        *,
+        needed: bool,
+    ) -> torch.Tensor:
+        """The true frames in the places of `moves`, [U, k, D]; zeros where none is needed."""
+        true = torch.zeros_like(moves)
+        if needed or self.injected.any():
+            true[at] = self.frames.latents.gather(self.frames.rows[number]).to(self.device)
+        return true
 
     def _true_start(self) -> torch.Tensor:
         """Frames 0..t0-1 of each utterance, true, and room for the model's own, [U, T, D]."""
@@ -207,8 +271,7 @@ class _Rollout:
         if finite.any():
             density: Distribution = self.predictor(context[finite])
             scores[finite] = -density.log_prob(target[finite]).double()
-            draw = density.mean if self.mode == "mean" else density.sample()
-            draws[finite] = draw.to(draws.dtype)
+            draws[finite] = move(density, self.mode).to(draws.dtype)
         return scores, draws
 
 
