@@ -299,3 +299,16 @@ def test_two_at_once_download_once(get, server):
     assert get().read_bytes() == BODY
     assert len(server.behaviour.seen) == 1
     assert set(progress.said) <= {"Another process has begun: a file. Waiting for it."}
+
+
+def test_the_first_digits_of_a_checksum_are_checked(get, tmp_path):
+    with pytest.raises(UsageError, match="expected 00000000; it was removed"):
+        get(sha256="00000000")
+    assert list((tmp_path / "sub").glob("file.bin*")) == [tmp_path / "sub" / "file.bin.lock"]
+    assert get(sha256=SHA256[:8]).read_bytes() == BODY
+
+
+def test_without_a_published_checksum_the_one_found_is_said(get):
+    progress = SilentProgress()
+    assert get(sha256=None, unverified=True, progress=progress).read_bytes() == BODY
+    assert f"no published checksum; what came has sha256 {SHA256}" in progress.said[0]

@@ -5,8 +5,6 @@ Source: Kumar et al., High-Fidelity Audio Compression with Improved RVQGAN, arXi
 
 from __future__ import annotations
 
-import re
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -14,13 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from latentbench.encoders import Encoder
-from latentbench.errors import UsageError
+from latentbench.encoders import Encoder, codebooks_summed, exact_float32
 from latentbench_dac.architecture import DAC_16K, DAC_24K, DAC_44K, DIM, Architecture
 from latentbench_dac.weights import fill, pretrained_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from latentbench.workspace import Workspace
     from latentbench_dac.network import DacNetwork
@@ -52,7 +49,7 @@ class _Dac(Encoder):
     def __init__(self, options: DacOptions, workspace: Workspace) -> None:
         self._options = options
         self._workspace = workspace
-        self._codebooks = _codebooks(options.view, self.architecture.codebooks)
+        self._codebooks = codebooks_summed(options.view, self.architecture.codebooks, "DAC")
         self._network: DacNetwork | None = None
         self._weights = ""
         self._device = torch.device("cpu")
@@ -93,7 +90,7 @@ class _Dac(Encoder):
         if waves.shape[1] != self.channels:
             raise ValueError(f"{self.name} takes {self.channels} channel(s), not {waves.shape[1]}")
         frames = [self.frame_count(int(samples)) for samples in lengths]
-        with _exact_float32(self._device):
+        with exact_float32(self._device):
             latents = [
                 self._network(wave[None, :, : count * self.hop].float(), self._codebooks)[0]
                 for wave, count in zip(waves, frames, strict=True)
@@ -145,35 +142,3 @@ class Dac44k(_Dac):
     architecture = DAC_44K
     sample_rate = DAC_44K.sample_rate
     hop = 512
-
-
-def _codebooks(view: str, most: int) -> int | None:
-    """How many codebooks a view sums; None for the encoder's output.
-
-    Raises:
-        UsageError: the view is not known, or asks for more codebooks than there are.
-    """
-    if view == "encoder":
-        return None
-    found = re.fullmatch(r"quantized:(\d+)", view)
-    if found and 1 <= int(found[1]) <= most:
-        return int(found[1])
-    raise UsageError(
-        f"encoder.view={view} is no view of this DAC model.",
-        f"Known: encoder, and quantized:1 to quantized:{most}.",
-    )
-
-
-@contextmanager
-def _exact_float32(device: torch.device) -> Iterator[None]:
-    """Full float32 products (no TF32, no autocast) for the duration."""
-    products = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with (
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-            torch.autocast(device.type, enabled=False),
-        ):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(products)

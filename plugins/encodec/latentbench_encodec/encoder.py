@@ -5,9 +5,7 @@ Source: Défossez et al., High Fidelity Neural Audio Compression, arXiv 2210.134
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -15,13 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from latentbench.encoders import Encoder, Segment
-from latentbench.errors import UsageError
+from latentbench.encoders import Encoder, Segment, codebooks_summed, exact_float32
 from latentbench_encodec.architecture import MONO_24K, STEREO_48K, Architecture, EncodecNetwork
 from latentbench_encodec.weights import fill, pretrained_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from latentbench.workspace import Workspace
     from latentbench_encodec.plugin import EncodecOptions
@@ -47,7 +44,7 @@ class _Encodec(Encoder):
     def __init__(self, options: EncodecOptions, workspace: Workspace) -> None:
         self._options = options
         self._workspace = workspace
-        self._codebooks = _codebooks(options.view, self.architecture.codebooks)
+        self._codebooks = codebooks_summed(options.view, self.architecture.codebooks, "EnCodec")
         self._network: EncodecNetwork | None = None
         self._weights = ""
         self._device = torch.device("cpu")
@@ -86,7 +83,7 @@ class _Encodec(Encoder):
             raise ValueError(f"{self.name} takes {self.channels} channel(s), not {waves.shape[1]}")
         waves = waves.expand(-1, self.channels, -1).float()
         counts = [int(samples) for samples in lengths]
-        with _exact_float32(self._device):
+        with exact_float32(self._device):
             latents = pad_sequence(self._rows(waves, counts), batch_first=True)
         frames = [self.frame_count(samples) for samples in counts]
         return latents, torch.tensor(frames, dtype=torch.int64)
@@ -220,35 +217,3 @@ def normalised(chunks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     mono = chunks.mean(dim=1, keepdim=True)
     scale = mono.square().mean(dim=2, keepdim=True).sqrt() + 1e-8
     return chunks / scale, scale.flatten()
-
-
-def _codebooks(view: str, most: int) -> int | None:
-    """How many codebooks a view sums; None for the encoder's output.
-
-    Raises:
-        UsageError: the view is not known, or asks for more codebooks than there are.
-    """
-    if view == "encoder":
-        return None
-    found = re.fullmatch(r"quantized:(\d+)", view)
-    if found and 1 <= int(found[1]) <= most:
-        return int(found[1])
-    raise UsageError(
-        f"encoder.view={view} is no view of this EnCodec model.",
-        f"Known: encoder, and quantized:1 to quantized:{most}.",
-    )
-
-
-@contextmanager
-def _exact_float32(device: torch.device) -> Iterator[None]:
-    """Full float32 products (no TF32, no autocast) for the duration."""
-    products = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with (
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-            torch.autocast(device.type, enabled=False),
-        ):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(products)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import socket
-import threading
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,18 +10,14 @@ import torch
 from encodec.model import ROOT_URL
 
 from latentbench.digest import file_digest
+from latentbench.download import fetch
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from latentbench.progress import Progress
     from latentbench_encodec.architecture import EncodecNetwork
 
 __all__ = ["fill", "pretrained_file"]
-
-ANSWER_SECONDS = 7.0
-STALL_SECONDS = 30.0
 
 
 def pretrained_file(name: str, progress: Progress) -> Path:
@@ -38,8 +30,16 @@ def pretrained_file(name: str, progress: Progress) -> Path:
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / name
     published = file.stem.rpartition("-")[2]
-    if not file.is_file():
-        _download(ROOT_URL + name, file, published, progress)
+    fetch(
+        ROOT_URL + name,
+        file,
+        sha256=published,
+        progress=progress,
+        title=f"Fetching {name}",
+        hint=f"Fetch it on a machine with network, then copy it to '{file}' or pass "
+        f"--set encoder.weights=/path/to/{name}; "
+        "or take --set encoder.weights=random, a control with the same architecture.",
+    )
     if not file_digest(file).startswith(published):
         raise UsageError(
             f"'{file}' is damaged: its sha256 does not begin with {published}.",
@@ -81,50 +81,3 @@ def fill(network: EncodecNetwork, file: Path) -> str:
         )
     network.load_state_dict({name: given[name] for name in wanted})
     return digest
-
-
-def _download(url: str, file: Path, published: str, progress: Progress) -> None:
-    try:
-        _require_answer(url)
-        progress.say(f"Downloading {url} to {file}")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with _patience():
-            torch.hub.download_url_to_file(url, str(file), published, progress=False)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(
-            f"The EnCodec weights are not at '{file}' and cannot be downloaded from {url}: "
-            f"{error}.",
-            "Fetch them on a machine with network, then put them there or pass "
-            "--set encoder.weights=/path/to/" + file.name + "; "
-            "or take --set encoder.weights=random, a control with the same architecture.",
-        ) from error
-
-
-def _require_answer(url: str) -> None:
-    """Ask for the headers, in a thread because a name look-up obeys no timeout."""
-    failure: list[OSError] = [TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")]
-
-    def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - a constant https address
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS):  # noqa: S310 - as above
-                failure.clear()
-        except OSError as error:
-            failure[:] = [error]
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER_SECONDS)
-    if failure:
-        raise failure[0]
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    """End a stalled transfer; `torch.hub` sets no time limit of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
