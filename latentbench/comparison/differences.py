@@ -59,6 +59,9 @@ def _facts(run: FinishedRun) -> Iterator[tuple[tuple[str, str], str]]:
     """(Topic, circumstance) -> what it is; all but libraries and the options compared."""
     result = run.result
     config, frame = result.config, 1000 / result.encoder.frame_rate
+    yield ("encoder", "encoder"), config["encoder"]["name"]
+    yield ("predictor", "predictor"), config["predictor"]["name"]
+    yield ("corpus", "corpus"), result.corpus.name
     used = sorted(_used(run).items())
     yield ("utterances", "utterances"), f"{len(used):,} ({_digest(used)})"
     sides = [sorted(result.corpus.speakers[split]) for split in SPLITS]

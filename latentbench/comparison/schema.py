@@ -130,7 +130,7 @@ class Comparison(_Record):
         headline: the metric to look at first: the part of ΔNLL that is due to context where
             the runs have it, else ΔNLL.
         warnings: why figures may not be compared as they stand.
-        differences: circumstances that differ, beside what is compared.
+        differences: circumstances that differ, what is compared among them.
         same: circumstances that were checked and are the same in all runs.
         failures: runs that are missing.
     """

@@ -7,7 +7,7 @@ context, parameters, steps) stand with the runs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich import box
 from rich.cells import cell_len
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["print_comparison"]
 
 WIDE = 100  # columns, from which two spaces part the columns of a table instead of one
+T = TypeVar("T")
+
 SHOWN = 3  # groups of columns; the fourth is what the table of the runs says
 LABEL = 28  # columns, beyond which the name of a run is folded
 MATCHED = {"ms": "staleness", "frames": "k"}
@@ -39,24 +41,28 @@ MATCHED = {"ms": "staleness", "frames": "k"}
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Write the comparison to a console of 80 columns or more."""
     console.print(Text(title(comparison), style="bold"))
-    console.print(_runs(comparison))
+    for table in _runs(comparison, console.width):
+        console.print(table)
     for line in stamp_lines(comparison):
         console.print(Text(line, style="yellow"))
     for line in comparison.warnings:
         console.print(Text(f"Warning: {line}", style="bold yellow"))
     console.print()
     console.print(Text("Eval, all frames; nats are per frame", style="bold"))
-    for number, columns in enumerate(_packed(comparison, console.width)):
+    between, room = _between(console.width), _room(comparison, console.width)
+    groups = column_groups(comparison)[:SHOWN]
+    tables = _packed(groups, lambda column: _width(comparison, column), room, between)
+    for number, columns in enumerate(tables):
         if number:
             console.print()
-        console.print(_figures(comparison, columns, _between(console.width)))
+        console.print(_figures(comparison, columns, between))
     console.print()
     for line in remarks(comparison):
         console.print(Text(line))
     _print_differences(comparison, console)
 
 
-def _runs(comparison: Comparison) -> Table:
+def _runs(comparison: Comparison, width: int) -> Iterator[Table]:
     """What each run is; the look-ahead only where an encoder has one."""
     columns: dict[str, Callable[[ComparedRun], str]] = {
         "D": lambda run: _over_horizons(comparison, run, lambda found: f"{found.dim}"),
@@ -73,13 +79,17 @@ def _runs(comparison: Comparison) -> Table:
     }
     if not any(run.encoder.look_ahead for run in comparison.runs):
         del columns["look-ahead"]
-    table = _table(1)
-    table.add_column("run", overflow="fold", max_width=LABEL)
-    for heading in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for run in comparison.runs:
-        table.add_row(Text(run.label), *(cell(run) for cell in columns.values()))
-    return table
+    cells = {name: [cell(run) for run in comparison.runs] for name, cell in columns.items()}
+    widths = {name: max(map(cell_len, (name, *found))) for name, found in cells.items()}
+    label = min(max(cell_len(run.label) for run in comparison.runs), LABEL)
+    for names in _packed([list(columns)], widths.__getitem__, width - label, 1):
+        table = _table(1)
+        table.add_column("run", overflow="fold", max_width=LABEL)
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        for number, run in enumerate(comparison.runs):
+            table.add_row(Text(run.label), *(cells[name][number] for name in names))
+        yield table
 
 
 def _over_horizons(
@@ -107,24 +117,29 @@ def _figures(comparison: Comparison, columns: Sequence[Column], between: int) ->
     return table
 
 
-def _packed(comparison: Comparison, width: int) -> Iterator[list[Column]]:
-    """The columns of each table: whole groups where they fit, else as many columns as do."""
+def _room(comparison: Comparison, width: int) -> int:
+    """What the columns that tell the rows apart leave of a line."""
     between = _between(width)
+    run, *keys = (_width(comparison, column) for column in key_columns(comparison))
+    matched = max(map(cell_len, (MATCHED[comparison.match], *by_horizon(comparison))))
+    return width - matched - between - min(run, LABEL) - sum(between + key for key in keys)
 
-    def taken(columns: Sequence[Column]) -> int:
-        return sum(_width(comparison, column) + between for column in columns)
 
-    keys = key_columns(comparison)
-    matched = max(map(cell_len, (MATCHED[comparison.match], *by_horizon(comparison))), default=0)
-    run = min(_width(comparison, keys[0]), LABEL)
-    room = width + between - (matched + between) - (run + between) - taken(keys[1:])
-    table: list[Column] = []
-    for group in column_groups(comparison)[:SHOWN]:
-        if table and taken((*table, *group)) > room:
+def _packed(
+    groups: Sequence[Sequence[T]], width_of: Callable[[T], int], room: int, between: int
+) -> Iterator[list[T]]:
+    """The columns of each table: whole groups where they fit, else as many columns as do."""
+
+    def fits(columns: Sequence[T]) -> bool:
+        return sum(between + width_of(column) for column in columns) <= room
+
+    table: list[T] = []
+    for group in groups:
+        if table and not fits((*table, *group)):
             yield table
             table = []
         for column in group:
-            if table and taken((*table, column)) > room:
+            if table and not fits((*table, column)):
                 yield table
                 table = []
             table.append(column)
@@ -135,7 +150,7 @@ def _packed(comparison: Comparison, width: int) -> Iterator[list[Column]]:
 def _print_differences(comparison: Comparison, console: Console) -> None:
     console.print()
     if not comparison.differences:
-        console.print(Text("Nothing differs but what is compared.", style="bold"))
+        console.print(Text("Nothing differs.", style="bold"))
     else:
         console.print(Text("What differs", style="bold"))
         table = Table.grid(padding=(0, 2, 0, 0))

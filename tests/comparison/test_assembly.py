@@ -181,6 +181,16 @@ def test_libraries_parameters_seeds_and_resampling_are_checked(make_run, make_re
     }
 
 
+def test_components_that_differ_are_named(make_run, make_result):
+    result = make_result()
+    marginal = result.config | {"predictor": {"name": "marginal"}}
+    facts = result.corpus.model_copy(update={"name": "folder german"})
+    assert differences(make_run("a"), make_run("b", config=marginal, corpus=facts)) == {
+        "predictor": {"a": "mdn", "b": "marginal"},
+        "corpus": {"a": "librispeech train-clean-100", "b": "folder german"},
+    }
+
+
 def test_frames_left_out_of_the_scores_are_told_in_time(make_run, make_result):
     result = make_result()
     uncut = tuple(one.model_copy(update={"scored": one.frames}) for one in result.horizons)

@@ -162,7 +162,7 @@ def test_80_columns_hold_the_table(two_runs, invoke):
     assert max(map(len, found.stdout.splitlines())) <= 80
     assert re.search(r"^fine +4 +50 +32 = 640 ms +Δ 20 ms ", found.stdout, re.MULTILINE)
     assert "task.step_ms=80" in found.stdout
-    assert "The same in all: utterances, speaker split" in found.stdout
+    assert "The same in all: encoder, predictor, corpus, utterances" in found.stdout
 
 
 def test_a_step_of_one_time_makes_the_targets_alike(compare):

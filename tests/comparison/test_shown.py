@@ -63,6 +63,19 @@ def test_leaky_rows_and_stamps_are_told(looking_ahead):
     assert len(rows) >= 2
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_long_names_of_runs_leave_the_numbers_whole(make_run, width):
+    facts = EncoderFacts(
+        name="dac", dim=1024, frame_rate=75, hop=320, sample_rate=24_000, look_ahead=8
+    )
+    label = "a-very-long-name-of-a-run-folder-mdn-librispeech"
+    text = shown(compare_runs([make_run(label, encoder=facts), make_run("b")]), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("13,650,952") >= 2
+    assert text.count(label[:28]) >= 4
+    assert text.count("-185.44") == 2
+
+
 def test_no_leaky_column_where_nothing_leaks(make_run):
     assert "leaky" not in shown(compare_runs([make_run("a"), make_run("b")]))
 
