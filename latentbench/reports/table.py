@@ -232,7 +232,24 @@ def _rollout(rows: Sequence[Row]) -> list[_Column]:
         column("gap mean", gap(lambda found: found.mean_gap)),
         column("median", gap(lambda found: found.median_gap)),
         column("non-finite", lambda found: str(found.non_finite)),
+        *(column(f"med j={j}", _at_depth(j)) for j in _depths(rows)),
     ]
+
+
+def _depths(rows: Sequence[Row]) -> list[int]:
+    """The depths the run has gaps of, in order."""
+    rollouts = [horizon.rollout for horizon, _ in rows if horizon.rollout is not None]
+    return sorted({gap.depth for found in rollouts for gap in found.depths})
+
+
+def _at_depth(depth: int) -> Callable[[RolloutFigures], str]:
+    """The median gap at one depth."""
+
+    def text(found: RolloutFigures) -> str:
+        gaps = [one.median_gap for one in found.depths if one.depth == depth and one.n]
+        return compact(gaps[0], 2) if gaps else BLANK
+
+    return text
 
 
 def _packed(

@@ -9,6 +9,7 @@ from latentbench.files import disk_full_explained, write_text
 from latentbench.results.degeneracy import degeneracies
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.intervals import with_intervals
+from latentbench.results.rollout_depths import mean_depth_gaps
 from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result, RolloutFigures
 from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
 from latentbench.results.tables import link_or_copy, merge_tables
@@ -177,6 +178,7 @@ def _mean_rollout(per_seed: Sequence[RolloutFigures]) -> RolloutFigures:
             "mean_gap": _mean([one.mean_gap for one in per_seed]),
             "median_gap": _mean([one.median_gap for one in per_seed]),
             "non_finite": sum(one.non_finite for one in per_seed),
+            "depths": mean_depth_gaps([one.depths for one in per_seed]),
         }
     )
 

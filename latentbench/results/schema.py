@@ -17,6 +17,7 @@ __all__ = [
     "SPLITS",
     "CellRecord",
     "CorpusFacts",
+    "DepthGap",
     "EncoderFacts",
     "Figure",
     "HorizonResult",
@@ -124,6 +125,24 @@ class Figure(_Record):
     interval_note: str = ""
 
 
+class DepthGap(_Record):
+    """The rollout gap at one depth j = t - t0 - k + 1: the model's j-th frame is in the context.
+
+    Attributes:
+        depth: j.
+        n: frames, one per utterance that reaches so far.
+        median_gap: over them, NaN where n = 0.
+        mean_gap: infinite where one of them is.
+        non_finite: how many of them have no finite gap.
+    """
+
+    depth: int
+    n: int
+    median_gap: Number
+    mean_gap: Number
+    non_finite: int
+
+
 class RolloutFigures(_Record):
     """The rollout gap: NLL under the model's own past minus NLL under the true one.
 
@@ -133,7 +152,8 @@ class RolloutFigures(_Record):
         n: frames with a gap.
         non_finite: how many of them have no finite gap.
         utterances: eval utterances rolled out.
-        unit: of both gaps.
+        unit: of all gaps.
+        depths: the same gap at a few depths; `latentbench rollout` shows the whole curve.
     """
 
     mean_gap: Number
@@ -142,6 +162,7 @@ class RolloutFigures(_Record):
     non_finite: int
     utterances: int
     unit: str = "nats/frame"
+    depths: tuple[DepthGap, ...] = ()
 
 
 class HorizonResult(_Record):

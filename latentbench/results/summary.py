@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from latentbench.errors import LatentbenchError
 from latentbench.metrics.gap import summarize_gap
+from latentbench.results.rollout_depths import depth_gaps
 from latentbench.results.schema import SPLITS, Figure, RolloutFigures
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def summarise_rollout(rollout: Path | None) -> RolloutFigures:
     columns: dict[str, NDArray[np.float64]] = {
         "nll_teacher": np.empty(0),
         "nll_rollout": np.empty(0),
+        "depth": np.empty(0),
     }
     utterances = 0
     if rollout is not None:
@@ -74,6 +76,7 @@ def summarise_rollout(rollout: Path | None) -> RolloutFigures:
         n=gap.n,
         non_finite=gap.non_finite,
         utterances=utterances,
+        depths=depth_gaps(columns),
     )
 
 
