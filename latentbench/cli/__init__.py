@@ -27,6 +27,10 @@ VERBS = {
         "latentbench.cli.calibrate:calibrate",
         "Check the instrument against worlds whose truth is known.",
     ),
+    "rollout": (
+        "latentbench.cli.rollout:rollout",
+        "Roll a finished run out again, and show the curve by depth.",
+    ),
     "show": ("latentbench.cli.show:show", "Show a finished run again."),
     "plugins": ("latentbench.cli.plugins:plugins", "List and describe what can be named."),
     "cache": ("latentbench.cli.cache:cache", "List, measure and remove what can be made again."),

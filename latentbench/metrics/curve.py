@@ -51,7 +51,7 @@ def state_by_depth(
     depth = np.asarray(columns["depth"])
     order = np.argsort(depth, kind="stable")
     depths, starts = np.unique(depth[order], return_index=True)
-    pieces = np.split(order, starts[1:])
+    pieces = np.split(order, starts[1:])[: len(depths)]  # of nothing there is still one piece
     return {
         int(j): _summary({name: values[piece] for name, values in columns.items()}, total_variance)
         for j, piece in zip(depths, pieces, strict=True)

@@ -48,6 +48,10 @@ def test_nothing_finite_has_no_cosine(columns):
     assert np.isnan(state_by_depth(columns, 9.0)[1].cosine)
 
 
+def test_no_frames_have_no_depths(columns):
+    assert state_by_depth({name: values[:0] for name, values in columns.items()}, 9.0) == {}
+
+
 @pytest.mark.parametrize(
     ("deepest", "depths"), [(-3, []), (0, []), (1, [1]), (7, [1, 2, 4]), (8, [1, 2, 4, 8])]
 )

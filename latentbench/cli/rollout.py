@@ -1,0 +1,109 @@
+"""`latentbench rollout`: how a finished run's models fare on their own frames, by depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from latentbench.cli.session import Session, cache_option, debug_option
+
+__all__ = ["rollout"]
+
+
+class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
+    name = "j,j,..."
+
+    def convert(
+        self,
+        value: str | tuple[int, ...],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(sorted({int(part) for part in value.split(",")}))
+        except ValueError:
+            self.fail(f"'{value}' is no list of depths such as 1,2,4,8.", param, ctx)
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--horizon",
+    "horizons",
+    metavar="K",
+    type=int,
+    multiple=True,
+    help="Only this staleness k of the run; repeatable.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["mean", "sample", "component"]),
+    default="mean",
+    show_default=True,
+    help="What the model moves by: its mean, a sample, or its most likely component.",
+)
+@click.option(
+    "--inject",
+    metavar="WHEN",
+    default="never",
+    show_default=True,
+    help="Which true frames it is given back: never, once:N (at step N), every:N, or teacher.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["delta", "x"]),
+    help="Add changes up, or predict frames directly [default: the run's, and x as a control].",
+)
+@click.option(
+    "--utterances",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=16,
+    show_default=True,
+    help="How many eval utterances; with 16, those of the run's own rollout.",
+)
+@click.option(
+    "--depths",
+    type=_Depths(),
+    default=(),
+    help="Depths to report [default: 1,2,4,8,... as deep as there are frames].",
+)
+@click.option("--device", metavar="NAME", default="", help="auto, cpu, cuda, cuda:1.")
+@cache_option
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@debug_option
+@click.pass_obj
+def rollout(
+    session: Session,
+    /,
+    folder: Path,
+    cache: Path | None,
+    *,
+    inject: str,
+    device: str,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Roll the models of a finished run out again, and show the curve by depth.
+
+    RUN is the folder that was given to --out of 'run'. Nothing is trained.
+    """
+    from rich.console import Console  # noqa: PLC0415 - not for --help
+
+    from latentbench.curves import Rolling, rollout_curves  # noqa: PLC0415 - imports torch
+    from latentbench.finished import FinishedRun  # noqa: PLC0415
+    from latentbench.metrics.injection import Injection  # noqa: PLC0415
+    from latentbench.reports.rollout import show_rollout  # noqa: PLC0415
+
+    rolling = Rolling(inject=Injection.parse(inject), **given)
+    workspace = session.workspace(cache)
+    run = FinishedRun(folder, workspace.cache, session.registry(), device)
+    found = rollout_curves(run, rolling, workspace.progress)
+    if as_json:
+        click.echo(found.to_json(), nl=False)
+    else:
+        show_rollout(found, Console())
