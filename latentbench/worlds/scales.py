@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SwitchingScales", "scale_mixture", "switching"]
 
-NODES = 32
-POINTS = 240
+NODES = 48
+POINTS = 400
 CUT_OFF = -40.0  # ln of the chi-square density where it is cut off
 
 

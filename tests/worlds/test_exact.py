@@ -1,0 +1,217 @@
+"""The exact predictor, the corpus and the encoder that bring a world into the instrument."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from latentbench.config import TrainingConfig
+from latentbench.corpora.world import WorldCorpus
+from latentbench.encoders.latents import LatentsEncoder
+from latentbench.encoders.logmel import LogMelEncoder
+from latentbench.encoders.plugin import LogMelOptions
+from latentbench.errors import UsageError
+from latentbench.latents import Latents
+from latentbench.latents.preparation import prepare
+from latentbench.predictors import Training
+from latentbench.progress import SILENT
+from latentbench.specs import NoOptions, option_fields
+from latentbench.tasks import WindowTask
+from latentbench.workspace import Workspace
+from latentbench.worlds import build_world
+from latentbench.worlds.exact import exact
+from latentbench.worlds.plugin import (
+    WORLD_OPTIONS,
+    Ar1Options,
+    ExactOptions,
+    StateSpaceOptions,
+    SwitchingOptions,
+    VarOptions,
+    latentbench_corpora,
+    latentbench_encoders,
+    latentbench_predictors,
+)
+
+TRAINING = Training(TrainingConfig(), 0, torch.device("cpu"), None, SILENT)
+W = 3
+
+
+def frames_of(options, k, target, *, step=1):
+    world = build_world(options)
+    drawn = world.sample(6, 30, np.random.default_rng(0)).astype(np.float32)
+    arrays = {f"u{i}": one for i, one in enumerate(drawn)}
+    latents = Latents.from_arrays(arrays, dict.fromkeys(arrays, "s"))
+    return WindowTask(W, k, target, frame_set="own", step=step).frames(latents, range(6))
+
+
+def fitted(name, parameters, frames):
+    predictor = exact(ExactOptions(name, parameters), context_frames=W, dim=frames.dim)
+    predictor.fit(frames, TRAINING)
+    return predictor
+
+
+@pytest.mark.parametrize("target", ["delta", "x"])
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ar1", Ar1Options(dim=4)),
+        ("var", VarOptions(dim=3)),
+        ("state-space", StateSpaceOptions(dim=3)),
+    ],
+)
+def test_gaussian_densities_are_those_of_the_joint_covariance(name, options, k, target):
+    world, frames = build_world(options), frames_of(options, k, target)
+    batch = frames.batch(np.arange(20))
+    found = fitted(name, {}, frames)(batch.context)
+    # log p(target | context) = log p(context, target) - log p(context), over W + k frames.
+    d, length = world.dim, W + k
+    gammas = {h: np.kron(np.eye(world.copies), world.autocovariance(h)) for h in range(length)}
+    joint = np.block(
+        [
+            [gammas[i - j] if i >= j else gammas[j - i].T for j in range(length)]
+            for i in range(length)
+        ]
+    )
+    pick = np.zeros(((W + 1) * d, length * d))
+    pick[: W * d, : W * d] = np.eye(W * d)
+    pick[W * d :, -d:] = np.eye(d)
+    if target == "delta":
+        pick[W * d :, -2 * d : -d] -= np.eye(d)
+    covariance = pick @ joint @ pick.T
+    context = batch.context.flatten(1).double().numpy()
+    both = np.hstack([context, batch.target.double().numpy()])
+    expected = multivariate_normal(cov=covariance, allow_singular=True).logpdf(both)
+    expected -= multivariate_normal(cov=covariance[: W * d, : W * d]).logpdf(context)
+    assert found.log_prob(batch.target).numpy() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", WORLD_OPTIONS)
+@pytest.mark.parametrize(("k", "target"), [(1, "delta"), (2, "delta"), (2, "x")])
+def test_draws_have_the_mean_of_the_density(name, k, target):
+    frames = frames_of(WORLD_OPTIONS[name][0](dim=3), k, target)
+    density = fitted(name, {}, frames)(frames.batch(np.arange(4)).context)
+    assert (density.batch_shape, density.event_shape) == ((4,), (3,))
+    torch.manual_seed(0)
+    draws = density.sample((20_000,))
+    assert draws.shape == (20_000, 4, 3)
+    error = (draws.mean(0) - density.mean).abs() / (draws.std(0) / 20_000**0.5)
+    assert error.max() < 4.5
+
+
+@pytest.mark.parametrize("name", WORLD_OPTIONS)
+def test_without_context_the_density_is_the_unconditional_one(name):
+    options = WORLD_OPTIONS[name][0](dim=3)
+    for k, target in ((1, "delta"), (3, "x")):
+        blind = fitted(name, {}, frames_of(options, k, target).without_context())
+        rng = np.random.default_rng(3)
+        x = build_world(options).sample(40_000, 2, rng).astype(np.float32)
+        value = torch.from_numpy(x[:, 1] - x[:, 0] if target == "delta" else x[:, 1])
+        one, other = (blind(fill * torch.ones(len(x), W, 3)).log_prob(value) for fill in (0, 5))
+        assert torch.equal(one, other)
+        error = 4 * float(one.std()) / len(x) ** 0.5
+        expected = build_world(options).truth(k, W, target).nll_unconditional
+        assert -float(one.mean()) == pytest.approx(expected, abs=error)
+
+
+@pytest.mark.parametrize("name", ["ar1", "switching"])
+def test_state_brings_the_density_back(name):
+    frames = frames_of(WORLD_OPTIONS[name][0](dim=3), 2, "delta")
+    first = fitted(name, {}, frames)
+    second = exact(ExactOptions(name), context_frames=W, dim=3)
+    second.load_state_dict(first.state_dict())
+    batch = frames.batch(np.arange(5))
+    densities = [one(batch.context).log_prob(batch.target) for one in (first, second)]
+    assert torch.equal(*densities)
+
+
+def test_parameters_change_the_world():
+    frames = frames_of(Ar1Options(dim=2, rho=0.9), 1, "x")
+    batch = frames.batch(np.arange(3))
+    mean = fitted("ar1", {"rho": 0.9}, frames)(batch.context).mean
+    assert mean.numpy() == pytest.approx(0.9 * batch.context[:, -1].numpy(), abs=1e-6)
+
+
+def test_a_world_that_does_not_exist_is_refused():
+    with pytest.raises(UsageError, match=r"no world called 'ar11'.\nDid you mean 'ar1'\?"):
+        exact(ExactOptions("ar11"), context_frames=W, dim=2)
+    with pytest.raises(UsageError, match=r"'ar1': rho: Input should be less than 1"):
+        exact(ExactOptions("ar1", {"rho": 1.5}), context_frames=W, dim=2)
+    with pytest.raises(UsageError, match="says dim=4; the latents have 2"):
+        exact(ExactOptions("ar1", {"dim": 4}), context_frames=W, dim=2)
+
+
+def test_a_delta_over_several_frames_is_refused():
+    predictor = exact(ExactOptions("ar1"), context_frames=W, dim=2)
+    with pytest.raises(UsageError, match="changes over one frame, not over 2"):
+        predictor.fit(frames_of(Ar1Options(dim=2), 1, "delta", step=2), TRAINING)
+
+
+def test_a_world_is_a_corpus_of_latents():
+    corpus = WorldCorpus(Ar1Options(dim=3, speakers=2, utterances=2, frames=25), Workspace())
+    first, *others = corpus.utterances()
+    assert len(others) == 3
+    assert (first.id, first.speaker, first.seconds, first.sample_rate) == (
+        "s000-000",
+        "s000",
+        2.0,
+        12.5,
+    )
+    values = first.source.read()
+    assert (values.shape, values.dtype) == ((3, 25), np.float32)
+    assert np.array_equal(values, first.source.read())
+    assert len({one.source.digest() for one in corpus.utterances()}) == 4
+    # More speakers leave the others as they are; another seed or world does not.
+    more = WorldCorpus(Ar1Options(dim=3, speakers=5, utterances=1, frames=25), Workspace())
+    assert more.utterances()[0].source.digest() == first.source.digest()
+    other = WorldCorpus(Ar1Options(dim=3, frames=25, seed=1), Workspace())
+    assert other.utterances()[0].source.digest() != first.source.digest()
+    assert corpus.identity["rho"] == "0.64"
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_the_encoder_passes_latents_through(dim):
+    corpus = WorldCorpus(SwitchingOptions(dim=dim, frames=12), Workspace())
+    encoder = LatentsEncoder(NoOptions(), Workspace())
+    encoder.bind(corpus)
+    encoder.load(torch.device("cpu"))
+    assert (encoder.dim, encoder.frame_rate, encoder.hop) == (dim, 12.5, 1)
+    one = corpus.utterances()[0]
+    ready = prepare(one.source.read(), one.sample_rate, encoder)
+    audio = ready.samples if dim == 1 else ready.samples[None]
+    latents, frames = encoder.encode(audio, torch.tensor([ready.length]))
+    assert frames.tolist() == [12]
+    assert np.array_equal(latents[0].numpy(), one.source.read().T)
+    assert ready.energy.numpy() == pytest.approx(np.sqrt((one.source.read() ** 2).mean(0)))
+
+
+def test_audio_and_latents_are_not_mixed_up():
+    world = WorldCorpus(Ar1Options(), Workspace())
+    with pytest.raises(
+        UsageError, match=r"holds latents already; the encoder takes audio.\n.*--enc"
+    ):
+        LogMelEncoder(LogMelOptions(), Workspace()).bind(world)
+    world.latents = None
+    with pytest.raises(UsageError, match="holds audio; the encoder 'latents' takes latents"):
+        LatentsEncoder(NoOptions(), Workspace()).bind(world)
+
+
+def test_every_option_has_help_and_a_default():
+    specs = [*latentbench_corpora(), *latentbench_encoders(), *latentbench_predictors()]
+    assert len(specs) == 9
+    for spec in specs:
+        for option in option_fields(spec.options):
+            assert option.help, f"{spec.name}.{option.name}"
+            assert not option.required
+
+
+def test_listing_worlds_imports_nothing_heavy():
+    code = (
+        "import sys, latentbench.worlds.plugin\n"
+        "print(sorted({'torch', 'numpy', 'scipy', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
