@@ -1,0 +1,66 @@
+"""`latentbench explain`: which frames make a run's means, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from latentbench.cli.session import Session, cache_option, debug_option
+
+__all__ = ["explain"]
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--horizon", type=int, metavar="K", help="Of the cell [default: where the tail weighs most]."
+)
+@click.option("--seed", type=int, metavar="N", help="Of the cell [default: likewise].")
+@click.option(
+    "--split", type=click.Choice(["train", "eval"]), help="Whose frames [default: likewise]."
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Frames to name."
+)
+@click.option(
+    "--search",
+    type=click.IntRange(min=1),
+    default=50_000,
+    show_default=True,
+    metavar="N",
+    help="Train contexts among which the nearest one is looked for, evenly spaced.",
+)
+@click.option("--device", metavar="NAME", default="", help="auto, cpu, cuda, cuda:1, ...")
+@cache_option
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@debug_option
+@click.pass_obj
+def explain(
+    session: Session,
+    /,
+    folder: Path,
+    cache: Path | None,
+    *,
+    device: str,
+    as_json: bool,
+    **asked: Any,
+) -> None:
+    """Say which frames make the means of a finished run, and why.
+
+    RUN is the folder that was given to --out of 'run'. Its latents must still be in the cache.
+    """
+    from rich.console import Console  # noqa: PLC0415 - not for --help
+
+    from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
+    from latentbench.forensics.explain import explain_run  # noqa: PLC0415 - imports torch
+    from latentbench.forensics.view import show_explanation  # noqa: PLC0415 - imports rich
+
+    workspace = session.workspace(cache)
+    run = FinishedRun(folder, workspace.cache, session.registry(), device)
+    found = explain_run(run, **asked, progress=workspace.progress)
+    if as_json:
+        click.echo(found.model_dump_json(indent=2))
+    else:
+        show_explanation(found, Console())

@@ -1,0 +1,136 @@
+"""Which explanation of the scores holds, by stated criteria."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from latentbench.forensics.evidence import FAR, HEAVY, OVER_CONFIDENT
+from latentbench.forensics.records import Hypothesis
+from latentbench.results.degeneracy import degeneracies
+
+if TYPE_CHECKING:
+    from latentbench.forensics.records import Carriers, Letter, Tail
+    from latentbench.results.schema import LatentFacts
+
+__all__ = ["UNUSUAL", "Verdict", "judge", "unusual"]
+
+# 30 times what the worst 0.1 % of a normal distribution weigh, 12 times those of an exponential.
+UNUSUAL = 0.1
+# The worst of a million exponential draws is 16 spreads above the median, of a normal one 5.
+UNHEARD_OF = 50.0
+MOST = 0.5
+
+NAMES: dict[Letter, str] = {
+    "a": "extrapolation on rare contexts, over-confident",
+    "b": "heavy-tailed targets",
+    "c": "an artefact of the mean",
+    "d": "degenerate data",
+    "e": "nothing unusual",
+}
+ADVICE: dict[Letter, str] = {
+    "a": "--predictor mdn-robust bounds what such a context can cost; the median and the trimmed "
+    "mean are what the other frames score.",
+    "b": "The targets need heavier tails: --predictor mdn-robust --set predictor.tails=student-t, "
+    "and a baseline to match.",
+    "c": "Read the median and the trimmed mean; look at the frames named above one by one.",
+    "d": "Mend the latents first: no likelihood of them means anything before.",
+    "e": "The mean stands for the frames.",
+}
+
+Verdict = tuple[tuple[Hypothesis, ...], "Letter", str]
+
+
+def unusual(tail: Tail) -> bool:
+    """Whether the worst frames move the mean, or lie, further off than in a tame distribution."""
+    return tail.weight >= UNUSUAL or tail.worst_spreads >= UNHEARD_OF
+
+
+def judge(tail: Tail, carriers: Carriers, latents: LatentFacts | None) -> Verdict:
+    """Judge every explanation.
+
+    The tail is unusual where the worst 0.1 % of the frames move the mean by 0.1 spreads or
+    more, the worst frame is 50 spreads or more above the median, or a frame is not finite.
+    Then, of the excess of the frames that carry it:
+
+    - (b) at least half is in frames where the baseline is 20 or more of its own spreads above
+      its median as well;
+    - (d) at least half is in frames that are degenerate themselves;
+    - (a) at least half is in frames with a context rarer than 90 % whose target is at least
+      three predicted sigmas off (root mean square over D), and (b) does not hold;
+    - (c) none of the three.
+
+    Without an unusual tail: (d) where the latents themselves are degenerate, otherwise (e).
+    Latents that are degenerate count as (d) beside whatever explains the tail.
+
+    Returns:
+        The hypotheses, the letter of the one that explains the scores, and why in one sentence.
+    """
+    tailed = unusual(tail)
+    flaws = [found for found in degeneracies(latents) if found.bounds_nothing]
+    heavy = tailed and carriers.heavy >= MOST
+    broken = tailed and carriers.degenerate >= MOST
+    extrapolates = tailed and not heavy and carriers.extrapolated >= MOST
+    artefact = tailed and not (heavy or broken or extrapolates)
+    holds: dict[Letter, bool] = {
+        "a": extrapolates,
+        "b": heavy,
+        "c": artefact,
+        "d": broken or bool(flaws),
+        "e": not tailed and not flaws,
+    }
+    evidence: dict[Letter, str] = {
+        "a": f"{carriers.rare:.0%} of the excess is in contexts rarer than {FAR:.0%}, "
+        f"{carriers.over_confident:.0%} in targets {OVER_CONFIDENT:g} or more sigmas off, "
+        f"{carriers.extrapolated:.0%} in both; {carriers.at_clamp:.0%} has log sigma at the clamp",
+        "b": f"{carriers.heavy:.0%} of the excess is in frames where the baseline is {HEAVY:g} or "
+        f"more of its spreads off too; it has {_times(carriers.baseline)} of the excess there",
+        "c": f"mean {_nats(tail.mean)}, median {_nats(tail.median)}, trimmed mean "
+        f"{_nats(tail.trimmed_mean)} nats; {carriers.n} frames of {carriers.utterances} "
+        "utterances make the difference"
+        if tailed
+        else f"mean {_nats(tail.mean)}, trimmed mean {_nats(tail.trimmed_mean)} nats",
+        "d": "; ".join(
+            [
+                *(found.sentence for found in flaws),
+                f"{carriers.degenerate:.0%} of the excess is in degenerate frames",
+            ]
+        ),
+        "e": f"the worst 0.1 % of the frames move the mean by {_nats(tail.weight)} spreads "
+        f"(unusual from {UNUSUAL:g}; a normal distribution: 0.0034); the worst one is "
+        f"{_nats(tail.worst_spreads)} spreads above the median (unusual from {UNHEARD_OF:g})",
+    }
+    letter = _explains(tailed=tailed, broken=broken, holds=holds)
+    hypotheses = tuple(
+        Hypothesis(letter=one, name=name, holds=holds[one], evidence=evidence[one])
+        for one, name in NAMES.items()
+    )
+    return hypotheses, letter, _summary(letter, tail, carriers, evidence)
+
+
+def _explains(*, tailed: bool, broken: bool, holds: dict[Letter, bool]) -> Letter:
+    """The letter of the explanation: of the tail if it is unusual, else of the data."""
+    if not tailed:
+        return "d" if holds["d"] else "e"
+    if broken:
+        return "d"
+    return next(one for one in ("b", "a", "c") if holds[one])
+
+
+def _summary(letter: Letter, tail: Tail, carriers: Carriers, evidence: dict[Letter, str]) -> str:
+    where = f"k = {tail.horizon}, {tail.split}"
+    if not unusual(tail):
+        return f"{where}: {NAMES[letter]}: {evidence[letter]}."
+    return (
+        f"{where}: {NAMES[letter]}. {carriers.n} of {tail.n} frames, of {carriers.utterances} "
+        f"utterance(s), raise the mean NLL from {_nats(tail.trimmed_mean)} to {_nats(tail.mean)}: "
+        f"{evidence[letter]}."
+    )
+
+
+def _nats(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else str(value)
+
+
+def _times(ratio: float) -> str:
+    return "none" if math.isnan(ratio) else f"{ratio:.1%}"
