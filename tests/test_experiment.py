@@ -369,7 +369,7 @@ def test_transforms_are_fitted_on_train_and_saved_with_the_run(speech, tmp_path)
     names = {file.name for file in (tmp_path / "run").glob("transform-*")}
     assert names == {"transform-0-standardize.safetensors", "transform-1-pca.safetensors"}
     weights = load_file(tmp_path / "run" / "model-k1.safetensors")
-    assert weights["predictor.mu.weight"].shape[0] == 8 * 4
+    assert weights["predictor.means.weight"].shape[0] == 8 * 4
     assert result.config["transforms"][1] == {"name": "pca", "components": 4, "whiten": False}
 
 
