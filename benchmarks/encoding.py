@@ -1,0 +1,211 @@
+"""Encoding throughput: our pipeline against a loop over files, for every installed encoder.
+
+Both encode the same utterances with the same loaded encoder in one run and one process:
+
+- `loop`: file after file, as one would write it: decode, `torchaudio.functional.resample`, pad,
+  encode, `torch.save`.
+- `pipeline`: `encode_missing` into an empty store: files decoded and resampled ahead by threads,
+  batches of like length, checksummed shards written behind.
+- `encoder alone`: the pipeline's own batches, already in memory: what bounds both.
+
+Prints seconds of audio encoded per second (x real time), the ratio of pipeline to loop, the
+share of the pipeline's time that the encoder alone takes, and how far the latents differ in
+units of their largest magnitude. The best of several turns, taken in turns, so that other work
+on the machine hits all alike.
+
+The audio is read speech where `../shared/data/LibriSpeech` is beside the checkout, else the
+corpus `speech-demo`. Weights are random unless given: speed does not depend on them.
+
+Usage: python benchmarks/encoding.py [--encoders mimi,logmel] [--seconds 60] [--threads N]
+           [--turns 2] [--weights soundstream=FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torchaudio
+
+from latentbench.corpora.selection import select
+from latentbench.errors import LatentbenchError
+from latentbench.latents.encoding import encode_missing, plan_batches
+from latentbench.latents.preparation import prepare
+from latentbench.latents.store import LatentStore
+from latentbench.plugins import load_registry
+from latentbench.progress import SILENT
+from latentbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentbench.corpora import Corpus, Utterance
+    from latentbench.encoders import Encoder
+    from latentbench.plugins import Component, Registry
+
+CPU = torch.device("cpu")
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+SOUNDSTREAM = SHARED / "lyra" / "soundstream_encoder.tflite"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--encoders", default="")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--weights", action="append", default=[], metavar="ENCODER=FILE")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    registry, workspace = load_registry(), Workspace()
+    corpus = speech(registry, workspace)
+    utterances = spread(corpus, arguments.seconds)
+    total = sum(one.seconds for one in utterances)
+    print(
+        f"{corpus.name}: {len(utterances)} utterances, {total:.0f} s; {arguments.threads} threads"
+    )
+    print(
+        f"{'encoder':<14}{'loop':>9}{'pipeline':>10}{'ratio':>7}{'alone':>9}{'share':>7}{'apart':>9}"
+    )
+    wanted = arguments.encoders.split(",") if arguments.encoders else None
+    given = {"soundstream": str(SOUNDSTREAM)} | dict(one.split("=", 1) for one in arguments.weights)
+    for component in registry.of_kind("encoder"):
+        name = component.spec.name
+        if wanted is None or name in wanted:
+            try:
+                encoder = loaded(component, given.get(name, "random"), workspace, corpus)
+            except LatentbenchError as error:
+                print(f"{name:<14}left out: {error.message}")
+            else:
+                show(name, encoder, utterances, arguments.turns)
+
+
+def show(name: str, encoder: Encoder, utterances: Sequence[Utterance], turns: int) -> None:
+    """One row."""
+    total = sum(one.seconds for one in utterances)
+    ready = batches(encoder, utterances)
+    encoder.encode(*ready[-1])  # whatever is made at the first call is made now
+    best = {"loop": float("inf"), "pipeline": float("inf"), "alone": float("inf")}
+    for _ in range(turns):
+        with tempfile.TemporaryDirectory() as folder:
+            took, looped = loop(encoder, utterances, Path(folder))
+            best["loop"] = min(best["loop"], took)
+            took, stored = pipeline(encoder, utterances, Path(folder))
+            best["pipeline"] = min(best["pipeline"], took)
+        best["alone"] = min(best["alone"], alone(encoder, ready))
+    apart = max(
+        float((a - b).abs().max() / a.abs().max()) for a, b in zip(looped, stored, strict=True)
+    )
+    speed = {what: total / took for what, took in best.items()}
+    print(
+        f"{name:<14}{speed['loop']:>8.1f}x{speed['pipeline']:>9.1f}x"
+        f"{best['loop'] / best['pipeline']:>7.2f}{speed['alone']:>8.1f}x"
+        f"{best['alone'] / best['pipeline']:>7.0%}{apart:>9.0e}",
+        flush=True,
+    )
+
+
+def loop(
+    encoder: Encoder, utterances: Sequence[Utterance], folder: Path
+) -> tuple[float, list[torch.Tensor]]:
+    """The seconds of the loop one would write, and its latents."""
+    start, made = time.perf_counter(), []
+    for number, one in enumerate(utterances):
+        audio = torch.from_numpy(one.source.read())
+        audio = audio.mean(0, keepdim=True).expand(encoder.channels, -1)
+        if one.sample_rate != encoder.sample_rate:
+            rates = int(one.sample_rate), encoder.sample_rate
+            audio = torchaudio.functional.resample(audio, *rates)
+        length = torch.tensor([audio.shape[-1]])
+        padded = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % encoder.hop))
+        with torch.inference_mode():
+            latents, frames = encoder.encode(
+                padded[None] if encoder.channels > 1 else padded, length
+            )
+        made.append(latents[0, : int(frames[0])].clone())
+        torch.save(made[-1], folder / f"{number}.pt")
+    return time.perf_counter() - start, made
+
+
+def pipeline(
+    encoder: Encoder, utterances: Sequence[Utterance], folder: Path
+) -> tuple[float, list[torch.Tensor]]:
+    """The seconds of `encode_missing`, and what the store holds then."""
+    store = LatentStore.for_key(folder, {"encoder": "benchmark", "corpus": "speech"})
+    digests = {one.id: one.id for one in utterances}
+    start = time.perf_counter()
+    encoded = encode_missing(
+        store, encoder, utterances, digests=digests, device=CPU, progress=SILENT
+    )
+    took = time.perf_counter() - start
+    shards = {entry.shard: store.open_shard(entry.shard)[0] for entry in encoded.entries}
+    return took, [
+        shards[entry.shard][entry.start : entry.start + sum(entry.segments)].clone()
+        for entry in encoded.entries
+    ]
+
+
+def alone(encoder: Encoder, ready: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    """The seconds of the encoder for batches that are in memory."""
+    start = time.perf_counter()
+    with torch.inference_mode():
+        for audio, lengths in ready:
+            encoder.encode(audio, lengths)
+    return time.perf_counter() - start
+
+
+def batches(
+    encoder: Encoder, utterances: Sequence[Utterance]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The pipeline's batches."""
+    made = []
+    for batch in plan_batches(utterances, encoder.max_batch_seconds):
+        audio = [prepare(one.source.read(), one.sample_rate, encoder) for one in batch]
+        longest = max(one.samples.shape[-1] for one in audio)
+        padded = torch.stack(
+            [
+                torch.nn.functional.pad(one.samples, (0, longest - one.samples.shape[-1]))
+                for one in audio
+            ]
+        )
+        lengths = torch.tensor([one.length for one in audio])
+        made.append((padded if encoder.channels > 1 else padded[:, 0], lengths))
+    return made
+
+
+def loaded(component: Component, weights: str, workspace: Workspace, corpus: Corpus) -> Encoder:
+    names = {field.name for field in fields(component.spec.options)}
+    given: dict[str, Any] = {"weights": weights} if "weights" in names else {}
+    encoder: Encoder = component.create(component.spec.options(**given), workspace)
+    encoder.bind(corpus)
+    encoder.load(CPU)
+    return encoder
+
+
+def speech(registry: Registry, workspace: Workspace) -> Corpus:
+    """Read speech where it is beside the checkout, else made speech."""
+    root = SHARED / "LibriSpeech"
+    name = "librispeech" if root.is_dir() else "speech-demo"
+    component = registry.get("corpus", name)
+    given = {"root": str(root), "subset": "train-clean-5"} if root.is_dir() else {}
+    corpus: Corpus = component.create(component.spec.options(**given), workspace)
+    return corpus
+
+
+def spread(corpus: Corpus, seconds: float) -> list[Utterance]:
+    """Utterances of at least 3 s from all speakers in turn, at least so many seconds."""
+    listed = corpus.utterances()
+    for limit in range(1, len(listed) + 1):
+        chosen = select(listed, min_seconds=3.0, limit=limit)
+        if sum(one.seconds for one in chosen) >= seconds:
+            break
+    return chosen
+
+
+if __name__ == "__main__":
+    main()
