@@ -32,6 +32,14 @@ VERBS = {
         "Roll a finished run out again, and show the curve by depth.",
     ),
     "show": ("latentbench.cli.show:show", "Show a finished run again."),
+    "explain": (
+        "latentbench.cli.explain:explain",
+        "Say which frames make a run's means, and why.",
+    ),
+    "verify": (
+        "latentbench.cli.verify:verify",
+        "Hold a finished run against the published table and its reruns.",
+    ),
     "plugins": ("latentbench.cli.plugins:plugins", "List and describe what can be named."),
     "cache": ("latentbench.cli.cache:cache", "List, measure and remove what can be made again."),
 }

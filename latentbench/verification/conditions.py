@@ -1,0 +1,157 @@
+"""Under which conditions a run was made, held against those of Phase 1."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from latentbench.config import read_layers, resolve
+from latentbench.encoders.mimi_weights import MIMI
+from latentbench.verification.records import Condition
+from latentbench.verification.references import eval_speakers, reference_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from latentbench.plugins import Registry
+    from latentbench.results import Result
+
+__all__ = ["conditions", "latents_of"]
+
+CORPUS = {"corpus": "librispeech", "subset": "train-clean-100"}
+SPEAKERS = 251
+# The beginnings of the digests of the published weights.
+WEIGHTS = {"mimi": f"sha256:{MIMI.file.sha256}", "encodec-24k": "sha256:d7cc33bc"}
+PCA = {"mimi-pca32": 32, "mimi-pca64": 64}
+STEPS = (15_000, 25_000)  # of the reruns, and of the published run
+
+# Keys that change no figure of the table: where things are, what else is measured, and how fast;
+# corpus, weights and split have conditions of their own.
+NO_MATTER = (
+    "corpus.",
+    "engine.",
+    "controls",
+    "device",
+    "encoder.weights",
+    "encoder.name",
+    "evaluation.batch_size",
+    "evaluation.metrics",
+    "task.context_ms",  # a result has all its times in frames
+    "task.horizons",
+    "task.slices",
+    "task.step_ms",
+    "transforms",
+)
+TOLERATED = {"training.steps": STEPS}
+
+
+def latents_of(result: Result) -> str:
+    """What the reference table calls the latents of a run; empty where it has none like them."""
+    name = result.encoder.name
+    transforms = result.config["transforms"]
+    for latents, components in PCA.items():
+        pca = {"name": "pca", "components": components, "whiten": False}
+        if name == "mimi" and transforms == [pca]:
+            return latents
+    known = {run.latents for run in reference_runs()}
+    return name if name in known and not transforms else ""
+
+
+def conditions(result: Result, registry: Registry) -> Iterator[Condition]:
+    """Encoder, weights, corpus, split and protocol, the last key by key."""
+    yield _encoder(result)
+    yield _weights(result)
+    yield _corpus(result)
+    yield _split(result)
+    yield from _protocol(result, registry)
+
+
+def _encoder(result: Result) -> Condition:
+    transforms = "".join(
+        f", {one['name']}:{one['components']}" if "components" in one else f", {one['name']}"
+        for one in result.config["transforms"]
+    )
+    known = ", ".join(dict.fromkeys(run.latents for run in reference_runs()))
+    return Condition(
+        name="latents",
+        matches=bool(latents_of(result)),
+        found=result.encoder.name + transforms,
+        expected=known,
+    )
+
+
+def _weights(result: Result) -> Condition:
+    found = result.provenance.digests.get("weights", "")
+    expected = WEIGHTS.get(result.encoder.name, "")
+    random = "random weights" in result.stamps
+    return Condition(
+        name="weights",
+        matches=bool(expected) and not random and found.startswith(expected),
+        found="random weights" if random else found or "unknown",
+        expected=expected or "those of an encoder that the table has",
+    )
+
+
+def _corpus(result: Result) -> Condition:
+    limit = result.config["utterances"]["limit"]
+    whole = limit is None and not result.corpus.skipped
+    found = result.corpus.name
+    if not whole:
+        found += f", limited to {limit}" if limit else f", {len(result.corpus.skipped)} skipped"
+    return Condition(
+        name="corpus",
+        matches=dict(result.corpus.identity) == CORPUS and whole,
+        found=found,
+        expected="librispeech train-clean-100, all of it",
+    )
+
+
+def _split(result: Result) -> Condition:
+    train, evaluated = (set(result.corpus.speakers[side]) for side in ("train", "eval"))
+    wanted = eval_speakers()
+    shared = len(evaluated & wanted)
+    return Condition(
+        name="split",
+        matches=evaluated == wanted and len(train) == SPEAKERS - len(wanted),
+        found=f"{len(train)} train, {len(evaluated)} eval speakers, {shared} of them the "
+        "reference's",
+        expected=f"{SPEAKERS - len(wanted)} train, the {len(wanted)} eval speakers of Phase 1",
+    )
+
+
+def _protocol(result: Result, registry: Registry) -> Iterator[Condition]:
+    """Every key of the preset phase1 that decides a figure; those that agree as one condition."""
+    expected = _flat(resolve(read_layers("phase1", None, ()), registry).model_dump(mode="json"))
+    if result.encoder.name != "mimi":
+        expected = {key: value for key, value in expected.items() if key.split(".")[0] != "encoder"}
+        expected |= {"encoder.view": "encoder"} if result.encoder.name == "encodec-24k" else {}
+    found = _flat(result.config)
+    agreed = 0
+    for key in sorted(expected.keys() | found.keys()):
+        if key.startswith(NO_MATTER) or (key.startswith("encoder.") and key not in expected):
+            continue
+        wanted, given = expected.get(key), found.get(key)
+        if given == wanted or given in TOLERATED.get(key, ()):
+            agreed += 1
+        else:
+            # Another seed is another draw of the same experiment, as each rerun is.
+            yield Condition(
+                name=key,
+                matches=key == "seeds",
+                found=json.dumps(given),
+                expected=json.dumps(wanted) + (" or any other" if key == "seeds" else ""),
+            )
+    yield Condition(
+        name="protocol", matches=True, found=f"{agreed} keys as in the preset phase1", expected=""
+    )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
