@@ -208,6 +208,7 @@ _Loader.add_implicit_resolver(
 )
 
 DEFAULT_PRESET = "phase1"
+BRACKETS = {"[": "]", "{": "}"}
 COMPONENTS = ("encoder", "corpus", "predictor", "baseline", "engine")
 KIND_OF = {"baseline": "predictor"}
 
@@ -228,7 +229,8 @@ def read_layers(
     """Merge phase1, another preset, a YAML file and assignments, later ones winning.
 
     Raises:
-        UsageError: an unknown preset, an unreadable file, or an assignment without `=`.
+        UsageError: an unknown preset, an unreadable file, an assignment without `=`, or one whose
+            value is a list or mapping that was mistyped.
     """
     merged = _preset(DEFAULT_PRESET)
     if preset is not None:
@@ -246,7 +248,7 @@ def read_layers(
                 f"--set {assignment!r} is no assignment.",
                 "Write it as key.option=value, e.g. --set predictor.components=4.",
             )
-        nested: Any = _yaml(value, f"the value of --set {key}")
+        nested: Any = _assigned(value, f"the value of --set {key}")
         for part in reversed(key.split(".")):
             nested = {part: nested}
         _merge(merged, nested)
@@ -336,6 +338,29 @@ def _yaml(text: str, what: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
     except yaml.YAMLError as error:
         raise UsageError(f"The YAML of {what} cannot be read: {error}") from None
+
+
+def _assigned(text: str, what: str) -> Any:
+    """YAML, or the text itself: `{speaker}_*` and `**/*.wav` are none and need no quotes."""
+    try:
+        return _yaml(text, what)
+    except UsageError:
+        if _is_mistyped(text):
+            raise
+        return text
+
+
+def _is_mistyped(text: str) -> bool:
+    """Whether text that is no YAML was meant to be: an open bracket or quote, `key: value`."""
+    if text.lstrip().startswith(("'", '"')) or ": " in text:
+        return True
+    open_: list[str] = []
+    for character in text:
+        if character in BRACKETS:
+            open_.append(BRACKETS[character])
+        elif character in BRACKETS.values() and (not open_ or open_.pop() != character):
+            return True
+    return bool(open_)
 
 
 def _mapping(text: str, what: str) -> dict[str, Any]:

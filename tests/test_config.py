@@ -123,11 +123,26 @@ def test_what_cannot_be_is_told(registry, assignment, message, hint):
         ((None, None, ["steps"]), "--set 'steps' is no assignment"),
         ((None, None, ["=3"]), "--set '=3' is no assignment"),
         ((None, None, ["a.b={"]), "The YAML of the value of --set a.b cannot be read"),
+        ((None, None, ["task.horizons=[1, 2"]), "value of --set task.horizons cannot be read"),
+        ((None, None, ["task.horizons=1, 2]]"]), "value of --set task.horizons cannot be read"),
+        ((None, None, ["encoder={name: mimi] x"]), "value of --set encoder cannot be read"),
+        ((None, None, ["encoder={name: mimi} x"]), "value of --set encoder cannot be read"),
+        ((None, None, ["encoder.view='all"]), "value of --set encoder.view cannot be read"),
     ],
 )
 def test_layers_that_cannot_be_read(arguments, message):
     with pytest.raises(UsageError, match=message):
         read_layers(*arguments)
+
+
+@pytest.mark.parametrize("pattern", ["{speaker}_*", "**/*.wav", "[ab]*.wav", "{speaker}.*", "%x"])
+def test_a_pattern_needs_no_quotes_in_an_assignment(pattern, tmp_path):
+    found = read_layers(None, None, [f"corpus.speaker_pattern={pattern}"])
+    assert found["corpus"]["speaker_pattern"] == pattern
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"corpus:\n  speaker_pattern: {pattern}\n")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_layers(None, file, [])
 
 
 @pytest.mark.parametrize(
