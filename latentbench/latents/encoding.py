@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from latentbench.corpora import AudioError
+from latentbench.latents.batches import encode_batch
 from latentbench.latents.preparation import PreparedAudio, prepare
 from latentbench.latents.store import ShardEntry
 
@@ -82,7 +83,7 @@ def encode_missing(
         progress: told the seconds of audio done.
 
     Raises:
-        LatentbenchError: the store cannot be written.
+        LatentbenchError: the store cannot be written, or the encoder broke its contract.
     """
     with store.writing(progress):
         store.drop_damaged(progress)
@@ -100,7 +101,7 @@ def encode_missing(
             ThreadPoolExecutor(READERS) as pool,
         ):
             for batch, audio in _read_ahead(pool, batches, encoder):
-                latents = _encode(encoder, audio, device)
+                latents = encode_batch(encoder, store.key["encoder"], audio, device)
                 writer.add(batch, audio, latents, digests)
                 meter.advance(sum(one.seconds for one in batch))
         stored = store.entries()
@@ -151,28 +152,6 @@ def _read(utterance: Utterance, encoder: Encoder) -> PreparedAudio | str:
         return str(error)
 
 
-def _encode(
-    encoder: Encoder, audio: Sequence[PreparedAudio | str], device: torch.device
-) -> list[torch.Tensor]:
-    """The latents of the usable utterances of a batch, each [frames, D] on the CPU."""
-    usable = [one for one in audio if isinstance(one, PreparedAudio)]
-    if not usable:
-        return []
-    longest = max(one.samples.shape[-1] for one in usable)
-    padded = torch.stack(
-        [
-            torch.nn.functional.pad(one.samples, (0, longest - one.samples.shape[-1]))
-            for one in usable
-        ]
-    )
-    if encoder.channels == 1:
-        padded = padded[:, 0]
-    lengths = torch.tensor([one.length for one in usable])
-    with torch.inference_mode():
-        latents, frames = encoder.encode(padded.to(device), lengths.to(device))
-    return [rows[:count] for rows, count in zip(latents.cpu(), frames.tolist(), strict=True)]
-
-
 class _ShardWriter:
     """Collects latents and writes a shard in the background when there is enough of them."""
 
@@ -199,21 +178,19 @@ class _ShardWriter:
         self,
         batch: Sequence[Utterance],
         audio: Sequence[PreparedAudio | str],
-        latents: Sequence[torch.Tensor],
+        latents: Sequence[torch.Tensor | str],
         digests: Mapping[str, str],
     ) -> None:
         """Take one whole batch, and write a shard if there is enough for one."""
-        remaining = iter(latents)
-        for utterance, one in zip(batch, audio, strict=True):
+        for utterance, one, rows in zip(batch, audio, latents, strict=True):
             name, digest = utterance.id, digests[utterance.id]
-            if isinstance(one, PreparedAudio):
-                rows = next(remaining)
+            if isinstance(one, PreparedAudio) and isinstance(rows, torch.Tensor):
                 self._entries.append(ShardEntry(name, digest, -1, self._rows, one.segments))
                 self._latents.append(rows)
                 self._energy.append(one.energy[: len(rows)])
                 self._rows += len(rows)
             else:
-                self._entries.append(ShardEntry(name, digest, -1, self._rows, (), one))
+                self._entries.append(ShardEntry(name, digest, -1, self._rows, (), str(rows)))
         size = sum(rows.nbytes for rows in self._latents)
         if size >= SHARD_BYTES or time.monotonic() - self._since >= SHARD_SECONDS:
             self.flush()
