@@ -25,7 +25,7 @@ RATE = 12.5
 
 @dataclass(frozen=True)
 class PlantedOptions:
-    trouble: Annotated[str, "none, rare, heavy or silence"] = "none"
+    trouble: Annotated[str, "none, rare, heavy, silence or lattice"] = "none"
 
 
 @hookimpl
@@ -65,6 +65,8 @@ def planted(trouble, frames, rng, place):
         frames[60] += 60 * rng.choice([-1.0, 1.0], 4)
     if trouble == "silence":
         frames[30:80] = 0.25
+    if trouble == "lattice":
+        frames = 0.5 * np.round(2 * frames)
     return frames
 
 
