@@ -34,7 +34,7 @@ VERBS = {
     "show": ("latentbench.cli.show:show", "Show a finished run again."),
     "explain": (
         "latentbench.cli.explain:explain",
-        "Say which frames make a run's means, and why.",
+        "Say which frames make the means of a finished run, and why.",
     ),
     "verify": (
         "latentbench.cli.verify:verify",
