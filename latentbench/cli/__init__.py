@@ -38,7 +38,7 @@ VERBS = {
     ),
     "verify": (
         "latentbench.cli.verify:verify",
-        "Hold a finished run against the published table and its reruns.",
+        "Hold a finished run against the published table of Phase 1 and its reruns.",
     ),
     "plugins": ("latentbench.cli.plugins:plugins", "List and describe what can be named."),
     "cache": ("latentbench.cli.cache:cache", "List, measure and remove what can be made again."),
