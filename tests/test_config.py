@@ -124,7 +124,7 @@ def test_what_cannot_be_is_told(registry, assignment, message, hint):
         ((None, None, ["=3"]), "--set '=3' is no assignment"),
         ((None, None, ["a.b={"]), "The YAML of the value of --set a.b cannot be read"),
         ((None, None, ["task.horizons=[1, 2"]), "value of --set task.horizons cannot be read"),
-        ((None, None, ["task.horizons=1, 2]]"]), "value of --set task.horizons cannot be read"),
+        ((None, None, ["task.horizons=[1, 2]]"]), "value of --set task.horizons cannot be read"),
         ((None, None, ["encoder={name: mimi] x"]), "value of --set encoder cannot be read"),
         ((None, None, ["encoder={name: mimi} x"]), "value of --set encoder cannot be read"),
         ((None, None, ["encoder.view='all"]), "value of --set encoder.view cannot be read"),
