@@ -19,7 +19,6 @@ __all__ = ["Differences", "find_differences"]
 
 BLANK = "-"
 COMPARED = ("encoder", "predictor", "corpus")
-RESAMPLER = "torchaudio"
 # Frames of context and staleness follow from the frame rate and stand in the tables.
 TASK = ("target", "frame_set", "horizons_ms")
 
@@ -68,8 +67,7 @@ def _facts(run: FinishedRun) -> Iterator[tuple[tuple[str, str], str]]:
     counts = " + ".join(f"{len(side):,}" for side in sides)
     yield ("speaker split", "train + eval speakers"), f"{counts} ({_digest(sides)})"
     yield ("resampling", "resampled to"), f"{result.encoder.sample_rate:,.0f} Hz"
-    resampler = result.provenance.libraries.get(RESAMPLER, "unknown")
-    yield ("resampling", "resampler"), f"{RESAMPLER} {resampler}"
+    yield ("resampling", "preparation"), result.provenance.preparation or "unknown"
     task = config["task"]
     yield ("task", "context"), f"{frame * task['context_frames']:.1f} ms"
     if task["target"] == "delta":

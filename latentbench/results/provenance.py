@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import latentbench
+from latentbench.latents.preparation import PREPARATION
 from latentbench.results.schema import Provenance
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def collect_provenance(
         libraries=library_versions((*LIBRARIES, *distributions)),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         device=device,
+        preparation=PREPARATION,
         digests=dict(digests),
         seconds=dict(seconds),
         peak_memory_bytes=peak_memory_bytes,

@@ -279,6 +279,7 @@ class Provenance(_Record):
         libraries: distribution -> version.
         platform: operating system and machine.
         device: what the predictors ran on.
+        preparation: how decoded audio became what the encoder takes.
         digests: `config`, `corpus`, `weights`: hex digests of what went in.
         seconds: wall time per phase of the run.
         peak_memory_bytes: of the largest process, 0 where unknown.
@@ -290,6 +291,7 @@ class Provenance(_Record):
     libraries: dict[str, str]
     platform: str
     device: str
+    preparation: str = ""
     digests: dict[str, str] = {}
     seconds: dict[str, float] = {}
     peak_memory_bytes: int = 0

@@ -181,6 +181,14 @@ def test_libraries_parameters_seeds_and_resampling_are_checked(make_run, make_re
     }
 
 
+def test_another_preparation_of_the_audio_is_named(make_run, make_result):
+    made = make_result().provenance
+    other = made.model_copy(update={"preparation": "mono by the left channel"})
+    assert differences(make_run("a"), make_run("b", provenance=other)) == {
+        "preparation": {"a": "unknown", "b": "mono by the left channel"}
+    }
+
+
 def test_components_that_differ_are_named(make_run, make_result):
     result = make_result()
     marginal = result.config | {"predictor": {"name": "marginal"}}

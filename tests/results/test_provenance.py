@@ -4,6 +4,7 @@ import platform
 import subprocess
 from importlib.metadata import version
 
+from latentbench.latents.preparation import PREPARATION
 from latentbench.results.provenance import collect_provenance, git_commit, library_versions
 
 
@@ -41,3 +42,4 @@ def test_provenance_tells_machine_and_digests():
     assert found.python == platform.python_version()
     assert found.libraries["torch"] == version("torch")
     assert found.digests == {"config": "ab"}
+    assert found.preparation == PREPARATION
