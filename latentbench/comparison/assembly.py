@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from latentbench.comparison.against import paired_differences
 from latentbench.comparison.differences import find_differences
 from latentbench.comparison.matching import asked_milliseconds, horizon_labels
 from latentbench.comparison.schema import ComparedHorizon, ComparedRun, Comparison, Failure, Scale
@@ -61,6 +62,7 @@ def compare_runs(
         runs=tuple(_run(run) for run in runs),
         horizons=tuple(sorted(horizons, key=lambda one: order[one.matched])),
         headline=_headline(horizons),
+        paired=tuple(sorted(paired_differences(runs, labels), key=lambda one: order[one.matched])),
         warnings=found.warnings,
         differences=found.differences,
         same=found.same,

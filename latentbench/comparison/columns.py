@@ -9,9 +9,15 @@ from latentbench.reports.numbers import compact, time_text
 from latentbench.reports.table import HEADINGS, OTHER_DECIMALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from latentbench.comparison.schema import ComparedHorizon, ComparedRun, Comparison, Scale
+    from latentbench.comparison.schema import (
+        ComparedHorizon,
+        ComparedRun,
+        Comparison,
+        PairedDifference,
+        Scale,
+    )
     from latentbench.results.schema import RolloutFigures
 
 __all__ = ["Column", "by_horizon", "column_groups", "flat_rows", "headings", "key_columns"]
@@ -69,16 +75,36 @@ def headings(columns: list[Column]) -> list[str]:
 def flat_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """One row per horizon, run, split and slice; every figure under its own name.
 
-    A figure in nats per frame is there per dimension too, and as kbps where it is a rate.
-    None: not measured.
+    A figure in nats per frame is there per dimension too, and as kbps where it is a rate; those
+    of all eval frames are there as differences from the first run. None: not measured.
     """
     units = {name: _unit(comparison, name) for name in comparison.metrics}
+    compared = tuple(dict.fromkeys(one.name for one in comparison.paired))
     rows = []
     for one in comparison.horizons:
         parts = dict.fromkeys((figure.split, figure.slice) for figure in one.result.figures)
         for split, slice_ in parts or FAILED:
-            rows.append(_flat(comparison.run(one.run), one, split, slice_, units))
+            row = _flat(comparison.run(one.run), one, split, slice_, units)
+            whole = (split, slice_) == ("eval", ALL)
+            found = {
+                pair.name: pair
+                for pair in comparison.paired
+                if whole and (pair.run, pair.matched) == (one.run, one.matched)
+            }
+            reference = comparison.runs[0].label if found else None
+            rows.append(row | {"against": reference} | _paired(found, compared))
     return rows
+
+
+def _paired(found: Mapping[str, PairedDifference], names: Sequence[str]) -> dict[str, Any]:
+    """The differences of one row from that of the reference, None where it has none."""
+    row: dict[str, Any] = {}
+    for name in names:
+        one = found.get(name)
+        for key in ("value", "low", "high", "unit", "speakers", "verdict", "reason"):
+            column = f"{name}_difference" if key == "value" else f"{name}_difference_{key}"
+            row[column] = getattr(one, key) if one is not None else None
+    return row
 
 
 def _flat(

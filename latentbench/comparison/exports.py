@@ -1,7 +1,7 @@
 """A comparison as CSV, Markdown, LaTeX and JSON.
 
 CSV and JSON hold every figure of both splits and every slice, unrounded; Markdown and LaTeX the
-table of the terminal, for people.
+tables of the terminal, for people.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from latentbench.comparison.columns import (
 )
 from latentbench.comparison.matching import Match
 from latentbench.comparison.remarks import difference_text, remarks, stamp_lines, title
+from latentbench.comparison.verdicts import (
+    VERDICT_HEADING,
+    against,
+    verdict_notes,
+    verdict_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,6 +48,7 @@ LATEX = {
     "Δ": r"$\Delta$",
     "²": r"$^2$",
 }
+VERDICT_RULES = ["---", "---", "---", "---", "---:", "---:", "---"]
 HORIZON: Mapping[Match, str] = dict(zip(get_args(Match), ("staleness", "k"), strict=True))
 
 
@@ -61,18 +68,25 @@ def to_json(comparison: Comparison) -> str:
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """A pipe table, then what a reader must know, as lists."""
+    """Pipe tables of the figures and of the verdicts, then what a reader must know, as lists."""
     heading, rows = _table(comparison)
     lines = [title(comparison), ""]
     lines += [_piped(heading), _piped(["---", "---", *["---:"] * (len(heading) - 2)])]
     lines += [_piped(row) for group in rows for row in group]
+    if comparison.paired:
+        heading = [HORIZON[comparison.match], *VERDICT_HEADING]
+        lines += ["", f"{against(comparison)}:", "", _piped(heading)]
+        lines += [_piped(VERDICT_RULES), *map(_piped, verdict_rows(comparison))]
     for name, texts in _beside(comparison):
         lines += ["", f"{name}:", "", *(f"- {text}" for text in texts)]
     return "\n".join(lines) + "\n"
 
 
 def to_latex(comparison: Comparison) -> str:
-    """A tabular for the package booktabs; what a reader must know stands above as comments."""
+    """Tabulars for the package booktabs: the figures, then the verdicts.
+
+    What a reader must know stands above as comments.
+    """
     heading, rows = _table(comparison)
     lines = [r"% needs \usepackage{booktabs}", f"% {title(comparison)}"]
     for name, texts in _beside(comparison):
@@ -82,6 +96,11 @@ def to_latex(comparison: Comparison) -> str:
     for group in rows:
         lines += [r"\midrule", *map(_tabbed, group)]
     lines += [r"\bottomrule", r"\end{tabular}"]
+    if comparison.paired:
+        lines += ["", f"% {against(comparison)}", r"\begin{tabular}{llllrrl}", r"\toprule"]
+        lines.append(_tabbed([HORIZON[comparison.match], *VERDICT_HEADING]))
+        lines += [r"\midrule", *map(_tabbed, verdict_rows(comparison))]
+        lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines) + "\n"
 
 
@@ -111,6 +130,7 @@ def _beside(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
     found = {
         "Warnings": list(comparison.warnings),
         "Stamps": list(stamp_lines(comparison)),
+        against(comparison): list(verdict_notes(comparison)),
         "Remarks": list(remarks(comparison)),
         "What differs": [f"{one.what}: {difference_text(one)}" for one in comparison.differences],
         "The same in all": [", ".join(comparison.same)] if comparison.same else [],

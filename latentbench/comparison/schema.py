@@ -16,7 +16,18 @@ from latentbench.results.schema import (  # noqa: TC001 - pydantic reads them at
     Split,
 )
 
-__all__ = ["ComparedHorizon", "ComparedRun", "Comparison", "Difference", "Failure", "Scale"]
+__all__ = [
+    "ComparedHorizon",
+    "ComparedRun",
+    "Comparison",
+    "Difference",
+    "Failure",
+    "PairedDifference",
+    "Scale",
+    "Verdict",
+]
+
+Verdict = Literal["distinguishable", "not distinguishable", "no interval", "withheld"]
 
 
 class _Record(BaseModel):
@@ -106,6 +117,38 @@ class ComparedHorizon(_Record):
         return None
 
 
+class PairedDifference(_Record):
+    """A figure of one run minus that of the reference, over the eval speakers both have.
+
+    Attributes:
+        run: label; the reference is the first run of the comparison.
+        matched: label of the horizon.
+        name: of the figure, over all eval frames.
+        unit: `nats/frame` where both have the same latents, else `nats/dim`; empty for a pure
+            number.
+        value: None where there is none.
+        low: lower bound of the 95 % interval over speakers, None where there is none.
+        high: upper bound.
+        speakers: that both have.
+        left_out: that only one of them has.
+        verdict: `distinguishable` where the interval excludes 0; `withheld` where the rows are
+            not alike, whatever the interval.
+        reason: why there is no interval or no verdict.
+    """
+
+    run: str
+    matched: str
+    name: str
+    unit: str
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    speakers: int = 0
+    left_out: int = 0
+    verdict: Verdict
+    reason: str = ""
+
+
 class Difference(_Record):
     """One circumstance that is not the same in all runs: run label -> what it is there."""
 
@@ -129,6 +172,7 @@ class Comparison(_Record):
         horizons: by staleness, then in the order of the runs.
         headline: the metric to look at first: the part of ΔNLL that is due to context where
             the runs have it, else ΔNLL.
+        paired: every run minus the first one given, by horizon, run and figure.
         warnings: why figures may not be compared as they stand.
         differences: circumstances that differ, what is compared among them.
         same: circumstances that were checked and are the same in all runs.
@@ -140,6 +184,7 @@ class Comparison(_Record):
     runs: tuple[ComparedRun, ...]
     horizons: tuple[ComparedHorizon, ...]
     headline: str
+    paired: tuple[PairedDifference, ...] = ()
     warnings: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
     same: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""A comparison on the terminal: the runs, their figures per horizon, and what differs.
+"""A comparison on the terminal: the runs, their figures, what can be told apart, what differs.
 
 Columns come in groups (likelihood, the mean, rollout). As many groups as the console is wide
 stand in one table, the others in tables below it: no number is ever cut. The means (frames of
@@ -7,15 +7,16 @@ context, parameters, steps) stand with the runs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from rich import box
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from latentbench.comparison.columns import by_horizon, column_groups, key_columns
+from latentbench.comparison.layout import LABEL, column_gap, open_table, packed
 from latentbench.comparison.remarks import difference_text, remarks, stamp_lines, title
+from latentbench.comparison.verdicts import print_verdicts
 from latentbench.reports.numbers import time_text
 from latentbench.results.schema import SPLITS
 
@@ -30,11 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_comparison"]
 
-WIDE = 100  # columns, from which two spaces part the columns of a table instead of one
-T = TypeVar("T")
-
 SHOWN = 3  # groups of columns; the fourth is what the table of the runs says
-LABEL = 28  # columns, beyond which the name of a run is folded
 MATCHED = {"ms": "staleness", "frames": "k"}
 
 
@@ -49,13 +46,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(f"Warning: {line}", style="bold yellow"))
     console.print()
     console.print(Text("Eval, all frames; nats are per frame", style="bold"))
-    between, room = _between(console.width), _room(comparison, console.width)
+    gap, room = column_gap(console.width), _room(comparison, console.width)
     groups = column_groups(comparison)[:SHOWN]
-    tables = _packed(groups, lambda column: _width(comparison, column), room, between)
+    tables = packed(groups, lambda column: _width(comparison, column), room, gap)
     for number, columns in enumerate(tables):
         if number:
             console.print()
-        console.print(_figures(comparison, columns, between))
+        console.print(_figures(comparison, columns, gap))
+    print_verdicts(comparison, console)
     console.print()
     for line in remarks(comparison):
         console.print(Text(line))
@@ -82,8 +80,8 @@ def _runs(comparison: Comparison, width: int) -> Iterator[Table]:
     cells = {name: [cell(run) for run in comparison.runs] for name, cell in columns.items()}
     widths = {name: max(map(cell_len, (name, *found))) for name, found in cells.items()}
     label = min(max(cell_len(run.label) for run in comparison.runs), LABEL)
-    for names in _packed([list(columns)], widths.__getitem__, width - label, 1):
-        table = _table(1)
+    for names in packed([list(columns)], widths.__getitem__, width - label, 1):
+        table = open_table(1)
         table.add_column("run", overflow="fold", max_width=LABEL)
         for name in names:
             table.add_column(name, justify="right", no_wrap=True)
@@ -100,9 +98,9 @@ def _over_horizons(
     return "/".join(dict.fromkeys(map(text, done))) or "-"
 
 
-def _figures(comparison: Comparison, columns: Sequence[Column], between: int) -> Table:
+def _figures(comparison: Comparison, columns: Sequence[Column], gap: int) -> Table:
     keys = key_columns(comparison)
-    table = _table(between)
+    table = open_table(gap)
     table.add_column(MATCHED[comparison.match], no_wrap=True)
     table.add_column("run", overflow="fold", max_width=LABEL)
     for column in (*keys[1:], *columns):
@@ -119,32 +117,10 @@ def _figures(comparison: Comparison, columns: Sequence[Column], between: int) ->
 
 def _room(comparison: Comparison, width: int) -> int:
     """What the columns that tell the rows apart leave of a line."""
-    between = _between(width)
+    gap = column_gap(width)
     run, *keys = (_width(comparison, column) for column in key_columns(comparison))
     matched = max(map(cell_len, (MATCHED[comparison.match], *by_horizon(comparison))))
-    return width - matched - between - min(run, LABEL) - sum(between + key for key in keys)
-
-
-def _packed(
-    groups: Sequence[Sequence[T]], width_of: Callable[[T], int], room: int, between: int
-) -> Iterator[list[T]]:
-    """The columns of each table: whole groups where they fit, else as many columns as do."""
-
-    def fits(columns: Sequence[T]) -> bool:
-        return sum(between + width_of(column) for column in columns) <= room
-
-    table: list[T] = []
-    for group in groups:
-        if table and not fits((*table, *group)):
-            yield table
-            table = []
-        for column in group:
-            if table and not fits((*table, column)):
-                yield table
-                table = []
-            table.append(column)
-    if table:
-        yield table
+    return width - matched - gap - min(run, LABEL) - sum(gap + key for key in keys)
 
 
 def _print_differences(comparison: Comparison, console: Console) -> None:
@@ -172,15 +148,3 @@ def _heading(column: Column) -> str:
 def _width(comparison: Comparison, column: Column) -> int:
     cells = (column.cell(one) for one in comparison.horizons)
     return max(map(cell_len, (*_heading(column).splitlines(), *cells)))
-
-
-def _between(width: int) -> int:
-    return 2 if width >= WIDE else 1
-
-
-def _table(between: int) -> Table:
-    # The box itself parts columns by one space.
-    padding = (0, between - 1, 0, 0)
-    return Table(
-        box=box.SIMPLE_HEAD, show_edge=False, padding=padding, pad_edge=False, header_style=""
-    )

@@ -1,0 +1,211 @@
+"""Every run against the first one given: which figures can be told apart.
+
+At each horizon that both have, the difference of a figure is taken over the speakers that both
+evaluated, on the same draws of them (docs/uncertainty.md), each figure being the mean over the
+seeds of its run. Where the latents are not the same, nats are per dimension: a nat per frame of
+one encoder is not a nat per frame of another. No verdict is given on rows that are not alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentbench.comparison.cell_tables import CellTables, read_tables
+from latentbench.comparison.schema import PairedDifference
+from latentbench.results.speaker_sums import SpeakerTable
+from latentbench.results.uncertainty import difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from latentbench.comparison.runs import FinishedRun
+    from latentbench.comparison.schema import Verdict
+    from latentbench.results.schema import HorizonResult
+
+__all__ = ["paired_differences"]
+
+HEADLINES = ("dnll_context", "dnll")
+IN_NATS = (*HEADLINES, "x_gain")
+OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
+NO_SPEAKER = "no speaker was evaluated in both"
+OTHER_UTTERANCES = "the eval utterances are not the same"
+OTHER_SCORED = "evaluation.max_frames left different utterances to score"
+OTHER_TARGET = "the targets are not the same, {} and {}"
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One run at one horizon; `horizon` is None where it has no such horizon."""
+
+    run: FinishedRun
+    horizon: HorizonResult | None
+    cell: CellTables
+
+    @property
+    def measured(self) -> set[str]:
+        return _measured(self.horizon)
+
+    def lack(self, name: str) -> str:
+        """Why it has no figure of that name; empty where it has."""
+        label = self.run.label
+        if self.horizon is None:
+            return f"{label} has no such horizon"
+        if not self.horizon.seeds:
+            return f"{label} failed there"
+        if name not in self.measured:
+            return f"{label} has no such figure"
+        if self.cell.problem:
+            return self.cell.problem
+        return "" if name in self.cell.figures else f"{label} kept no scores of it per frame"
+
+
+class _PerDimension(SpeakerTable):
+    """A figure in nats per frame, per dimension."""
+
+    def __init__(self, table: SpeakerTable, dim: int) -> None:
+        self.table = table
+        self.dim = dim
+        self.speakers = table.speakers
+        self.frames = table.frames
+
+    def values(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.table.values(weights) / self.dim
+
+
+def paired_differences(
+    runs: Sequence[FinishedRun], labels: Sequence[Mapping[int, str]]
+) -> Iterator[PairedDifference]:
+    """Every run minus the first, per horizon and figure, with what can be said of it.
+
+    Args:
+        runs: the reference first.
+        labels: for each run: horizon k -> label; horizons of one label are compared.
+    """
+    if len(runs) == 1:
+        return
+    by_label = [
+        {names[horizon.k]: horizon for horizon in run.result.horizons}
+        for run, names in zip(runs, labels, strict=True)
+    ]
+    for matched in dict.fromkeys(label for found in by_label for label in found):
+        reference, *others = (
+            _side(run, found.get(matched)) for run, found in zip(runs, by_label, strict=True)
+        )
+        for other in others:
+            for name in _names(other.measured, reference.measured):
+                yield _compared(matched, name, other, reference)
+
+
+def _side(run: FinishedRun, horizon: HorizonResult | None) -> _Side:
+    names = [name for name in dict.fromkeys((*HEADLINES, *OTHERS)) if name in _measured(horizon)]
+    found = read_tables(run, horizon, names) if horizon is not None and names else CellTables({})
+    return _Side(run, horizon, found)
+
+
+def _measured(horizon: HorizonResult | None) -> set[str]:
+    figures = () if horizon is None else horizon.figures
+    return {one.name for one in figures if (one.split, one.slice) == ("eval", "all") and one.n}
+
+
+def _names(one: set[str], other: set[str]) -> list[str]:
+    """The part due to context where both have it, else ΔNLL, then what either has."""
+    there = one | other
+    both = one & other if one and other else there
+    headline = [name for name in HEADLINES if name in both] or [HEADLINES[1]]
+    return [name for name in (headline[0], *OTHERS) if name in there]
+
+
+def _compared(matched: str, name: str, other: _Side, reference: _Side) -> PairedDifference:
+    per_dim = name in IN_NATS and not _same_latents(other.run, reference.run)
+    nats = "nats/dim" if per_dim else "nats/frame"
+    unit = nats if name in IN_NATS else ""
+    lacking = reference.lack(name) or other.lack(name)
+    if lacking or other.horizon is None or reference.horizon is None:
+        return PairedDifference(
+            run=other.run.label,
+            matched=matched,
+            name=name,
+            unit=unit,
+            verdict="no interval",
+            reason=lacking,
+        )
+    tables = [
+        _PerDimension(side.cell.figures[name], horizon.dim) if per_dim else side.cell.figures[name]
+        for side, horizon in ((other, other.horizon), (reference, reference.horizon))
+    ]
+    found = difference(*tables)
+    verdict: Verdict = "no interval"
+    reason = found.note if found.speakers else NO_SPEAKER
+    unlike = _unlike(other, reference)
+    if found.speakers and unlike:
+        verdict, reason = "withheld", unlike
+    elif found.distinguishable is not None:
+        verdict = "distinguishable" if found.distinguishable else "not distinguishable"
+    return PairedDifference(
+        run=other.run.label,
+        matched=matched,
+        name=name,
+        unit=unit,
+        value=_known(found.value),
+        low=_known(found.low),
+        high=_known(found.high),
+        speakers=found.speakers,
+        left_out=found.left_out,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _unlike(other: _Side, reference: _Side) -> str:
+    """Why the difference of two rows says nothing of the runs; empty where it does."""
+    targets = [side.run.result.config["task"]["target"] for side in (other, reference)]
+    if targets[0] != targets[1]:
+        return OTHER_TARGET.format(*targets)
+    leaky = [
+        side.run.label
+        for side in (reference, other)
+        if side.horizon is not None and side.horizon.leaky
+    ]
+    if leaky:
+        return f"{' and '.join(leaky)} leaky: the context has seen the target"
+    if _utterances(other.run, "eval") != _utterances(reference.run, "eval"):
+        return OTHER_UTTERANCES
+    if (_cut(other) or _cut(reference)) and other.cell.utterances != reference.cell.utterances:
+        return OTHER_SCORED
+    return ""
+
+
+def _cut(side: _Side) -> bool:
+    """Whether `evaluation.max_frames` left eval frames out."""
+    horizon = side.horizon
+    return horizon is not None and horizon.scored.get("eval") != horizon.frames.get("eval")
+
+
+def _same_latents(one: FinishedRun, other: FinishedRun) -> bool:
+    """Whether the same audio has the same latents in both; transforms are fitted on train."""
+    first, second = one.result, other.result
+    return (
+        first.encoder == second.encoder
+        and first.provenance.preparation == second.provenance.preparation
+        and first.config["transforms"] == second.config["transforms"]
+        and (
+            not first.config["transforms"]
+            or _utterances(one, "train") == _utterances(other, "train")
+        )
+    )
+
+
+def _utterances(run: FinishedRun, split: str) -> dict[str, str]:
+    """Utterance id -> digest of its audio, of those used on one side of the split."""
+    return {
+        row.utterance: row.audio for row in run.utterances if row.split == split and not row.skipped
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
