@@ -162,9 +162,9 @@ def trials(*, quick: bool) -> tuple[Trial, ...]:
     if quick:
         return (
             Trial("iid", "exact", {"utterances": 1}, horizons=(1, 2)),
-            *(Trial(name, "exact") for name in worlds),
-            Trial("ar1", "mdn", {**learned, "dim": 8}, (1,), steps=300, width=64),
-            Trial("switching", "mdn", learned, (2,), steps=300, width=64),
+            *(Trial(name, "exact", {"utterances": 2}) for name in worlds),
+            Trial("ar1", "mdn", {**learned, "dim": 8}, (1,), steps=250, width=64),
+            Trial("scale-mixture", "mdn", learned, (2,), steps=250, width=64),
         )
     return (
         Trial("iid", "exact"),
