@@ -29,7 +29,7 @@ VERBS = {
     ),
     "rollout": (
         "latentbench.cli.rollout:rollout",
-        "Roll a finished run out again, and show the curve by depth.",
+        "Roll the models of a finished run out again, and show the curve by depth.",
     ),
     "show": ("latentbench.cli.show:show", "Show a finished run again."),
     "explain": (
