@@ -6,13 +6,13 @@ import errno
 import os
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["PARTIAL", "atomic", "disk_full_explained", "write_text"]
 
