@@ -1,0 +1,58 @@
+"""The commands of README and docs are commands: each parses, and its configuration resolves."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from latentbench.cli import main
+from latentbench.cli.configuration import resolve_flags
+from latentbench.plugins import load_registry
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands():
+    for page in PAGES:
+        for block in re.findall(
+            r"^```(?:sh|bash|)\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+        ):
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r"&&|\|\||;", line.split(" #")[0]):
+                    words = (
+                        shlex.split(part.strip()) if part.strip().startswith("latentbench ") else []
+                    )
+                    if words and not {"...", "…"} & set(words):
+                        yield pytest.param(words[1:], id=f"{page.name}: {' '.join(words)}"[:120])
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_a_documented_command_is_one(words):
+    context: click.Context = click.Context(main)
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        name, found, words = command.resolve_command(context, list(words))
+        assert found is not None
+        context = click.Context(found, info_name=name, parent=context)
+        command = found
+    parsed = command.make_context("documented", list(words), resilient_parsing=False)
+    if command.name in {"run", "encode"}:
+        resolve_flags(load_registry(), dict(parsed.params))
+
+
+def test_every_page_linked_in_the_readme_is_there():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_readme_installs_and_tests_by_two_commands():
+    text = (ROOT / "README.md").read_text("utf-8")
+    first_screen = text.splitlines()[:30]
+    assert "<!-- demo -->" in first_screen
+    assert "<!-- test -->" in first_screen
