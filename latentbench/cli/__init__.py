@@ -40,7 +40,10 @@ VERBS = {
         "latentbench.cli.verify:verify",
         "Hold a finished run against the published table of Phase 1 and its reruns.",
     ),
-    "plugins": ("latentbench.cli.plugins:plugins", "List, describe, check and begin what can be named."),
+    "plugins": (
+        "latentbench.cli.plugins:plugins",
+        "List, describe, check and begin what can be named.",
+    ),
     "cache": ("latentbench.cli.cache:cache", "List, measure and remove what can be made again."),
 }
 
