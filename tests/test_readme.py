@@ -17,18 +17,22 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+BLOCK = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
 def commands():
+    """The words of every `latentbench` command in a block, fenced or indented."""
     for page in PAGES:
-        for block in re.findall(
-            r"^```(?:sh|bash|)\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
-        ):
+        text = page.read_text("utf-8")
+        indented = "\n".join(line for line in text.splitlines() if line.startswith("    "))
+        for block in [*BLOCK.findall(text), indented]:
             for line in block.replace("\\\n", " ").splitlines():
                 for part in re.split(r"&&|\|\||;", line.split(" #")[0]):
-                    words = (
-                        shlex.split(part.strip()) if part.strip().startswith("latentbench ") else []
-                    )
-                    if words and not {"...", "…"} & set(words):
-                        yield pytest.param(words[1:], id=f"{page.name}: {' '.join(words)}"[:120])
+                    words = part.strip().removeprefix("$ ")
+                    if words.startswith("latentbench ") and not re.search(
+                        r"\.\.\.|…|\bRUN\b", words
+                    ):
+                        yield pytest.param(shlex.split(words)[1:], id=f"{page.name}: {words}"[:120])
 
 
 @pytest.mark.parametrize("words", list(commands()))
