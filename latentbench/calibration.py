@@ -1,4 +1,4 @@
-r"""Calibration: the whole instrument on worlds whose truth is known (SCIENCE 4).
+r"""Calibration: the whole instrument on worlds whose truth is known (docs/calibration.md).
 
 Each world is run as a user would run it: corpus, store, windows, fit, scores, result. Two models
 are put in. The exact predictor has nothing to learn, so what is off is the instrument. The

@@ -175,7 +175,7 @@ class _Work:
         return one.eval()
 
     def _fit_controls(self, train: TaskFrames) -> Controls:
-        """The controls of the configuration (SCIENCE 2.1 and 2.2)."""
+        """The controls of the configuration (docs/metrics.md)."""
         unconditional = x = x_baseline = None
         if "unconditional" in self.config.controls:
             unconditional = self._fit("predictor", train.without_context(), "unconditional")

@@ -85,7 +85,7 @@ class ComponentConfig(BaseModel):
 
 
 class SplitConfig(_Section):
-    """Who is trained on and who is evaluated (SCIENCE: the original's rule)."""
+    """Who is trained on and who is evaluated (the original's rule)."""
 
     eval_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: int = 42

@@ -22,7 +22,7 @@ __all__ = ["compare_runs"]
 
 HEADLINES = ("dnll_context", "dnll", "nll")
 NATS = "nats/frame"
-# A gain over the baseline that is a rate at k = 1, by the target of the run (SCIENCE 7).
+# A gain over the baseline that is a rate at k = 1, by the target of the run (docs/compare.md).
 RATES = {"delta": ("x_gain",), "x": ("x_gain", "dnll", "dnll_context", "dnll_capacity")}
 
 

@@ -1,6 +1,6 @@
 """What makes the horizons of encoders of different frame rates comparable.
 
-By time (SCIENCE 7): every encoder looks back 640 ms and is 80 to 640 ms stale, in as many
+By time (docs/compare.md): every encoder looks back 640 ms and is 80 to 640 ms stale, in as many
 frames as that is nearest to, and the same stretches of audio are predicted at every horizon.
 By frames: W and k as they are, whatever a frame lasts, as the original did.
 """

@@ -1,4 +1,4 @@
-"""What is fitted beside a predictor to say what its ΔNLL is made of (SCIENCE 2.1 and 2.2)."""
+"""What is fitted beside a predictor to say what its ΔNLL is made of (docs/metrics.md)."""
 
 from __future__ import annotations
 

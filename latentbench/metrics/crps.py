@@ -13,7 +13,7 @@ In closed form for mixtures of Gaussians (Grimit, Gneiting, Berrocal & Johnson 2
 Elsewhere from S = 32 samples without bias, over all pairs i != j (the fair form).
 
 The CRPS of \(m = \log\max(\|y\|, 10^{-8})\), always from samples, is the fair score of
-magnitude that the norm of a conditional mean is not (SCIENCE 2.3).
+magnitude that the norm of a conditional mean is not (docs/metrics.md).
 """
 
 from __future__ import annotations

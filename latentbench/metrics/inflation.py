@@ -1,4 +1,4 @@
-r"""How much variance a *perfect* linear model's rollout would make of these latents (SCIENCE 2.5).
+r"""How much variance a *perfect* linear rollout would make of these latents (docs/rollout.md).
 
 A stale change added to a state it does not know adds variance, whoever draws it. To tell that
 artefact from the model's own error, each dimension of the latents is taken for an AR(1) process

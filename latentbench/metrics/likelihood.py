@@ -78,7 +78,7 @@ class DeltaNLL(_MeanNLL):
 
 
 class CapacityNLL(_MeanNLL):
-    """The part of ΔNLL that the same model gains without any context (SCIENCE 2.2)."""
+    """The part of ΔNLL that the same model gains without any context (docs/metrics.md)."""
 
     name = "dnll_capacity"
     columns = MappingProxyType(
@@ -96,7 +96,7 @@ class ContextNLL(_MeanNLL):
 
 
 class XGain(_MeanNLL):
-    """Mean of -log p(x_t | context) + log p(x_t): the gain on the frame itself (SCIENCE 2.1)."""
+    """Mean of -log p(x_t | context) + log p(x_t): the gain on x_t (docs/metrics.md)."""
 
     name = "x_gain"
     columns = MappingProxyType({"nll_x": scores.nll_x, "nll_x_baseline": scores.nll_x_baseline})

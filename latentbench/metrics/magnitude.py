@@ -2,7 +2,7 @@ r"""How well the norm of the predicted mean explains the norm of the target, on 
 
 With \(m = \log\max(\|y\|, 10^{-8})\) of the target and \(\hat m\) of the predicted mean, both
 forms compare an error with the spread of m. A conditional mean is shorter than what it
-predicts, so even the perfect predictor is negative here (SCIENCE 2.3): neither form shows that
+predicts, so even the perfect predictor is negative here (docs/metrics.md): neither form shows that
 magnitude is unpredictable.
 """
 

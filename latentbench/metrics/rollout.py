@@ -1,4 +1,4 @@
-"""Rollout: score true frames under contexts made of the model's own frames (SCIENCE 1.1, 5).
+"""Rollout: score true frames under contexts made of the model's own frames (docs/rollout.md).
 
 From true x_0..x_{t0-1}, t0 = max(W-1+k, m), the model goes on by itself: it draws the target of
 t >= t0 from x̂_{t-k-W+1..t-k} and moves, x̂_t = x̂_{t-m} + draw (target `delta`) or x̂_t = draw

@@ -18,7 +18,7 @@ class Scale:
         bits_per_dim: per frame and dimension.
         bits_per_frame: per frame.
         kbps: 1,000 bits per second; None at k > 1, where it is no rate: figures of stale
-            contexts do not add up along a chain of frames (SCIENCE 7).
+            contexts do not add up along a chain of frames (docs/compare.md).
     """
 
     nats_per_frame: float

@@ -68,7 +68,7 @@ class CellRecord(_Record):
         too_short: utterances of each split without a valid frame.
         parameters: learned numbers of the predictor.
         dim: D of what was predicted, after the transforms.
-        iid_floor: ΔNLL that white latents would score, nats per frame (SCIENCE 2.1).
+        iid_floor: ΔNLL that white latents would score, nats per frame (docs/metrics.md).
         seconds: wall time of `fit`, `score` and `rollout`.
         peak_memory_bytes: of the process that ran it, 0 where unknown.
     """
@@ -177,7 +177,7 @@ class HorizonResult(_Record):
         seeds: that the figures are means over.
         parameters: learned numbers of the predictor.
         dim: D of what was predicted, after the transforms.
-        iid_floor: ΔNLL that white latents would score, nats per frame (SCIENCE 2.1).
+        iid_floor: ΔNLL that white latents would score, nats per frame (docs/metrics.md).
         frames: frames of each split that have a whole context.
         scored: those that were scored.
         too_short: utterances of each split without a valid frame.

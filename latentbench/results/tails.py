@@ -1,4 +1,4 @@
-"""What a mean over frames owes to a few of them (SCIENCE 2: four frames carried a whole table).
+"""What a mean over frames owes to a few of them (docs/explain.md).
 
 nan counts as the worst value there is, infinity as the next.
 """

@@ -1,4 +1,4 @@
-"""Slices: named subsets of the frames a task predicts (SCIENCE 1.1)."""
+"""Slices: named subsets of the frames a task predicts (docs/tasks.md)."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class WindowTask:
         context_frames: W.
         horizon: k, the staleness: the context of t is x_{t-k-W+1..t-k}.
         target: `delta`, x_t - x_{t-m} at every k, or `x`, x_t itself.
-        frame_set: the first frame predicted (SCIENCE 1.1): `phase1` t >= (W-1) + max(k, 4);
+        frame_set: the first frame predicted (docs/tasks.md): `phase1` t >= (W-1) + max(k, 4);
             `own` t >= (W-1) + k, all there are; `common` t >= (W-1) + max(horizons), the frames
             shared by every horizon of the run.
         horizons: every horizon of the run; `common` needs them.

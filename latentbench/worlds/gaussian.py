@@ -1,4 +1,4 @@
-r"""Linear-Gaussian worlds: everything by linear algebra from the autocovariance (SCIENCE 4).
+r"""Linear-Gaussian worlds: all by linear algebra from the autocovariance (docs/calibration.md).
 
 .. math:: z_t = F z_{t-1} + w_t, \quad x_t = H z_t + v_t, \quad
     \Gamma(h) = E[x_t x_{t-h}^T] = H F^h P H^T + [h = 0] R

@@ -1,4 +1,4 @@
-r"""Rollouts of the perfect linear-Gaussian model, exactly (SCIENCE 2.5 and 5).
+r"""Rollouts of the perfect linear-Gaussian model, exactly (docs/rollout.md).
 
 The model's frames follow \(\hat x_t = a \hat x_{t-1} + K \hat c_t (+ e_t)\) with a = 1 for the
 target `delta` and 0 for `x`: a linear recursion, so its covariances are too.

@@ -102,6 +102,6 @@ class World(ABC):
     ) -> float | None:
         """The perfect model's rollout gap by the mean, nats per frame.
 
-        The mean over t0..frames-1 of an utterance, as the instrument reports it (SCIENCE 5);
+        The mean over t0..frames-1 of an utterance, as the instrument reports it (docs/rollout.md);
         None where it is not known in closed form.
         """

@@ -1,4 +1,4 @@
-"""The instrument on AR(1) worlds with their exact conditional (SCIENCE 4).
+"""The instrument on AR(1) worlds with their exact conditional (docs/calibration.md).
 
 Tolerances are four Monte Carlo standard errors, from a jackknife over the utterances, which are
 independent of one another; each error is itself bounded, so that a test can fail.

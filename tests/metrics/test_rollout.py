@@ -256,7 +256,7 @@ RHO, LENGTH, UTTERANCES = 0.25, 160, 400
 
 
 def stationary_variance(k):
-    """Of x_t = x_{t-1} + B x_{t-k} + noise of variance S (SCIENCE 2.5), k = 1 or 2."""
+    """Of x_t = x_{t-1} + B x_{t-k} + noise of variance S (docs/rollout.md), k = 1 or 2."""
     b = RHO ** (k - 1) * (RHO - 1)
     s = 2 * (1 - RHO) - b * b
     if k == 1:

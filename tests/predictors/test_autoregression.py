@@ -65,7 +65,7 @@ def short_utterances(horizon, seed):
 
 
 def truth(horizon, target):
-    """B_k, S_k and the marginal covariance of SCIENCE 4."""
+    """B_k, S_k and the marginal covariance of docs/calibration.md."""
     power = np.linalg.matrix_power
     if target == "x":
         slope, marginal = power(A, horizon), SIGMA

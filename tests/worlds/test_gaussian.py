@@ -1,4 +1,4 @@
-"""Gaussian worlds against the closed forms of SCIENCE 2.5 and 4."""
+"""Gaussian worlds against the closed forms of docs/calibration.md."""
 
 import math
 
