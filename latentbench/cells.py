@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
 
 from latentbench.config import build_options
 from latentbench.device import choose_device
@@ -29,6 +28,7 @@ from latentbench.latents.store import LatentStore
 from latentbench.metrics.controls import Controls, iid_floor
 from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.metrics.scoring import merge_columns, score
+from latentbench.models import MODELS, load_model, save_models
 from latentbench.plugins import load_registry
 from latentbench.predictors.training import Training
 from latentbench.progress import SILENT, Titled
@@ -38,7 +38,7 @@ from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["cell_record", "make_predictor", "run_cell", "timed", "window_task"]
 
 ALL = "all"
+UNCONDITIONAL = "unconditional"
 
 
 def run_cell(cell: Cell, progress: Progress = SILENT) -> None:
@@ -143,7 +144,7 @@ class _Work:
             with timed(seconds, "rollout"):
                 self._roll_out(predictor, baseline)
             models = {"predictor": predictor, "baseline": baseline, **controls.by_role()}
-            _save_models(self.cell.folder, models)
+            save_models(self.cell.folder / MODELS, models)
             parameters = sum(one.numel() for one in predictor.parameters())
         return CellRecord(
             horizon=self.cell.horizon,
@@ -177,14 +178,42 @@ class _Work:
     def _fit_controls(self, train: TaskFrames) -> Controls:
         """The controls of the configuration (docs/metrics.md)."""
         unconditional = x = x_baseline = None
-        if "unconditional" in self.config.controls:
-            unconditional = self._fit("predictor", train.without_context(), "unconditional")
+        if UNCONDITIONAL in self.config.controls:
+            blind = train.without_context()
+            unconditional = self._fitted_before(blind) or self._fit(
+                "predictor", blind, UNCONDITIONAL
+            )
         if "x_target" in self.config.controls:
             of_x = train.with_target("x")
             x_baseline = self._fit("baseline", of_x, "x baseline")
             if train.target != "x" and not train.sees_previous:
                 x = self._fit("predictor", of_x, "x target")
         return Controls(unconditional, x, x_baseline)
+
+    def _fitted_before(self, blind: TaskFrames) -> Predictor | None:
+        """The unconditional model of a finished cell that fitted it on these very frames.
+
+        Without a context the horizon shows in nothing but the choice of frames, so such cells
+        would train the same network again.
+        """
+        for folder in sorted(self.cell.folder.parent.glob(f"*-seed{self.cell.seed}")):
+            record = cell_record(folder)
+            if record is None or record.status != "done" or not (folder / MODELS).exists():
+                continue
+            others = window_task(self.config, record.horizon).frames(
+                self.latents, self.sides["train"]
+            )
+            if np.array_equal(others.rows, blind.rows):
+                one = make_predictor(
+                    "predictor",
+                    self.config,
+                    self.registry,
+                    dim=self.latents.dim,
+                    seed=self.cell.seed,
+                )
+                load_model(folder / MODELS, UNCONDITIONAL, one)
+                return one.to(self.device).eval()
+        return None
 
     def _score(
         self, predictor: Predictor, baseline: Predictor, controls: Controls
@@ -283,16 +312,6 @@ def _dictionary(indices: NDArray[Any], names: Sequence[str]) -> pa.DictionaryArr
 
 def _repeat(value: str, count: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([value]))
-
-
-def _save_models(folder: Path, models: Mapping[str, Predictor]) -> None:
-    tensors = {
-        f"{role}.{name}": tensor.contiguous()
-        for role, model in models.items()
-        for name, tensor in model.state_dict().items()
-    }
-    with atomic(folder / "model.safetensors") as file:
-        save_file(tensors, file)
 
 
 def _peak_memory(device: torch.device) -> int:

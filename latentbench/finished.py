@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError, safe_open
-
 from latentbench.cells import make_predictor, window_task
 from latentbench.config import RunConfig
 from latentbench.device import choose_device
-from latentbench.errors import LatentbenchError, UsageError
+from latentbench.errors import UsageError
 from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
+from latentbench.models import load_model
 from latentbench.results import RunFolder, read_result
 
 if TYPE_CHECKING:
@@ -82,17 +81,7 @@ class FinishedRun:
         self.require(horizon, seed)
         file = self.folder.model(horizon, seed, len(self.config.seeds))
         model = make_predictor(section, self.config, self.registry, dim=self.latents.dim, seed=seed)
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                names = [name for name in tensors.keys() if name.startswith(f"{role}.")]  # noqa: SIM118 - not a mapping
-                state = {name.removeprefix(f"{role}."): tensors.get_tensor(name) for name in names}
-            model.load_state_dict(state)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise LatentbenchError(
-                f"'{file}' does not hold the model '{role}' of this run: {error}",
-                "Remove the folder of this cell below 'cells' and 'result.json', and give the "
-                "same 'latentbench run' command again.",
-            ) from None
+        load_model(file, role, model)
         return model.to(self.device).eval()
 
     def require(self, horizon: int, seed: int) -> None:

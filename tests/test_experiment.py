@@ -240,6 +240,40 @@ def test_an_interrupted_training_continues_at_the_step_it_was(speech, tmp_path):
     assert not list((tmp_path / "run").rglob("*.checkpoint"))
 
 
+class Titles(SilentProgress):
+    """Remembers the title of every task."""
+
+    def task(self, title, total, unit, done=0.0):
+        self.said.append(title)
+        return super().task(title, total, unit, done)
+
+
+def models_of(file, role):
+    return {name: one for name, one in load_file(file).items() if name.startswith(f"{role}.")}
+
+
+def test_horizons_that_train_on_the_same_frames_share_their_unconditional_model(speech, tmp_path):
+    together, alone = Titles(), Titles()
+    run(configure(speech), tmp_path, "together", together)
+    run(configure(speech, "task.horizons=[2]"), tmp_path, "alone", alone)
+    blind = [title for title in together.said if "unconditional" in title]
+    assert blind == ["train k=1 (unconditional)"], together.said
+    assert "train k=2 (unconditional)" in alone.said
+    shared, fitted = (
+        models_of(tmp_path / name / "model-k2.safetensors", "unconditional")
+        for name in ("together", "alone")
+    )
+    assert shared.keys() == fitted.keys() != set()
+    assert all(torch.equal(shared[name], fitted[name]) for name in shared)
+
+
+def test_horizons_that_train_on_other_frames_do_not(speech, tmp_path):
+    progress = Titles()
+    run(configure(speech, "task.frame_set=own"), tmp_path, progress=progress)
+    blind = [title for title in progress.said if "unconditional" in title]
+    assert blind == [f"train k={k} (unconditional)" for k in (1, 2)]
+
+
 def test_a_folder_of_another_configuration_is_refused(speech, tmp_path):
     run(configure(speech), tmp_path)
     with pytest.raises(UsageError, match=r"training.steps is 30 there, 31 here.*\n.*--out"):

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from latentbench.files import disk_full_explained, write_text
+from latentbench.models import MODELS
 from latentbench.results.degeneracy import degeneracies
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.intervals import with_intervals
@@ -206,7 +207,7 @@ def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:
         merge_tables(frames, run.frames_file)
         merge_tables(rollouts, run.rollout_file)
         for k, seed in done:
-            weights = run.cell(k, seed) / "model.safetensors"
+            weights = run.cell(k, seed) / MODELS
             if weights.exists():
                 link_or_copy(weights, run.model(k, seed, len(seeds)))
         write_text(run.horizons_file, horizons_csv(result))
