@@ -190,20 +190,22 @@ def load_registry(files: Iterable[Path] = ()) -> Registry:
         UsageError: a file is not there or is no plugin.
     """
     registry = Registry()
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
     own = Provider("latentbench", version("latentbench"), "")
     for name in BUILTIN:
         provider = Provider(own.distribution, own.version, name)
-        _register(registry, provider, lambda name=name: importlib.import_module(name))
+        _register(registry, manager, provider, lambda name=name: importlib.import_module(name))
     wanted = os.environ.get("LATENTBENCH_PLUGINS")
     for entry in _entry_points(registry, wanted):
         dist = entry.dist
         provider = Provider(
             dist.name if dist else entry.name, dist.version if dist else "", entry.value
         )
-        _register(registry, provider, entry.load)
+        _register(registry, manager, provider, entry.load)
     for file in files:
         provider = Provider(str(file), "", file.stem)
-        _register(registry, provider, lambda file=file: _load_file(file))
+        _register(registry, manager, provider, lambda file=file: _load_file(file))
         if registry.refusals and registry.refusals[-1].provider is provider:
             raise UsageError(
                 f"The plugin file '{file}' cannot be used: {registry.refusals[-1].reason}."
@@ -229,28 +231,33 @@ def _entry_points(registry: Registry, wanted: str | None) -> Iterator[EntryPoint
         registry.refusals.append(Refusal(provider, f"it is not installed. {nearest(name, known)}"))
 
 
-def _register(registry: Registry, provider: Provider, load: Any) -> None:
+def _register(
+    registry: Registry, manager: pluggy.PluginManager, provider: Provider, load: Any
+) -> None:
     try:
-        components = [Component(spec, provider) for spec in _specs(load())]
+        components = [Component(spec, provider) for spec in _specs(manager, load())]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may do anything
         registry.refusals.append(Refusal(provider, f"{type(error).__name__}: {error}"))
     else:
         registry.components.extend(components)
 
 
-def _specs(module: ModuleType) -> list[ComponentSpec]:
+def _specs(manager: pluggy.PluginManager, module: ModuleType) -> list[ComponentSpec]:
     """Register the module alone, so that what is wrong with it is its own."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(module)
-    manager.check_pending()
-    if not manager.get_hookcallers(module):
-        raise TypeError("it implements no latentbench hook")
-    specs: list[ComponentSpec] = []
-    for kind, hook in HOOKS.items():
-        for yielded in getattr(manager.hook, hook)():
-            specs.extend(_validated(kind, spec) for spec in yielded)
-    return specs
+    try:
+        manager.register(module)
+        manager.check_pending()
+        if not manager.get_hookcallers(module):
+            raise TypeError("it implements no latentbench hook")
+        return [
+            _validated(kind, spec)
+            for kind, hook in HOOKS.items()
+            for yielded in getattr(manager.hook, hook)()
+            for spec in yielded
+        ]
+    finally:
+        if manager.is_registered(module):
+            manager.unregister(module)
 
 
 def _validated(kind: str, spec: Any) -> ComponentSpec:

@@ -139,7 +139,7 @@ def _components_table(registry: Registry) -> Table:
         what = Text(facts["summary"])
         what.append(f"\n{'; '.join(_origin(facts))}", style="dim")
         runs = "yes" if facts["runs_here"] else "no"
-        table.add_row(facts["kind"], facts["name"], runs, what)
+        table.add_row(*map(Text, (facts["kind"], facts["name"], runs)), what)
     return table
 
 
