@@ -104,7 +104,7 @@ def correlated_gaussian(density: Distribution) -> tuple[torch.Tensor, torch.Tens
     """Means [B, D] and the Cholesky factor [D, D] common to all; None where there is none."""
     if not isinstance(density, SharedGaussian):
         return None
-    factor = density._factor  # noqa: SLF001 - what a density is made of is no part of its contract
+    factor = density.factor
     return (density.mean, factor.float()) if factor.dim() > 1 else None
 
 
@@ -127,7 +127,7 @@ def _anchored(
     density: AnchoredDensity, learned: DiagonalGaussianMixture
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The learned mixture in units of the target, and the anchor as its last component."""
-    mean, scale = density._mean.float(), density._scale.float()  # noqa: SLF001 - as of the factor
+    mean, scale = density.anchor_mean.float(), density.anchor_scale.float()
     anchor = density.anchor_weight.unsqueeze(-1)
     means = mean + scale * learned.component_means
     sigmas = scale * learned.component_log_sigmas.exp()

@@ -64,6 +64,16 @@ class AnchoredDensity(Distribution):
         return self._least + (1.0 - self._least) * self._gate.sigmoid()
 
     @property
+    def anchor_mean(self) -> torch.Tensor:
+        """The mean m of the Gaussian, float64 [D]."""
+        return self._mean
+
+    @property
+    def anchor_scale(self) -> torch.Tensor:
+        """The standard deviations s of the Gaussian, float64 [D]; the units of the learned."""
+        return self._scale
+
+    @property
     def mean(self) -> torch.Tensor:
         """[B, D], float32."""
         learned = (1.0 - self.anchor_weight).unsqueeze(-1) * self.learned.mean

@@ -42,6 +42,11 @@ class SharedGaussian(Distribution):
         super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
 
     @property
+    def factor(self) -> torch.Tensor:
+        """L, float64: the standard deviations [D], or the lower Cholesky factor [D, D]."""
+        return self._factor
+
+    @property
     def mean(self) -> torch.Tensor:
         """[B, D], float32."""
         return self._mean.float()
