@@ -201,6 +201,21 @@ def test_the_command_prints_the_curves(finished, invoke):
     assert "A perfect linear model's samples inflate the variance" in found.stdout
 
 
+@pytest.mark.parametrize("tails", ["gaussian", "student-t"])
+def test_an_anchored_mixture_moves_by_its_most_likely_component(tmp_path, invoke, tails):
+    robust = f"predictor={{name: mdn-robust, tails: {tails}, width: 8, components: 2}}"
+    made(
+        tmp_path, robust, "corpus.frames=16", "task.horizons=[2]", "controls=[]", "training.steps=2"
+    )
+    command = ("rollout", tmp_path / "run", "--cache", tmp_path / "cache", "--utterances", "3")
+    shown = [invoke(*command, "--json", "--mode", mode) for mode in ("component", "mean")]
+    assert [one.exit_code for one in shown] == [0, 0]
+    by_component, by_mean = (json.loads(one.stdout)["curves"][0]["points"][-1] for one in shown)
+    assert by_component["n"] == by_mean["n"] > 0
+    assert np.isfinite(by_component["gap_mean"])
+    assert by_component["magnitude_ratio"] != by_mean["magnitude_ratio"]
+
+
 def test_the_command_takes_every_option_and_prints_json_alone(finished, invoke):
     found = invoke(
         *("rollout", finished / "run", "--cache", finished / "cache", "--json"),

@@ -8,9 +8,6 @@ import torch
 from torch.distributions import MixtureSameFamily
 
 from latentbench.errors import UsageError
-from latentbench.metrics.marginals import gaussian_marginals
-from latentbench.predictors.gaussian import SharedGaussian
-from latentbench.predictors.student import StudentMixture
 
 if TYPE_CHECKING:
     from torch.distributions import Distribution
@@ -37,8 +34,8 @@ def move(density: Distribution, mode: Mode) -> torch.Tensor:
 def most_likely_component(density: Distribution) -> torch.Tensor:
     """The mean of the component of the largest weight, [B, D].
 
-    A density tells it by a property `mode_component`, or, if it has one component only, by
-    torch's `mode`. Mixtures of torch.distributions and of latentbench are known.
+    A density tells it by a property `mode_component`, as all of latentbench's do, or, if it has
+    one component only, by torch's `mode`. Mixtures of torch.distributions are known.
 
     Raises:
         UsageError: it tells neither.
@@ -46,16 +43,10 @@ def most_likely_component(density: Distribution) -> torch.Tensor:
     told: torch.Tensor | None = getattr(density, "mode_component", None)
     if told is not None:
         return told
-    if isinstance(density, SharedGaussian):
-        return density.mean
-    if isinstance(density, StudentMixture):
-        return _heaviest(density.logits, density.component_means)
     if isinstance(density, MixtureSameFamily):
-        weights, means = density.mixture_distribution.probs, density.component_distribution.mean
-        return _heaviest(weights, means)
-    rows = density.batch_shape[0] if density.batch_shape else 1
-    if (parts := gaussian_marginals(density, rows)) is not None:
-        return _heaviest(parts.weights, parts.means)
+        best = density.mixture_distribution.probs.argmax(-1)
+        means = density.component_distribution.mean
+        return means[torch.arange(len(means), device=means.device), best]
     try:
         return density.mode
     except NotImplementedError:
@@ -64,8 +55,3 @@ def most_likely_component(density: Distribution) -> torch.Tensor:
             "Roll out by the mean or by samples, or give the density a property "
             "'mode_component' [B, D].",
         ) from None
-
-
-def _heaviest(weights: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
-    """The row of means [B, K, D] that has the largest of the weights [B, K]."""
-    return means[torch.arange(len(means), device=means.device), weights.argmax(-1)]

@@ -74,6 +74,19 @@ class AnchoredDensity(Distribution):
         return self._scale
 
     @property
+    def mode_component(self) -> torch.Tensor:
+        """Where the component of the largest weight lies, [B, D], float32.
+
+        The K components of the learned mixture, (1 - w) pi_i each, and the Gaussian, w, compete.
+        """
+        best, place = self.learned.weights.max(-1)
+        index = place[..., None, None].expand(*place.shape, 1, self.event_shape[0])
+        learned = self.learned.component_means.gather(-2, index).squeeze(-2)
+        anchored = self.anchor_weight >= (1.0 - self.anchor_weight) * best
+        z = learned.double().masked_fill(anchored.unsqueeze(-1), 0.0)
+        return (self._mean + self._scale * z).float()
+
+    @property
     def mean(self) -> torch.Tensor:
         """[B, D], float32."""
         learned = (1.0 - self.anchor_weight).unsqueeze(-1) * self.learned.mean

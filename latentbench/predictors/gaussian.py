@@ -52,6 +52,11 @@ class SharedGaussian(Distribution):
         return self._mean.float()
 
     @property
+    def mode_component(self) -> torch.Tensor:
+        """The mean of its only component, [B, D], float32."""
+        return self.mean
+
+    @property
     def variance(self) -> torch.Tensor:
         """Of each dimension, [B, D], float32."""
         squares = self._factor.square()

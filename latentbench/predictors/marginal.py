@@ -52,6 +52,11 @@ class DiagonalGaussian(Distribution):
         return self._mean.float().expand(self._extended_shape())
 
     @property
+    def mode_component(self) -> torch.Tensor:
+        """The mean of its only component, [B, D], float32."""
+        return self.mean
+
+    @property
     def variance(self) -> torch.Tensor:
         """[B, D], float32."""
         return self._variance.float().expand(self._extended_shape())

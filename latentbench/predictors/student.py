@@ -59,6 +59,13 @@ class StudentMixture(Distribution):
         """The mixture mean, [B, D]."""
         return (self.weights.unsqueeze(-1) * self.component_means).sum(-2)
 
+    @property
+    def mode_component(self) -> torch.Tensor:
+        """The location of the component of the largest weight, [B, D]."""
+        place = self.logits.argmax(-1)
+        index = place[..., None, None].expand(*place.shape, 1, self.event_shape[0])
+        return self.component_means.gather(-2, index).squeeze(-2)
+
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, [..., B] for values [..., B, D]."""
         dim = value.shape[-1]

@@ -157,6 +157,11 @@ class CopiedGaussian(Distribution):
         """[B, D]."""
         return self._mean.flatten(-2)
 
+    @property
+    def mode_component(self) -> torch.Tensor:
+        """The mean of its only component, [B, D]."""
+        return self.mean
+
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, [B], for values [B, D]."""
         error = value.double().view(*value.shape[:-1], *self._mean.shape[-2:]) - self._mean

@@ -16,9 +16,14 @@ from torch.distributions import (
 from latentbench.errors import UsageError
 from latentbench.metrics.controls import Shifted
 from latentbench.metrics.moves import most_likely_component, move
+from latentbench.plugins import load_registry
+from latentbench.predictors.anchored import AnchoredDensity
 from latentbench.predictors.gaussian import SharedGaussian
+from latentbench.predictors.marginal import DiagonalGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 from latentbench.predictors.student import StudentMixture
+from latentbench.specs import option_fields
+from latentbench.worlds.exact import CopiedGaussian
 
 B, K, D = 5, 3, 4
 
@@ -65,8 +70,70 @@ def test_one_component_is_its_mean(parts):
         MultivariateNormal(mean, torch.eye(D)),
         LowRankMultivariateNormal(mean, torch.ones(D, 1), torch.ones(D)),
         SharedGaussian(mean.double(), torch.ones(D, dtype=torch.float64)),
+        SharedGaussian(mean.double(), torch.eye(D, dtype=torch.float64)),
+        CopiedGaussian(mean.view(B, 2, D // 2), torch.eye(D // 2), torch.eye(D // 2)),
     ):
         torch.testing.assert_close(most_likely_component(density), mean)
+    shared = DiagonalGaussian(mean[0].double(), torch.ones(D).double(), torch.Size([B]))
+    torch.testing.assert_close(most_likely_component(shared), mean[0].expand(B, D))
+
+
+@pytest.mark.parametrize("tails", ["gaussian", "student-t"])
+def test_the_anchor_competes_with_what_was_learned(parts, tails):
+    """Row by row over all K + 1 components, each with its weight in the whole density."""
+    logits, means, log_sigmas = parts
+    learned = (
+        DiagonalGaussianMixture(logits, means, log_sigmas)
+        if tails == "gaussian"
+        else StudentMixture(logits, means, log_sigmas, torch.full((K,), 4.0))
+    )
+    gates = torch.linspace(-3.0, 2.0, B)
+    anchor, scale = torch.linspace(-1.0, 1.0, D).double(), torch.linspace(0.5, 3.0, D).double()
+    least = 0.01
+    density = AnchoredDensity(learned, gates, least, mean=anchor, scale=scale)
+    expected, winners = [], []
+    for row in range(B):
+        gate = 1.0 / (1.0 + np.exp(-gates[row].item()))
+        weight = least + (1.0 - least) * gate
+        shares = np.exp(logits[row].numpy()) / np.exp(logits[row].numpy()).sum()
+        candidates = [(weight, anchor.numpy())]
+        candidates += [
+            ((1.0 - weight) * share, anchor.numpy() + scale.numpy() * one.numpy())
+            for share, one in zip(shares, means[row], strict=True)
+        ]
+        winner = max(range(K + 1), key=lambda i, found=candidates: found[i][0])
+        winners.append(winner)
+        expected.append(candidates[winner][1])
+    assert winners[0] > 0
+    assert winners[-1] == 0
+    found = most_likely_component(density)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-6)
+
+
+PREDICTORS = [
+    *(
+        component.spec.name
+        for component in load_registry().of_kind("predictor")
+        if component.provider.distribution == "latentbench"
+    ),
+    "mdn-robust student-t",
+]
+SMALL = {"width": 8, "components": K, "reservoir": 4, "world": "switching", "parameters": {}}
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_every_predictor_tells_what_it_moves_by(name):
+    name, _, tails = name.partition(" ")
+    component = load_registry().get("predictor", name)
+    accepted = {option.name for option in option_fields(component.spec.options)}
+    given = {key: value for key, value in SMALL.items() if key in accepted}
+    options = component.spec.options(**given, **({"tails": tails} if tails else {}))
+    torch.manual_seed(0)
+    predictor = component.create(options, context_frames=3, dim=D).eval()
+    found = move(predictor(torch.randn(B, 3, D)), "component")
+    assert found.shape == (B, D)
+    assert found.isfinite().all()
 
 
 def test_a_shifted_density_has_its_component_shifted(parts):
