@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from latentbench.results.schema import Result
 
 __all__ = ["run"]
+
+# What Windows refuses in a file name; other systems refuse less.
+REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
 
 
 @click.command()
@@ -63,9 +67,9 @@ def run(
 
 
 def default_folder(config: RunConfig) -> Path:
-    """A folder that every configuration has of its own."""
+    """A folder that every configuration has of its own, named so that any file system takes it."""
     names = (config.encoder.name, config.predictor.name, config.corpus.name, config.digest()[:8])
-    return Path("runs", "-".join(names))
+    return Path("runs", REFUSED.sub("-", "-".join(names)))
 
 
 def _show(result: Result, folder: Path, session: Session, *, as_json: bool) -> None:

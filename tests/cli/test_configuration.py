@@ -95,5 +95,13 @@ def test_every_configuration_has_a_folder_of_its_own():
     assert default_folder(one) != default_folder(other)
 
 
+def test_the_folder_of_a_world_has_a_name_that_every_file_system_takes():
+    config = RunConfig.model_validate({"corpus": {"name": "world:ar1"}})
+    assert default_folder(config).name == f"mimi-mdn-world-ar1-{config.digest()[:8]}"
+    odd = RunConfig.model_validate({"predictor": {"name": 'a<b>c:d"e/f\\g|h?i*j\tk'}})
+    assert default_folder(odd).parent == Path("runs")
+    assert default_folder(odd).name.startswith("mimi-a-b-c-d-e-f-g-h-i-j-k-librispeech-")
+
+
 def test_several_seeds(configured):
     assert configured("--seeds", "0,1,2").seeds == (0, 1, 2)
