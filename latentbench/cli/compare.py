@@ -107,7 +107,8 @@ def compare(
             )
         from latentbench.comparison import compare_runs, read_runs  # noqa: PLC0415 - not for --help
 
-        _show(compare_runs(read_runs(runs), match, strict=strict), format_, exports)
+        found = compare_runs(read_runs(runs), match, strict=strict, registry=session.registry())
+        _show(found, format_, exports)
         return
     from latentbench.comparison.combinations import Request, combine  # noqa: PLC0415 - not for --help
 
@@ -136,7 +137,8 @@ def compare(
         registry,
         session.plugin_files,
     )
-    _show(compare_runs(finished, match, failures, strict=strict), format_, exports)
+    compared = compare_runs(finished, match, failures, strict=strict, registry=registry)
+    _show(compared, format_, exports)
 
 
 def _check_exports(exports: Sequence[Path]) -> None:

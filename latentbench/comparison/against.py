@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from latentbench.comparison.cell_tables import CellTables, read_tables
 from latentbench.comparison.schema import PairedDifference
-from latentbench.results.speaker_sums import SpeakerTable
+from latentbench.errors import UsageError
+from latentbench.metrics.speaker_sums import SpeakerTable
 from latentbench.results.uncertainty import difference
 
 if TYPE_CHECKING:
@@ -25,17 +26,24 @@ if TYPE_CHECKING:
 
     from latentbench.comparison.runs import FinishedRun
     from latentbench.comparison.schema import Verdict
+    from latentbench.plugins import Registry
     from latentbench.results.schema import HorizonResult
+    from latentbench.results.summary import MetricMaker
 
 __all__ = ["paired_differences"]
 
 HEADLINES = ("dnll_context", "dnll")
 IN_NATS = (*HEADLINES, "x_gain")
 OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
+# NLLs themselves, and what is the same in runs of one baseline and one model without context.
+NOT_COMPARED = ("nll", "nll_baseline", "dnll_capacity")
 NO_SPEAKER = "no speaker was evaluated in both"
 OTHER_UTTERANCES = "the eval utterances are not the same"
 OTHER_SCORED = "evaluation.max_frames left different utterances to score"
 OTHER_TARGET = "the targets are not the same, {} and {}"
+OTHER_LATENTS = "it is in units of the latents, and these are not the same"
+NATS = "nats/frame"
+OF_LATENTS = "latent units"
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,10 @@ class _Side:
     run: FinishedRun
     horizon: HorizonResult | None
     cell: CellTables
+    unknown: frozenset[str] = frozenset()
 
     @property
-    def measured(self) -> set[str]:
+    def measured(self) -> dict[str, str]:
         return _measured(self.horizon)
 
     def lack(self, name: str) -> str:
@@ -59,6 +68,8 @@ class _Side:
             return f"{label} failed there"
         if name not in self.measured:
             return f"{label} has no such figure"
+        if name in self.unknown:
+            return f"no metric '{name}' is installed or given by --plugin"
         if self.cell.problem:
             return self.cell.problem
         return "" if name in self.cell.figures else f"{label} kept no scores of it per frame"
@@ -72,19 +83,21 @@ class _PerDimension(SpeakerTable):
         self.dim = dim
         self.speakers = table.speakers
         self.frames = table.frames
+        self.costly = table.costly
 
     def values(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.table.values(weights) / self.dim
 
 
 def paired_differences(
-    runs: Sequence[FinishedRun], labels: Sequence[Mapping[int, str]]
+    runs: Sequence[FinishedRun], labels: Sequence[Mapping[int, str]], registry: Registry
 ) -> Iterator[PairedDifference]:
     """Every run minus the first, per horizon and figure, with what can be said of it.
 
     Args:
         runs: the reference first.
         labels: for each run: horizon k -> label; horizons of one label are compared.
+        registry: where the metrics of the runs are.
     """
     if len(runs) == 1:
         return
@@ -94,36 +107,53 @@ def paired_differences(
     ]
     for matched in dict.fromkeys(label for found in by_label for label in found):
         reference, *others = (
-            _side(run, found.get(matched)) for run, found in zip(runs, by_label, strict=True)
+            _side(run, found.get(matched), registry)
+            for run, found in zip(runs, by_label, strict=True)
         )
         for other in others:
             for name in _names(other.measured, reference.measured):
                 yield _compared(matched, name, other, reference)
 
 
-def _side(run: FinishedRun, horizon: HorizonResult | None) -> _Side:
-    names = [name for name in dict.fromkeys((*HEADLINES, *OTHERS)) if name in _measured(horizon)]
-    found = read_tables(run, horizon, names) if horizon is not None and names else CellTables({})
-    return _Side(run, horizon, found)
+def _side(run: FinishedRun, horizon: HorizonResult | None, registry: Registry) -> _Side:
+    names = [name for name in _measured(horizon) if name not in NOT_COMPARED]
+    makers = {name: make for name in names if (make := _maker(registry, name)) is not None}
+    found = read_tables(run, horizon, makers) if horizon is not None and makers else CellTables({})
+    return _Side(run, horizon, found, frozenset(names) - makers.keys())
 
 
-def _measured(horizon: HorizonResult | None) -> set[str]:
+def _maker(registry: Registry, name: str) -> MetricMaker | None:
+    """Makes the metric of that name; None where there is none, or more than one."""
+    try:
+        component = registry.get("metric", name)
+    except UsageError:
+        return None
+    return lambda: component.create(component.spec.options())
+
+
+def _measured(horizon: HorizonResult | None) -> dict[str, str]:
+    """Figure -> unit, of those over all eval frames that were measured."""
     figures = () if horizon is None else horizon.figures
-    return {one.name for one in figures if (one.split, one.slice) == ("eval", "all") and one.n}
+    whole = (one for one in figures if (one.split, one.slice) == ("eval", "all") and one.n)
+    return {one.name: one.unit for one in whole}
 
 
-def _names(one: set[str], other: set[str]) -> list[str]:
+def _names(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     """The part due to context where both have it, else ΔNLL, then what either has."""
-    there = one | other
-    both = one & other if one and other else there
+    there = {**other, **one}
+    both = one.keys() & other.keys() if one and other else there.keys()
     headline = [name for name in HEADLINES if name in both] or [HEADLINES[1]]
-    return [name for name in (headline[0], *OTHERS) if name in there]
+    ordered = dict.fromkeys((headline[0], *OTHERS, *there))
+    apart = {*HEADLINES, *NOT_COMPARED} - {headline[0]}
+    return [name for name in ordered if name in there and name not in apart]
 
 
 def _compared(matched: str, name: str, other: _Side, reference: _Side) -> PairedDifference:
-    per_dim = name in IN_NATS and not _same_latents(other.run, reference.run)
-    nats = "nats/dim" if per_dim else "nats/frame"
-    unit = nats if name in IN_NATS else ""
+    unit = {**other.measured, **reference.measured}.get(name, "")
+    other_latents = not _same_latents(other.run, reference.run)
+    per_dim = other_latents and (name in IN_NATS or unit == NATS)
+    if name in IN_NATS or per_dim:
+        unit = "nats/dim" if per_dim else NATS
     lacking = reference.lack(name) or other.lack(name)
     if lacking or other.horizon is None or reference.horizon is None:
         return PairedDifference(
@@ -142,6 +172,8 @@ def _compared(matched: str, name: str, other: _Side, reference: _Side) -> Paired
     verdict: Verdict = "no interval"
     reason = found.note if found.speakers else NO_SPEAKER
     unlike = _unlike(other, reference)
+    if other_latents and unit == OF_LATENTS:
+        unlike = unlike or OTHER_LATENTS
     if found.speakers and unlike:
         verdict, reason = "withheld", unlike
     elif found.distinguishable is not None:

@@ -10,12 +10,14 @@ from latentbench.comparison.matching import asked_milliseconds, horizon_labels
 from latentbench.comparison.schema import ComparedHorizon, ComparedRun, Comparison, Failure, Scale
 from latentbench.errors import UsageError
 from latentbench.metrics.units import scale
+from latentbench.plugins import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from latentbench.comparison.matching import Match
     from latentbench.comparison.runs import FinishedRun
+    from latentbench.plugins import Registry
     from latentbench.results.schema import Figure, HorizonResult, Result
 
 __all__ = ["compare_runs"]
@@ -32,6 +34,7 @@ def compare_runs(
     failures: Sequence[Failure] = (),
     *,
     strict: bool = False,
+    registry: Registry | None = None,
 ) -> Comparison:
     """Put runs side by side and check what they have in common.
 
@@ -40,6 +43,7 @@ def compare_runs(
         match: how horizons of different encoders are paired.
         failures: runs that are missing.
         strict: refuse runs that cannot be compared as they stand.
+        registry: where the metrics of the runs are; None: of what is installed.
 
     Raises:
         UsageError: `strict`, and there is a warning.
@@ -62,7 +66,12 @@ def compare_runs(
         runs=tuple(_run(run) for run in runs),
         horizons=tuple(sorted(horizons, key=lambda one: order[one.matched])),
         headline=_headline(horizons),
-        paired=tuple(sorted(paired_differences(runs, labels), key=lambda one: order[one.matched])),
+        paired=tuple(
+            sorted(
+                paired_differences(runs, labels, registry or load_registry()),
+                key=lambda one: order[one.matched],
+            )
+        ),
         warnings=found.warnings,
         differences=found.differences,
         same=found.same,

@@ -1,4 +1,4 @@
-"""Per-speaker sums of one run at one horizon, read from its `frames.parquet`."""
+"""The speakers of one run at one horizon, read from its `frames.parquet`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from latentbench.metrics.speaker_sums import SeedMean
+from latentbench.metrics.speaker_tables import speaker_table
 from latentbench.results import RunFolder
-from latentbench.results.speaker_sums import STATISTICS, SeedMean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from latentbench.comparison.runs import FinishedRun
+    from latentbench.metrics.speaker_sums import SpeakerTable
     from latentbench.results.schema import HorizonResult
-    from latentbench.results.speaker_sums import SpeakerTable
+    from latentbench.results.summary import MetricMaker
 
 __all__ = ["CellTables", "read_tables"]
 
@@ -28,7 +30,7 @@ class CellTables:
     """What all scored eval frames of one horizon come to.
 
     Attributes:
-        figures: metric -> its sums per speaker, the mean over the seeds of the run.
+        figures: metric -> the table of its speakers, the mean over the seeds of the run.
         utterances: those that have a scored frame.
         problem: why there are none; empty where there are.
     """
@@ -38,28 +40,34 @@ class CellTables:
     problem: str = ""
 
 
-def read_tables(run: FinishedRun, horizon: HorizonResult, names: Sequence[str]) -> CellTables:
-    """The sums of those metrics at one horizon of a run.
+def read_tables(
+    run: FinishedRun, horizon: HorizonResult, makers: Mapping[str, MetricMaker]
+) -> CellTables:
+    """The tables of those metrics at one horizon of a run.
 
     Metrics whose columns are not in the file are left out.
+
+    Args:
+        run: the run.
+        horizon: of it.
+        makers: name -> what gives a fresh metric.
     """
     file = RunFolder(run.folder).frames_file
     per_seed: dict[str, list[SpeakerTable]] = {}
     utterances: frozenset[str] = frozenset()
     try:
         there = set(pq.read_schema(file).names)
-        known = [name for name in names if there.issuperset(STATISTICS[name].columns)]
+        reads = {name: tuple(make().columns) for name, make in makers.items()}
+        known = {name: columns for name, columns in reads.items() if there.issuperset(columns)}
         for seed in horizon.seeds:
-            rows = _rows(file, horizon.k, seed, known)
+            rows = _rows(file, horizon.k, seed, (one for found in known.values() for one in found))
             utterances = frozenset(rows["utterance"].unique().to_pylist())
             speaker = rows["speaker"].cast(pa.string()).combine_chunks().dictionary_encode()
             codes, speakers = speaker.indices.to_numpy(), speaker.dictionary.to_pylist()
-            for name in known:
-                statistic = STATISTICS[name]
-                columns = {
-                    one: rows[one].to_numpy().astype(np.float64) for one in statistic.columns
-                }
-                per_seed.setdefault(name, []).append(statistic.reduce(columns, codes, speakers))
+            for name, read in known.items():
+                columns = {one: rows[one].to_numpy().astype(np.float64) for one in read}
+                table = speaker_table(makers[name], columns, codes, speakers)
+                per_seed.setdefault(name, []).append(table)
     except FileNotFoundError:
         return CellTables({}, problem=f"{run.label} has no {file.name} any more")
     except (OSError, KeyError, pa.ArrowException):
@@ -67,10 +75,9 @@ def read_tables(run: FinishedRun, horizon: HorizonResult, names: Sequence[str]) 
     return CellTables({name: SeedMean(found) for name, found in per_seed.items()}, utterances)
 
 
-def _rows(file: Path, k: int, seed: int, names: Sequence[str]) -> pa.Table:
-    columns = dict.fromkeys(column for name in names for column in STATISTICS[name].columns)
+def _rows(file: Path, k: int, seed: int, columns: Iterable[str]) -> pa.Table:
     return pq.read_table(
         file,
-        columns=["speaker", "utterance", *columns],
+        columns=["speaker", "utterance", *dict.fromkeys(columns)],
         filters=[("split", "=", "eval"), ("horizon", "=", k), ("seed", "=", seed)],
     )

@@ -49,15 +49,15 @@ def column_groups(comparison: Comparison) -> list[list[Column]]:
     headline = comparison.headline
     likelihood = [
         _n(),
-        _metric(comparison, headline),
-        *_interval(comparison, headline),
+        *_figure(comparison, headline),
         _per_dim(headline),
         _metric(comparison, headline, split="train"),
         *_floor(comparison),
-        *(_metric(comparison, name) for name in nats if name != headline),
+        *(column for name in nats if name != headline for column in _figure(comparison, name)),
         *_rates(comparison),
     ]
-    mean = [_metric(comparison, name) for name in names if name not in nats and name != headline]
+    others = [name for name in names if name not in nats and name != headline]
+    mean = [column for name in others for column in _figure(comparison, name)]
     runs = {run.label: run for run in comparison.runs}
     means = [
         Column("context", "frames", lambda one: str(runs[one.run].context_frames)),
@@ -171,6 +171,13 @@ def _n() -> Column:
     return Column("n", "frames", cell)
 
 
+def _figure(comparison: Comparison, name: str) -> Iterator[Column]:
+    """The figure; beside the headline, and beside what no table has columns for, its interval."""
+    yield _metric(comparison, name)
+    if name == comparison.headline or name not in HEADINGS:
+        yield from _interval(comparison, name)
+
+
 def _metric(comparison: Comparison, name: str, split: str = "eval") -> Column:
     heading, decimals = HEADINGS.get(name, (name, OTHER_DECIMALS))
 
@@ -193,7 +200,7 @@ def _interval(comparison: Comparison, name: str) -> Iterator[Column]:
         return f"{compact(found.low, decimals)} to {compact(found.high, decimals)}"
 
     if any(cell(one) != BLANK for one in comparison.horizons):
-        yield Column("95 % interval", NATS, cell)
+        yield Column("95 % interval", _unit(comparison, name), cell)
 
 
 def _floor(comparison: Comparison) -> Iterator[Column]:

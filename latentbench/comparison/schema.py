@@ -124,8 +124,8 @@ class PairedDifference(_Record):
         run: label; the reference is the first run of the comparison.
         matched: label of the horizon.
         name: of the figure, over all eval frames.
-        unit: `nats/frame` where both have the same latents, else `nats/dim`; empty for a pure
-            number.
+        unit: that of the figure, but `nats/dim` for nats where the latents are not the same;
+            empty for a pure number.
         value: None where there is none.
         low: lower bound of the 95 % interval over speakers, None where there is none.
         high: upper bound.

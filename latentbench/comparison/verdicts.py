@@ -94,7 +94,7 @@ def print_verdicts(comparison: Comparison, console: Console) -> None:
     unit = "" if mixed else "; nats are per frame"
     console.print(Text(f"{against(comparison)}, eval, all frames{unit}", style="bold"))
     names = list(dict.fromkeys(one.name for one in comparison.paired))
-    groups = [[name, f"{name} {INTERVAL}"] if name in HEADLINES else [name] for name in names]
+    groups = [[name, f"{name} {INTERVAL}"] if _has_interval(name) else [name] for name in names]
     keys = [_widest([MATCHED[comparison.match], *(one.matched for one in comparison.paired)])]
     keys.append(min(_widest([one.run for one in comparison.paired]), LABEL))
     keys.extend([cell_len(PER)] if mixed else [])
@@ -131,6 +131,11 @@ def _table(comparison: Comparison, columns: Sequence[str], gap: int) -> Table:
         table.add_row("" if matched == before else matched, Text(run), *map(Text, cells))
         before = matched
     return table
+
+
+def _has_interval(name: str) -> bool:
+    """The headline has its interval beside it, and so has what no table has columns for."""
+    return name in HEADLINES or name not in HEADINGS
 
 
 def _is_mixed(comparison: Comparison) -> bool:

@@ -13,6 +13,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from latentbench.conformance.check import Check, Kit, Subject, require
 from latentbench.metrics.metric import Metric, Prediction
+from latentbench.metrics.speaker_sums import Statistic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,8 @@ __all__ = ["KIT"]
 FRAMES = 50
 DIM = 6
 PIECES = (1, 17, 30)
+SPEAKERS = ("a", "b", "c", "d", "e")
+COUNTS = ((1, 1, 1, 1, 1), (2, 0, 1, 3, 1))
 ROUNDING = 1e-9
 
 
@@ -150,6 +153,35 @@ def compute_again(subject: MetricSubject) -> Verdict:
     return None
 
 
+def statistic(subject: MetricSubject) -> Verdict:
+    """Its statistic gives its figure, however often each speaker is counted (1e-9).
+
+    Without one, the figure is computed anew without each speaker in turn.
+    """
+    found = subject.make().statistic
+    if found is None:
+        return "none: its interval is by the jackknife, of figures without each speaker in turn"
+    require(
+        isinstance(found, Statistic),
+        "statistic to be a latentbench.metrics.speaker_sums.Statistic, or None",
+        type(found).__name__,
+    )
+    known = ", ".join(subject.columns)
+    missing = set(found.columns) - set(subject.columns)
+    require(not missing, f"a statistic of {known}", f"one of {', '.join(found.columns)}")
+    of_frame = np.arange(FRAMES) % len(SPEAKERS)
+    table = found.reduce(subject.columns, of_frame, SPEAKERS)
+    for counts in COUNTS:
+        (value,) = table.values(np.array([counts], dtype=np.float64)).tolist()
+        figure = subject.figure(np.repeat(np.arange(FRAMES), np.array(counts)[of_frame]))
+        require(
+            math.isclose(value, figure, rel_tol=ROUNDING, abs_tol=ROUNDING),
+            f"{figure!r} from the statistic, speakers counted {counts} times",
+            f"{value!r}",
+        )
+    return f"{type(found).__name__} of {', '.join(found.columns)}"
+
+
 KIT: Kit[MetricSubject] = Kit(
     "metric",
     MetricSubject,
@@ -159,6 +191,7 @@ KIT: Kit[MetricSubject] = Kit(
         Check(of_nothing),
         Check(in_pieces),
         Check(compute_again),
+        Check(statistic),
     ),
 )
 

@@ -23,8 +23,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from latentbench.metrics.columns import NORM_FLOOR
+from latentbench.metrics.mean import MeanMetric
 from latentbench.metrics.metric import Metric
 from latentbench.metrics.moments import Mean
+from latentbench.metrics.speaker_sums import Skill
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +124,7 @@ def crps_of_samples(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return miss - (ordered * signs).sum(-1) / (samples * (samples - 1))
 
 
-class CRPS(Metric):
+class CRPS(MeanMetric):
     """Mean over frames and dimensions of the CRPS, in units of the latents."""
 
     name = "crps"
@@ -130,36 +132,14 @@ class CRPS(Metric):
     better = "lower"
     columns = MappingProxyType({"crps": crps})
 
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._mean = Mean()
 
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `crps`."""
-        self._mean.update(columns["crps"])
-
-    def compute(self) -> float:
-        """The mean."""
-        return self._mean.compute()
-
-
-class LogMagnitudeCRPS(Metric):
+class LogMagnitudeCRPS(MeanMetric):
     """Mean CRPS of the model for the natural log of the target's norm."""
 
     name = "crps_logmag"
     unit = ""
     better = "lower"
     columns = MappingProxyType({"crps_logmag": crps_logmag})
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._mean = Mean()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `crps_logmag`."""
-        self._mean.update(columns["crps_logmag"])
-
-    def compute(self) -> float:
-        """The mean."""
-        return self._mean.compute()
 
 
 class LogMagnitudeSkill(Metric):
@@ -175,6 +155,7 @@ class LogMagnitudeSkill(Metric):
     columns = MappingProxyType(
         {"crps_logmag": crps_logmag, "crps_logmag_baseline": crps_logmag_baseline}
     )
+    statistic = Skill("crps_logmag", "crps_logmag_baseline")
 
     def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
         self._model = Mean()

@@ -14,18 +14,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.metric import Metric
-from latentbench.metrics.moments import Mean
+from latentbench.metrics.mean import MeanMetric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from latentbench.metrics.metric import Prediction
-    from latentbench.specs import NoOptions
 
 __all__ = ["EnergyScore", "energy", "energy_of_samples"]
 
@@ -56,21 +50,10 @@ def energy_of_samples(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     return miss - 0.5 * apart / (samples * (samples - 1))
 
 
-class EnergyScore(Metric):
+class EnergyScore(MeanMetric):
     """Mean energy score over frames, in units of the latents."""
 
     name = "energy_score"
     unit = "latent units"
     better = "lower"
     columns = MappingProxyType({"energy_score": energy})
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._mean = Mean()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `energy_score`."""
-        self._mean.update(columns["energy_score"])
-
-    def compute(self) -> float:
-        """The mean."""
-        return self._mean.compute()

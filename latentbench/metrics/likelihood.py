@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
 
 from latentbench.metrics import columns as scores
-from latentbench.metrics.metric import Metric
-from latentbench.metrics.moments import Mean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from latentbench.specs import NoOptions
+from latentbench.metrics.mean import MeanMetric
 
 __all__ = [
     "NLL",
@@ -28,29 +17,11 @@ __all__ = [
 ]
 
 
-class _MeanNLL(Metric):
-    """The mean of one column of nats, or of the difference of two."""
+class _MeanNLL(MeanMetric):
+    """The mean of one column of nats, or of the first minus the second."""
 
     unit = "nats/frame"
     better = "lower"
-    minuend: ClassVar[str]
-    subtrahend: ClassVar[str] = ""
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._mean = Mean()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of the columns."""
-        values = np.asarray(columns[self.minuend], dtype=np.float64)
-        if self.subtrahend:
-            # Where both are infinite the frame has no difference, and nan says so.
-            with np.errstate(invalid="ignore"):
-                values = values - np.asarray(columns[self.subtrahend], dtype=np.float64)
-        self._mean.update(values)
-
-    def compute(self) -> float:
-        """The mean."""
-        return self._mean.compute()
 
 
 class NLL(_MeanNLL):
@@ -58,7 +29,6 @@ class NLL(_MeanNLL):
 
     name = "nll"
     columns = MappingProxyType({"nll": scores.nll})
-    minuend = "nll"
 
 
 class BaselineNLL(_MeanNLL):
@@ -66,7 +36,6 @@ class BaselineNLL(_MeanNLL):
 
     name = "nll_baseline"
     columns = MappingProxyType({"nll_baseline": scores.nll_baseline})
-    minuend = "nll_baseline"
 
 
 class DeltaNLL(_MeanNLL):
@@ -74,7 +43,6 @@ class DeltaNLL(_MeanNLL):
 
     name = "dnll"
     columns = MappingProxyType({"nll": scores.nll, "nll_baseline": scores.nll_baseline})
-    minuend, subtrahend = "nll", "nll_baseline"
 
 
 class CapacityNLL(_MeanNLL):
@@ -84,7 +52,6 @@ class CapacityNLL(_MeanNLL):
     columns = MappingProxyType(
         {"nll_unconditional": scores.nll_unconditional, "nll_baseline": scores.nll_baseline}
     )
-    minuend, subtrahend = "nll_unconditional", "nll_baseline"
 
 
 class ContextNLL(_MeanNLL):
@@ -92,7 +59,6 @@ class ContextNLL(_MeanNLL):
 
     name = "dnll_context"
     columns = MappingProxyType({"nll": scores.nll, "nll_unconditional": scores.nll_unconditional})
-    minuend, subtrahend = "nll", "nll_unconditional"
 
 
 class XGain(_MeanNLL):
@@ -100,4 +66,3 @@ class XGain(_MeanNLL):
 
     name = "x_gain"
     columns = MappingProxyType({"nll_x": scores.nll_x, "nll_x_baseline": scores.nll_x_baseline})
-    minuend, subtrahend = "nll_x", "nll_x_baseline"

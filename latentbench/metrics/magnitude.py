@@ -16,6 +16,7 @@ import numpy as np
 from latentbench.metrics import columns as scores
 from latentbench.metrics.metric import Metric
 from latentbench.metrics.moments import Mean, SquaredDeviations
+from latentbench.metrics.speaker_sums import R2, R2Var
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,7 @@ class LogMagnitudeR2(Metric):
     unit = ""
     better = "higher"
     columns = MappingProxyType({"log_norm": scores.log_norm, "log_norm_mean": scores.log_norm_mean})
+    statistic = R2("log_norm", "log_norm_mean")
 
     def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
         self._error = Mean()
@@ -63,6 +65,7 @@ class LogMagnitudeR2Var(Metric):
     unit = ""
     better = "higher"
     columns = LogMagnitudeR2.columns
+    statistic = R2Var("log_norm", "log_norm_mean")
 
     def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
         self._error = SquaredDeviations()

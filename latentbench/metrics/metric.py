@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch.distributions import Distribution
 
+    from latentbench.metrics.speaker_sums import Statistic
+
 __all__ = ["Metric", "Prediction"]
 
 
@@ -53,6 +55,11 @@ class Metric(ABC):
         nominal: the ideal value where `better` is `nominal`, as of a coverage.
         columns: per-frame scores this metric reads: name -> function of a prediction giving
             [B]. Metrics that read the same column share one function.
+        statistic: the same figure from sums per speaker (`latentbench.metrics.speaker_sums`), for
+            its 95 % interval by the bootstrap. None: the figure is computed anew without each
+            speaker in turn, for an interval by the jackknife (docs/uncertainty.md). A figure
+            that is a mean needs neither this nor `update` and `compute`: derive from
+            `latentbench.metrics.mean.MeanMetric`.
     """
 
     name: str
@@ -60,6 +67,7 @@ class Metric(ABC):
     better: Literal["lower", "higher", "nominal"]
     nominal: float | None = None
     columns: Mapping[str, Callable[[Prediction], torch.Tensor]]
+    statistic: Statistic | None = None
 
     @abstractmethod
     def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:

@@ -16,18 +16,12 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.metric import Metric
-from latentbench.metrics.moments import Mean
+from latentbench.metrics.mean import MeanMetric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from latentbench.metrics.metric import Prediction
-    from latentbench.specs import NoOptions
 
 __all__ = ["PitCoverage50", "PitCoverage90", "inside_50", "inside_90", "pit"]
 
@@ -72,22 +66,10 @@ def inside_90(prediction: Prediction) -> torch.Tensor:
     return _inside(0.9, prediction)
 
 
-class _Coverage(Metric):
+class _Coverage(MeanMetric):
     """Share of frames and dimensions inside a central interval; best at its level."""
 
     better = "nominal"
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._mean = Mean()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of the metric's column."""
-        (name,) = self.columns
-        self._mean.update(columns[name])
-
-    def compute(self) -> float:
-        """The mean."""
-        return self._mean.compute()
 
 
 class PitCoverage50(_Coverage):

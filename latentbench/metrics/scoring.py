@@ -32,11 +32,13 @@ def merge_columns(metrics: Iterable[Metric]) -> dict[str, Callable[[Prediction],
     """Every column the metrics read, once.
 
     Raises:
-        UsageError: two metrics read different columns of one name; names both.
+        UsageError: two metrics read different columns of one name; names both. Or the statistic
+            of one reads a column that the metric does not have.
     """
     merged: dict[str, Callable[[Prediction], torch.Tensor]] = {}
     reader: dict[str, str] = {}
     for metric in metrics:
+        _check_statistic(metric)
         for name, column in metric.columns.items():
             if merged.setdefault(name, column) is not column:
                 raise UsageError(
@@ -110,6 +112,16 @@ def unvalidated() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(value=before)
+
+
+def _check_statistic(metric: Metric) -> None:
+    missing = set(metric.statistic.columns if metric.statistic else ()) - set(metric.columns)
+    if missing:
+        raise UsageError(
+            f"The statistic of the metric '{metric.name}' reads {', '.join(sorted(missing))}, "
+            f"which is not among its columns: {', '.join(metric.columns)}.",
+            "Give the metric that column, or its statistic another.",
+        )
 
 
 def _per_frame(name: str, values: torch.Tensor, count: int) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ BLANK = "-"
 WIDE = 100  # columns, from which two spaces part the columns of a table instead of one
 EVAL_THEN_TRAIN: tuple[Split, Split] = ("eval", "train")
 
-# Metric -> heading and decimals; others get their own name and four decimals.
+# Metric -> heading and decimals; others get their own name and four decimals, and an interval.
 HEADINGS = {
     "nll": ("NLL", 2),
     "nll_baseline": ("baseline", 2),
@@ -145,7 +145,7 @@ def _groups(result: Result, slice_: str, rows: Sequence[Row]) -> list[list[_Colu
     groups = [
         [_counts(slice_, rows), *_figures(LIKELIHOOD, slice_, rows)],
         [*_figures(parts, slice_, rows), *([_floor(rows)] if parts else [])],
-        [_metric(name, slice_, rows) for name in others],
+        [*_figures(others, slice_, rows)],
     ]
     return [*groups, _rollout(rows)] if slice_ == ALL else groups
 
@@ -154,13 +154,13 @@ def _figures(names: Sequence[str], slice_: str, rows: Sequence[Row]) -> Iterator
     """Each figure, and over all frames what is known of its uncertainty beside it."""
     for name in names:
         yield _metric(name, slice_, rows)
-        if slice_ == ALL and name in UNCERTAIN:
+        if slice_ == ALL and (name in UNCERTAIN or name not in HEADINGS):
             uncertainty = [_interval(name, rows), _seed_error(name, rows)]
             yield from (one for one in uncertainty if set(one.cells) != {BLANK})
 
 
 def _interval(name: str, rows: Sequence[Row]) -> _Column:
-    decimals = HEADINGS[name][1]
+    decimals = _decimals(name)
 
     def text(horizon: HorizonResult, split: Split) -> str:
         found = horizon.figure(split, ALL, name)
@@ -172,7 +172,7 @@ def _interval(name: str, rows: Sequence[Row]) -> _Column:
 
 
 def _seed_error(name: str, rows: Sequence[Row]) -> _Column:
-    decimals = HEADINGS[name][1]
+    decimals = _decimals(name)
 
     def text(horizon: HorizonResult, split: Split) -> str:
         found = horizon.figure(split, ALL, name)
@@ -181,6 +181,10 @@ def _seed_error(name: str, rows: Sequence[Row]) -> _Column:
         return compact(found.seed_error, decimals)
 
     return _column("seeds ±", rows, text)
+
+
+def _decimals(name: str) -> int:
+    return HEADINGS.get(name, (name, OTHER_DECIMALS))[1]
 
 
 def _floor(rows: Sequence[Row]) -> _Column:

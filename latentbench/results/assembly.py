@@ -16,7 +16,7 @@ from latentbench.results.summary import mean_over_seeds, summarise_frames, summa
 from latentbench.results.tables import link_or_copy, merge_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from latentbench.config import RunConfig
@@ -32,6 +32,7 @@ CONTROL_METRICS = {
     "unconditional": ("dnll_capacity", "dnll_context"),
     "x_target": ("x_gain",),
 }
+ALL = "all"
 NOT_RUN = "it was not run"
 
 
@@ -136,7 +137,7 @@ def _horizon(
         frames=first.frames if first else {},
         scored=first.scored if first else {},
         too_short=first.too_short if first else {},
-        figures=tuple(with_intervals(mean_over_seeds(figures), tables)) if figures else (),
+        figures=tuple(with_intervals(mean_over_seeds(figures), tables, makers)) if figures else (),
         rollout=_mean_rollout(rollouts) if rollouts else None,
         seconds=_sums([record.seconds for record in done.values()]),
     )
@@ -144,7 +145,7 @@ def _horizon(
 
 
 def _notes(horizon: HorizonResult, config: RunConfig) -> list[str]:
-    """Why figures are blank, one sentence each."""
+    """Why figures are blank or have no interval, one sentence each."""
     if not horizon.seeds:
         return ["no figures: every cell failed"]
     notes = []
@@ -169,7 +170,22 @@ def _notes(horizon: HorizonResult, config: RunConfig) -> list[str]:
     notes.extend(
         f"{name}: not among evaluation.metrics" for name in published if name not in measured
     )
+    notes.extend(_without_interval(horizon))
     return notes
+
+
+def _without_interval(horizon: HorizonResult) -> Iterator[str]:
+    """What has no interval over speakers, and why; one note for all figures of one reason."""
+    for split in SPLITS:
+        counted = [one for one in horizon.figures if one.split == split and one.n]
+        reasons: dict[str, list[str]] = {}
+        for one in counted:
+            if one.low is None:
+                name = one.name if one.slice == ALL else f"{one.name} ({one.slice})"
+                reasons.setdefault(one.interval_note, []).append(name)
+        for reason, names in reasons.items():
+            whose = "any figure" if len(names) == len(counted) else ", ".join(names)
+            yield f"{split}: no interval of {whose}: {reason}"
 
 
 def _mean_rollout(per_seed: Sequence[RolloutFigures]) -> RolloutFigures:

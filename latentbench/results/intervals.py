@@ -8,31 +8,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
-from latentbench.results.speaker_sums import STATISTICS, SeedMean
+from latentbench.metrics.speaker_sums import SeedMean
+from latentbench.metrics.speaker_tables import speaker_table
 from latentbench.results.uncertainty import estimate, variance_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from latentbench.metrics.speaker_sums import SpeakerTable
     from latentbench.results.schema import Figure
-    from latentbench.results.speaker_sums import SpeakerTable
+    from latentbench.results.summary import MetricMaker
 
 __all__ = ["figure_tables", "with_intervals"]
 
 ALL = "all"
 
 
-def with_intervals(figures: Sequence[Figure], frames: Sequence[Path]) -> list[Figure]:
-    """The figures of a horizon with intervals, where their statistic is known.
+def with_intervals(
+    figures: Sequence[Figure], frames: Sequence[Path], makers: Sequence[MetricMaker]
+) -> list[Figure]:
+    """The figures of a horizon with their intervals, or why there is none.
 
     Args:
         figures: means over seeds.
         frames: the `frames.parquet` of each seed.
+        makers: each gives a fresh metric; together those of the figures.
     """
-    tables = figure_tables(figures, frames)
+    tables = figure_tables(figures, frames, makers)
     return [
         _with_interval(figure, found) if (found := tables.get(_key(figure))) else figure
         for figure in figures
@@ -40,15 +45,16 @@ def with_intervals(figures: Sequence[Figure], frames: Sequence[Path]) -> list[Fi
 
 
 def figure_tables(
-    figures: Sequence[Figure], frames: Sequence[Path]
+    figures: Sequence[Figure], frames: Sequence[Path], makers: Sequence[MetricMaker]
 ) -> dict[tuple[str, str, str], list[SpeakerTable]]:
-    """(split, slice, name) -> the per-speaker sums of that figure, one per seed."""
-    known = [figure for figure in figures if figure.n and figure.name in STATISTICS]
+    """(split, slice, name) -> the table of that figure's speakers, one per seed."""
+    of_name = {make().name: make for make in makers}
+    known = [figure for figure in figures if figure.n]
     found: dict[tuple[str, str, str], list[SpeakerTable]] = {_key(one): [] for one in known}
     for file in frames:
         scores = _Scores(file)
         for figure in known:
-            found[_key(figure)].append(scores.table(figure))
+            found[_key(figure)].append(scores.table(figure, of_name[figure.name]))
     return {key: tables for key, tables in found.items() if tables}
 
 
@@ -87,13 +93,10 @@ class _Scores:
         self._names: list[str] = encoded.dictionary.to_pylist()
         self._masks: dict[tuple[str, str], NDArray[np.bool_]] = {}
 
-    def table(self, figure: Figure) -> SpeakerTable:
-        statistic = STATISTICS[figure.name]
+    def table(self, figure: Figure, make: MetricMaker) -> SpeakerTable:
         inside = self._mask(figure.split, figure.slice)
-        columns: Mapping[str, NDArray[np.floating]] = {
-            name: self._column(name)[inside].astype(np.float64) for name in statistic.columns
-        }
-        return statistic.reduce(columns, self._speaker[inside], self._names)
+        columns = {name: self._column(name)[inside].astype(np.float64) for name in make().columns}
+        return speaker_table(make, columns, self._speaker[inside], self._names)
 
     def _mask(self, split: str, slice_: str) -> NDArray[np.bool_]:
         if (split, slice_) not in self._masks:

@@ -183,7 +183,7 @@ class HorizonResult(_Record):
         too_short: utterances of each split without a valid frame.
         figures: every metric of every split and slice.
         rollout: None where no seed is done.
-        notes: why figures are blank.
+        notes: why figures are blank or have no interval.
         seconds: wall time per phase, summed over seeds.
     """
 

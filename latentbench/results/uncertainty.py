@@ -6,14 +6,14 @@ Two figures are compared on the same draws (paired), which cancels what they sha
 
     speakers = ["1034", "1040", "118"]                      # G = 3
     columns = {"nll": nll, "nll_baseline": baseline}        # each float64 [N]
-    table = STATISTICS["dnll"].reduce(columns, codes, speakers)   # codes: int [N], 0..G-1
+    table = Mean("nll", minus="nll_baseline").reduce(columns, codes, speakers)  # codes: int [N]
     found = estimate(table)
     found.value, found.low, found.high, found.speakers
 
     apart = difference(table_of_one_run, table_of_another)  # paired by speaker id
     apart.value, apart.low, apart.high, apart.distinguishable
 
-    seeds = [STATISTICS["dnll"].reduce(of_seed, codes, speakers) for of_seed in runs]
+    seeds = [statistic.reduce(of_seed, codes, speakers) for of_seed in runs]
     parts = variance_parts(seeds)                           # seed and speakers apart
     estimate(SeedMean(seeds)), difference(SeedMean(seeds), SeedMean(others))
 
@@ -22,6 +22,7 @@ understates the variance by (G-1)/G and knows nothing of Student's t. Expanded p
 (Hesterberg 2015, section 4.3) put both right: the bounds are the quantiles of the draws at
 \(\Phi(\mp t_{G-1} \sqrt{G/(G-1)})\). Below 8 speakers there are too few different draws for
 that (4 speakers: 35), and the interval is value ± t_{G-1} times the jackknife's standard error.
+So it is for tables that are `costly`: G + 1 passes over the frames instead of 2,000.
 Simulated coverage of the nominal 95 % is in docs/uncertainty.md. With one speaker there is no
 interval: nan, and `note` says so.
 """
@@ -36,14 +37,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from latentbench.results.speaker_sums import SeedMean
+from latentbench.metrics.speaker_sums import SeedMean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from latentbench.results.speaker_sums import SpeakerTable
+    from latentbench.metrics.speaker_sums import SpeakerTable
 
     Figure: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -80,7 +81,8 @@ class Estimate:
         high: upper bound.
         standard_error: by the jackknife over speakers.
         speakers: G.
-        method: `bootstrap` (expanded percentiles), `jackknife` (below 8 speakers), or `none`.
+        method: `bootstrap` (expanded percentiles), `jackknife` (below 8 speakers, or a table
+            that is costly), or `none`.
         note: why there is no interval; empty where there is.
     """
 
@@ -143,7 +145,8 @@ def estimate(
         resamples: B.
         seed: of the draws; the same draws are used for every table of as many speakers.
     """
-    return _estimate(table.values, len(table.speakers), level, resamples, seed)
+    draws = None if table.costly else (resamples, seed)
+    return _estimate(table.values, len(table.speakers), level, draws)
 
 
 def difference(
@@ -166,7 +169,8 @@ def difference(
         with np.errstate(invalid="ignore"):
             return sides[0](weights) - sides[1](weights)
 
-    found = _estimate(apart, len(common), level, resamples, seed)
+    draws = None if first.costly or second.costly else (resamples, seed)
+    found = _estimate(apart, len(common), level, draws)
     return Difference(
         **vars(found), left_out=len(first.speakers) + len(second.speakers) - 2 * len(common)
     )
@@ -195,20 +199,21 @@ def variance_parts(tables: Sequence[SpeakerTable]) -> VarianceParts:
     )
 
 
-def _estimate(figure: Figure, size: int, level: float, resamples: int, seed: int) -> Estimate:
+def _estimate(figure: Figure, size: int, level: float, draws: tuple[int, int] | None) -> Estimate:
+    """By `draws`, resamples and seed, or where there are to be none by the jackknife."""
     value = float(figure(np.ones((1, size)))[0])
     error = _jackknife_error(figure, size)
     if size < 2:  # noqa: PLR2004 - one speaker does not differ from itself
         note = ONE_SPEAKER if size else NO_SPEAKER
         return Estimate(value, math.nan, math.nan, error, size, "none", note)
     t = _student_quantile(0.5 + level / 2, size - 1)
-    if size < BOOTSTRAP_SPEAKERS:
+    if draws is None or size < BOOTSTRAP_SPEAKERS:
         method: Literal["bootstrap", "jackknife"] = "jackknife"
         low, high = value - t * error, value + t * error
     else:
         method = "bootstrap"
         tail = NormalDist().cdf(-t * math.sqrt(size / (size - 1)))
-        low, high = _tails(_resampled(figure, _draws(size, resamples, seed)), tail)
+        low, high = _tails(_resampled(figure, _draws(size, *draws)), tail)
     if math.isnan(low) or math.isnan(high):
         return Estimate(value, math.nan, math.nan, error, size, "none", NO_NUMBER)
     return Estimate(value, low, high, error, size, method)

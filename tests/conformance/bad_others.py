@@ -16,6 +16,7 @@ from latentbench.engines import Engine, Outcome
 from latentbench.hookspecs import hookimpl
 from latentbench.latents.transform import Transform
 from latentbench.metrics.metric import Metric
+from latentbench.metrics.speaker_sums import Mean, Quantile
 from latentbench.reports.reporter import Reporter
 from latentbench.specs import CorpusSpec, EngineSpec, MetricSpec, ReporterSpec, TransformSpec
 
@@ -64,6 +65,18 @@ class ForgetsOnCompute(SoundMetric):
         figure = super().compute()
         self.values = self.values[:10]
         return figure
+
+
+class StatisticOfOthers(SoundMetric):
+    statistic = Mean("nll")
+
+
+class StatisticOfMedian(SoundMetric):
+    statistic = Quantile("error")
+
+
+class StatisticByName(SoundMetric):
+    statistic = "mean"
 
 
 class Tone(AudioSource):

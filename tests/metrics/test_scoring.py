@@ -17,6 +17,7 @@ from latentbench.metrics import Metric
 from latentbench.metrics.columns import cosine, log_norm, log_norm_mean, nll, nll_baseline
 from latentbench.metrics.likelihood import NLL, DeltaNLL
 from latentbench.metrics.scoring import merge_columns, score
+from latentbench.metrics.speaker_sums import Quantile
 from latentbench.predictors import Predictor
 from latentbench.specs import NoOptions
 from latentbench.tasks import WindowTask
@@ -212,6 +213,21 @@ def test_two_columns_of_one_name_are_an_error_that_names_both():
     )
     with pytest.raises(UsageError, match=message):
         merge_columns([NLL(NoOptions()), Other()])
+
+
+def test_a_statistic_of_a_column_that_is_not_read_is_named():
+    class Astray(NLL):
+        name = "astray"
+
+        def __init__(self):
+            super().__init__(NoOptions())
+            self.statistic = Quantile("nll_baseline")
+
+    message = (
+        "statistic of the metric 'astray' reads nll_baseline, which is not among its columns: nll"
+    )
+    with pytest.raises(UsageError, match=message):
+        merge_columns([Astray()])
 
 
 def test_any_density_of_the_right_event_shape_is_scored():

@@ -21,7 +21,7 @@ def intervals(tmp_path, write_cell, config, registry):
             write_cell(tmp_path / str(seed), 1, seed)
             files.append(tmp_path / str(seed) / "frames.parquet")
             figures.append(summarise_frames(files[-1], makers, ("all", "high_energy")))
-        return with_intervals(mean_over_seeds(figures), files), files
+        return with_intervals(mean_over_seeds(figures), files, makers), files
 
     return make
 

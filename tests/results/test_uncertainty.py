@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentbench.results.speaker_sums import Mean, Quantile, SeedMean, Skill
+from latentbench.metrics.speaker_sums import Mean, Quantile, SeedMean, Skill, SpeakerTable
 from latentbench.results.uncertainty import (
     Estimate,
     _student_quantile,
@@ -48,6 +48,30 @@ def test_resamples_are_those_of_a_naive_bootstrap_of_frames():
     assert found.low == pytest.approx(low, abs=0.1 * (high - low))
     assert found.high == pytest.approx(high, abs=0.1 * (high - low))
     assert found.standard_error == pytest.approx(np.std(naive), rel=0.15)
+
+
+def test_a_costly_table_gets_the_jackknife_however_many_speakers_it_has():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 30)) + rng.normal(size=20)[:, None]
+    passes = []
+
+    class Costly(SpeakerTable):
+        speakers, frames, costly = tuple(names(20)), 600, True
+
+        def values(self, weights):
+            passes.extend(weights)
+            return weights @ values.sum(1) / (30 * weights.sum(1))
+
+    found = estimate(Costly())
+    means = values.mean(1)
+    expected = stats.t.interval(0.95, 19, means.mean(), stats.sem(means))
+    assert found.method == "jackknife"
+    assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
+    assert len(passes) == 1 + 20
+    assert estimate(SeedMean([Costly()])).method == "jackknife"
+    apart = difference(Costly(), table(np.zeros(20)))
+    assert apart.method == "jackknife"
+    assert apart.low < apart.value < apart.high
 
 
 def test_few_speakers_of_equal_size_get_students_interval_of_their_means():

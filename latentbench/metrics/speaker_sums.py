@@ -4,6 +4,14 @@ A statistic reduces the columns of N frames to a table of G speakers once. The t
 the figure for any weights of its speakers, many sets at a time: a mean is
 \(\sum_g w_g s_g / \sum_g w_g n_g\), an R² a ratio of such sums. A quantile is no sum; its
 table keeps the frames sorted and finds each figure exactly by bisection over counts per speaker.
+
+A metric says its statistic by the attribute `statistic`:
+
+    statistic = Mean("error")                               # of a column
+    statistic = Mean("nll", minus="nll_baseline")           # of a difference, frame by frame
+    statistic = Sums(                                       # of anything that is made of sums
+        ("error",), lambda columns: [columns["error"] ** 2], lambda n, squares: (squares / n) ** 0.5
+    )
 """
 
 from __future__ import annotations
@@ -11,7 +19,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +26,6 @@ from numpy.typing import NDArray
 
 __all__ = [
     "R2",
-    "STATISTICS",
     "Mean",
     "Quantile",
     "R2Var",
@@ -27,6 +33,7 @@ __all__ = [
     "Skill",
     "SpeakerTable",
     "Statistic",
+    "Sums",
 ]
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -39,10 +46,12 @@ class SpeakerTable(ABC):
     Attributes:
         speakers: their ids, G of them, each with at least one frame.
         frames: N.
+        costly: whether a figure costs a pass over all frames, so that thousands cost too much.
     """
 
     speakers: tuple[str, ...]
     frames: int
+    costly: bool = False
 
     @abstractmethod
     def values(self, weights: Floats) -> Floats:
@@ -69,6 +78,34 @@ class Statistic(ABC):
             speaker: of each frame, an index into `speakers`, [N].
             speakers: ids; those without a frame are left out of the table.
         """
+
+
+class Sums(Statistic):
+    """A formula of the number of frames and of sums over them.
+
+    Args:
+        columns: those that `terms` reads.
+        terms: takes the columns, each float64 [N], and gives what is summed, each [N].
+        formula: takes the number of frames and the sum of each term, each [R], and gives [R].
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        terms: Callable[[Mapping[str, Floats]], Sequence[Floats]],
+        formula: Callable[..., Floats],
+    ) -> None:
+        self.columns = tuple(columns)
+        self._terms = terms
+        self._formula = formula
+
+    def reduce(
+        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
+    ) -> SpeakerTable:
+        """The table of counts and sums."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            terms = self._terms({name: _column(columns, name) for name in self.columns})
+        return _sums(terms, speaker, speakers, self._formula)
 
 
 class Mean(Statistic):
@@ -188,27 +225,6 @@ class Quantile(Statistic):
 # Of sums of squares in float64.
 ROUNDING = 1e-13
 
-# The statistic behind each figure of the metrics that ship with latentbench.
-STATISTICS: Mapping[str, Statistic] = MappingProxyType(
-    {
-        "nll": Mean("nll"),
-        "nll_baseline": Mean("nll_baseline"),
-        "dnll": Mean("nll", minus="nll_baseline"),
-        "dnll_capacity": Mean("nll_unconditional", minus="nll_baseline"),
-        "dnll_context": Mean("nll", minus="nll_unconditional"),
-        "x_gain": Mean("nll_x", minus="nll_x_baseline"),
-        "direction_cos": Mean("cosine"),
-        "logmag_r2": R2("log_norm", "log_norm_mean"),
-        "logmag_r2_var": R2Var("log_norm", "log_norm_mean"),
-        "energy_score": Mean("energy_score"),
-        "crps": Mean("crps"),
-        "crps_logmag": Mean("crps_logmag"),
-        "crps_logmag_skill": Skill("crps_logmag", "crps_logmag_baseline"),
-        "pit_coverage_50": Mean("pit_inside_50"),
-        "pit_coverage_90": Mean("pit_inside_90"),
-    }
-)
-
 
 class SeedMean(SpeakerTable):
     """The mean over seeds of a figure, as one table.
@@ -224,6 +240,7 @@ class SeedMean(SpeakerTable):
         if len({table.speakers for table in tables}) != 1:
             raise ValueError("the seeds of one cell have the same speakers")
         self.tables = tuple(tables)
+        self.costly = any(table.costly for table in tables)
         self.speakers = tables[0].speakers
         self.frames = tables[0].frames
 
@@ -237,7 +254,7 @@ class SeedMean(SpeakerTable):
 
 
 @dataclass(frozen=True)
-class _Sums(SpeakerTable):
+class _SumTable(SpeakerTable):
     """Sums of terms per speaker, [G, m], and the figure as a function of m totals."""
 
     speakers: tuple[str, ...]
@@ -321,7 +338,7 @@ def _sums(
     for number, term in enumerate(terms, start=1):
         with np.errstate(invalid="ignore", over="ignore"):
             sums[:, number] = np.bincount(codes, term, len(names))
-    return _Sums(names, len(codes), sums, formula)
+    return _SumTable(names, len(codes), sums, formula)
 
 
 def _with_frames(
