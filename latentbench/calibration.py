@@ -34,6 +34,7 @@ from latentbench.metrics.speaker_sums import Mean
 from latentbench.metrics.speaker_tables import speaker_table
 from latentbench.results import RunFolder
 from latentbench.results.assembly import metric_makers
+from latentbench.results.intervals import speaker_codes
 from latentbench.results.uncertainty import variance_parts
 from latentbench.workspace import Workspace
 from latentbench.worlds import build_world
@@ -42,9 +43,6 @@ from latentbench.worlds.gaussian import LinearGaussian
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
     from latentbench.config import RunConfig
     from latentbench.metrics.speaker_sums import SpeakerTable
@@ -248,14 +246,14 @@ def _compare(
             if figure is None or truth is None:
                 continue
             columns = {column: here[column].to_numpy() for column in make().columns}
-            error = _standard_error(speaker_table(make, columns, *_speakers(here)))
+            error = _standard_error(speaker_table(make, columns, *speaker_codes(here)))
             bias = expected.bias(name)
             yield Check(trial.world, trial.model, k, name, truth, figure.value, error, 0.0, bias)
         gap = world.rollout_gap(k, CONTEXT_FRAMES, "delta", trial.world_options.frames)
         if trial.model == "exact" and gap is not None and horizon.rollout is not None:
             there = rollouts.filter(pc.field("horizon") == k)
             columns = {name: there[name].to_numpy() for name in ("nll_teacher", "nll_rollout")}
-            table = gaps.reduce({"gap": rollout_gap(columns)}, *_speakers(there))
+            table = gaps.reduce({"gap": rollout_gap(columns)}, *speaker_codes(there))
             error = _standard_error(table)
             found = horizon.rollout.mean_gap
             yield Check(trial.world, trial.model, k, "rollout_gap", gap, found, error, 0.0)
@@ -337,12 +335,6 @@ class _Baselines:
         mean, variance = rows.mean(0), rows.var(0, ddof=1)
         ratio = world.target_variances(target) / variance
         return 0.5 * float((ratio - np.log(ratio) - 1 + mean**2 / variance).sum())
-
-
-def _speakers(rows: pa.Table) -> tuple[NDArray[np.integer], list[str]]:
-    """The speaker of each row as a code, and their names."""
-    speaker = rows["speaker"].unify_dictionaries().combine_chunks()
-    return speaker.indices.to_numpy(), speaker.dictionary.to_pylist()
 
 
 def _standard_error(table: SpeakerTable) -> float:

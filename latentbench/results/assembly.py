@@ -9,7 +9,7 @@ from latentbench.files import disk_full_explained, write_text
 from latentbench.models import MODELS
 from latentbench.results.degeneracy import degeneracies
 from latentbench.results.horizons import FIGURES, horizons_csv
-from latentbench.results.intervals import with_intervals
+from latentbench.results.intervals import with_gap_intervals, with_intervals
 from latentbench.results.rollout_depths import mean_depth_gaps
 from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result, RolloutFigures
 from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
@@ -122,6 +122,7 @@ def _horizon(
         summarise_frames(_existing(folder / "frames.parquet"), makers, slices) for folder in folders
     ]
     tables = [file for folder in folders if (file := _existing(folder / "frames.parquet"))]
+    rolled = [file for folder in folders if (file := _existing(folder / "rollout.parquet"))]
     rollouts = [summarise_rollout(_existing(folder / "rollout.parquet")) for folder in folders]
     first = next(iter(done.values()), None)
     horizon = HorizonResult(
@@ -138,7 +139,7 @@ def _horizon(
         scored=first.scored if first else {},
         too_short=first.too_short if first else {},
         figures=tuple(with_intervals(mean_over_seeds(figures), tables, makers)) if figures else (),
-        rollout=_mean_rollout(rollouts) if rollouts else None,
+        rollout=with_gap_intervals(_mean_rollout(rollouts), rolled) if rollouts else None,
         seconds=_sums([record.seconds for record in done.values()]),
     )
     return horizon.model_copy(update={"notes": tuple(_notes(horizon, config))})
@@ -186,6 +187,14 @@ def _without_interval(horizon: HorizonResult) -> Iterator[str]:
         for reason, names in reasons.items():
             whose = "any figure" if len(names) == len(counted) else ", ".join(names)
             yield f"{split}: no interval of {whose}: {reason}"
+    if (rollout := horizon.rollout) is not None and rollout.n:
+        gaps = {
+            "mean gap": (rollout.mean_gap, rollout.mean_interval),
+            "median gap": (rollout.median_gap, rollout.median_interval),
+        }
+        for name, (gap, interval) in gaps.items():
+            if interval.low is None and math.isfinite(gap):  # an infinite one says why itself
+                yield f"rollout: no interval of the {name}: {interval.note}"
 
 
 def _mean_rollout(per_seed: Sequence[RolloutFigures]) -> RolloutFigures:

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
-from latentbench.metrics.speaker_sums import SeedMean
+from latentbench.metrics.gap import rollout_gap
+from latentbench.metrics.speaker_sums import Mean, Quantile, SeedMean
 from latentbench.metrics.speaker_tables import speaker_table
+from latentbench.results.schema import GapInterval
 from latentbench.results.uncertainty import estimate, variance_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from latentbench.metrics.speaker_sums import SpeakerTable
-    from latentbench.results.schema import Figure
+    from latentbench.results.schema import Figure, RolloutFigures
     from latentbench.results.summary import MetricMaker
 
-__all__ = ["figure_tables", "with_intervals"]
+__all__ = ["figure_tables", "speaker_codes", "with_gap_intervals", "with_intervals"]
 
 ALL = "all"
+OTHER_SPEAKERS = "the seeds rolled out utterances of other speakers"
 
 
 def with_intervals(
@@ -58,6 +62,49 @@ def figure_tables(
     return {key: tables for key, tables in found.items() if tables}
 
 
+def with_gap_intervals(figures: RolloutFigures, rollouts: Sequence[Path]) -> RolloutFigures:
+    """The rollout of a horizon with the intervals of its mean and median gap.
+
+    Args:
+        figures: the mean over seeds.
+        rollouts: the `rollout.parquet` of each seed.
+    """
+    if not figures.n:
+        return figures
+    tables = [_gap_tables(file) for file in rollouts]
+    mean, median = ([pair[which] for pair in tables] for which in (0, 1))
+    return figures.model_copy(
+        update={
+            "speakers": len({speaker for table in mean for speaker in table.speakers}),
+            "mean_interval": _gap_interval(mean),
+            "median_interval": _gap_interval(median),
+        }
+    )
+
+
+def _gap_tables(file: Path) -> tuple[SpeakerTable, SpeakerTable]:
+    """Of the mean and of the median gap."""
+    rows = pq.read_table(file, columns=["speaker", "nll_teacher", "nll_rollout"])
+    codes, names = speaker_codes(rows)
+    scores = {name: rows[name].to_numpy() for name in ("nll_teacher", "nll_rollout")}
+    gap = {"gap": rollout_gap(scores)}
+    return Mean("gap").reduce(gap, codes, names), Quantile("gap").reduce(gap, codes, names)
+
+
+def _gap_interval(tables: Sequence[SpeakerTable]) -> GapInterval:
+    if len({table.speakers for table in tables}) > 1:
+        return GapInterval(note=OTHER_SPEAKERS)
+    found = estimate(SeedMean(tables))
+    return GapInterval(low=_known(found.low), high=_known(found.high), note=found.note)
+
+
+def speaker_codes(rows: pa.Table) -> tuple[NDArray[np.integer], list[str]]:
+    """The speaker of each row as an index, and the names."""
+    speaker = rows["speaker"].unify_dictionaries().combine_chunks()
+    encoded = speaker if hasattr(speaker, "dictionary") else speaker.dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+
+
 def _key(figure: Figure) -> tuple[str, str, str]:
     return figure.split, figure.slice, figure.name
 
@@ -87,10 +134,7 @@ class _Scores:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._columns: dict[str, NDArray[np.generic]] = {}
-        speaker = pq.read_table(file, columns=["speaker"])["speaker"].combine_chunks()
-        encoded = speaker.dictionary_encode() if not hasattr(speaker, "dictionary") else speaker
-        self._speaker = encoded.indices.to_numpy()
-        self._names: list[str] = encoded.dictionary.to_pylist()
+        self._speaker, self._names = speaker_codes(pq.read_table(file, columns=["speaker"]))
         self._masks: dict[tuple[str, str], NDArray[np.bool_]] = {}
 
     def table(self, figure: Figure, make: MetricMaker) -> SpeakerTable:

@@ -20,6 +20,7 @@ __all__ = [
     "DepthGap",
     "EncoderFacts",
     "Figure",
+    "GapInterval",
     "HorizonResult",
     "LatentFacts",
     "Number",
@@ -143,6 +144,14 @@ class DepthGap(_Record):
     non_finite: int
 
 
+class GapInterval(_Record):
+    """The 95 % interval of a gap over speakers; `note` says why where there is none."""
+
+    low: Number | None = None
+    high: Number | None = None
+    note: str = ""
+
+
 class RolloutFigures(_Record):
     """The rollout gap: NLL under the model's own past minus NLL under the true one.
 
@@ -154,6 +163,9 @@ class RolloutFigures(_Record):
         utterances: eval utterances rolled out.
         unit: of all gaps.
         depths: the same gap at a few depths; `latentbench rollout` shows the whole curve.
+        speakers: of those utterances.
+        mean_interval: of `mean_gap`.
+        median_interval: of `median_gap`.
     """
 
     mean_gap: Number
@@ -163,6 +175,9 @@ class RolloutFigures(_Record):
     utterances: int
     unit: str = "nats/frame"
     depths: tuple[DepthGap, ...] = ()
+    speakers: int = 0
+    mean_interval: GapInterval = GapInterval()
+    median_interval: GapInterval = GapInterval()
 
 
 class HorizonResult(_Record):

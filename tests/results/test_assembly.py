@@ -1,6 +1,7 @@
 """From cells written by hand to the files of a run."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -118,6 +119,30 @@ def test_blanks_have_their_reason(tmp_path, config, registry, write_cell, facts)
         "direction_cos: not among evaluation.metrics",
         "logmag_r2: not among evaluation.metrics",
     )
+
+
+def test_what_has_no_interval_says_why(tmp_path, config, registry, write_cell, facts):
+    with RunFolder.open(tmp_path / "run", config) as run:
+        for k in (1, 2):
+            frames, rollout = write_cell(run.cell(k, 42), k, 42)
+            # One train speaker; one eval frame whose NLL is none; one speaker rolled out.
+            rows = frames.to_pylist()
+            for row in rows:
+                row["speaker"] = "s0" if row["split"] == "train" else row["speaker"]
+            first = next(row for row in rows if row["split"] == "eval")
+            first |= {"nll": math.nan, "slice_high_energy": False}
+            table = pa.Table.from_pylist(rows, schema=frames.schema)
+            pq.write_table(table, run.cell(k, 42) / "frames.parquet")
+            pq.write_table(rollout.slice(0, 20), run.cell(k, 42) / "rollout.parquet")
+        result = assemble(run, config, registry, **facts)
+    one, none = "one speaker: how speakers differ is unknown", "not finite for some choice of"
+    assert result.horizons[0].notes == (
+        f"train: no interval of any figure: {one}",
+        f"eval: no interval of nll, dnll, dnll_context: {none} speakers",
+        f"rollout: no interval of the mean gap: {one}",
+        f"rollout: no interval of the median gap: {one}",
+    )
+    assert result.horizons[0].figure("eval", "high_energy", "nll").low is not None
 
 
 def test_utterances_too_short_are_counted_not_an_error(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from latentbench.results.assembly import metric_makers
-from latentbench.results.intervals import with_intervals
-from latentbench.results.summary import mean_over_seeds, summarise_frames
+from latentbench.results.intervals import with_gap_intervals, with_intervals
+from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
 
 
 @pytest.fixture
@@ -47,6 +49,59 @@ def test_with_three_speakers_the_interval_is_students(intervals):
     assert found.value == pytest.approx(nll.mean())
     assert found.low == pytest.approx(nll.mean() - 4.302653 * error, rel=1e-6)
     assert found.high == pytest.approx(nll.mean() + 4.302653 * error, rel=1e-6)
+
+
+def rolled(file, of_speaker):
+    """A rollout with these gaps, speaker by speaker."""
+    gap = np.concatenate(list(of_speaker.values()))
+    teacher = np.linspace(-1.0, 1.0, len(gap))
+    speaker = np.repeat(list(of_speaker), [len(one) for one in of_speaker.values()])
+    columns = {
+        "utterance": pa.array(speaker).dictionary_encode(),
+        "speaker": pa.array(speaker).dictionary_encode(),
+        "depth": np.arange(len(gap)),
+        "nll_teacher": teacher,
+        "nll_rollout": teacher + gap,
+    }
+    pq.write_table(pa.table(columns), file)
+    return with_gap_intervals(summarise_rollout(file), [file])
+
+
+def test_the_gap_of_a_rollout_has_intervals_over_speakers(tmp_path):
+    rng = np.random.default_rng(0)
+    gaps = {name: rng.exponential(1 + i, 30) for i, name in enumerate("abcd")}
+    found = rolled(tmp_path / "rollout.parquet", gaps)
+    assert found.speakers == 4
+    for figure, value, interval in (
+        (np.mean, found.mean_gap, found.mean_interval),
+        (np.median, found.median_gap, found.median_interval),
+    ):
+        without = [figure(np.concatenate([gaps[s] for s in gaps if s != one])) for one in gaps]
+        error = np.sqrt(3 / 4 * np.sum((without - np.mean(without)) ** 2))
+        t = stats.t.ppf(0.975, 3)
+        assert (interval.low, interval.high) == pytest.approx(
+            (value - t * error, value + t * error)
+        )
+        assert interval.note == ""
+
+
+def test_a_frame_without_end_leaves_the_median_its_interval(tmp_path):
+    gaps = {name: np.append(np.arange(30.0) + i, np.inf) for i, name in enumerate("abcd")}
+    found = rolled(tmp_path / "rollout.parquet", gaps)
+    assert (found.mean_gap, found.mean_interval.low) == (np.inf, None)
+    assert found.mean_interval.note == "not finite for some choice of speakers"
+    assert found.median_interval.low < found.median_gap < found.median_interval.high
+
+
+def test_seeds_that_rolled_out_other_speakers_have_no_interval(tmp_path):
+    files = [tmp_path / "one.parquet", tmp_path / "other.parquet"]
+    figures = [rolled(file, {name: np.arange(9.0) for name in who})
+               for file, who in zip(files, ("abc", "bcd"), strict=True)]  # fmt: skip
+    found = with_gap_intervals(figures[0], files)
+    assert found.speakers == 4
+    for interval in (found.mean_interval, found.median_interval):
+        assert (interval.low, interval.high) == (None, None)
+        assert interval.note == "the seeds rolled out utterances of other speakers"
 
 
 def test_several_seeds_have_an_error_of_their_own(intervals):
