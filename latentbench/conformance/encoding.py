@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from latentbench.encoders import Encoder
 
-__all__ = ["EncoderSubject", "change", "scale", "shape_text"]
+__all__ = ["EncoderSubject", "change", "encode", "padded", "scale", "shape_text"]
 
 LATENTS = LatentFormat(dim=6, frame_rate=12.5)
 SECONDS = 1.0
@@ -108,21 +108,14 @@ class EncoderSubject(Subject):
             NonconformityError: the encoder raised, or returned no two tensors.
         """
         encoder = encoder or self.encoder
-        hop = encoder.hop
-        longest = (max(-(-wave.shape[-1] // hop) for wave in waves) + more_hops) * hop
-        padded = torch.stack(
-            [torch.nn.functional.pad(wave, (0, longest - wave.shape[-1])) for wave in waves]
-        )
-        if encoder.channels == 1:
-            padded = padded[:, 0]
-        lengths = torch.tensor([wave.shape[-1] for wave in waves])
+        audio, lengths = padded(encoder, waves, more_hops=more_hops)
         given = (
-            f"audio float32 {shape_text(padded)} (channels = {encoder.channels}, "
-            f"hop = {hop}) of {lengths.tolist()} samples"
+            f"audio float32 {shape_text(audio)} (channels = {encoder.channels}, "
+            f"hop = {encoder.hop}) of {lengths.tolist()} samples"
         )
         try:
             with torch.inference_mode():
-                returned = encoder.encode(padded, lengths)
+                returned = encoder.encode(audio, lengths)
         except LatentbenchError:
             raise
         except Exception as error:
@@ -141,8 +134,37 @@ class EncoderSubject(Subject):
         self, waves: Sequence[torch.Tensor], *, encoder: Encoder | None = None, more_hops: int = 0
     ) -> list[torch.Tensor]:
         """The valid frames of each utterance of a batch, [frames, D]; see `raw`."""
-        latents, frames = self.raw(waves, encoder=encoder, more_hops=more_hops)
-        return [rows[:count] for rows, count in zip(latents, frames.tolist(), strict=True)]
+        return _cut(*self.raw(waves, encoder=encoder, more_hops=more_hops))
+
+
+def padded(
+    encoder: Encoder, waves: Sequence[torch.Tensor], *, more_hops: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch as the core gives it to `encode`: zero-padded to whole hops and to the longest.
+
+    Args:
+        encoder: whose hop and channels count.
+        waves: float32 [channels, n] or [n] each.
+        more_hops: hops of zeros after the longest.
+
+    Returns:
+        audio [B, T], or [B, channels, T] where the encoder takes more than one, and lengths [B].
+    """
+    samples = [wave.shape[-1] for wave in waves]
+    longest = (-(-max(samples) // encoder.hop) + more_hops) * encoder.hop
+    rows = [torch.nn.functional.pad(wave, (0, longest - wave.shape[-1])) for wave in waves]
+    audio = torch.stack(rows)
+    mono = encoder.channels == 1 and waves[0].ndim > 1
+    return (audio[:, 0] if mono else audio), torch.tensor(samples)
+
+
+def encode(encoder: Encoder, *waves: torch.Tensor) -> list[torch.Tensor]:
+    """The frames [F, D] of each wave, [channels, n] or [n], encoded as one batch: for tests."""
+    return _cut(*encoder.encode(*padded(encoder, waves)))
+
+
+def _cut(latents: torch.Tensor, frames: torch.Tensor) -> list[torch.Tensor]:
+    return [rows[:count] for rows, count in zip(latents, frames.tolist(), strict=True)]
 
 
 def shape_text(tensor: torch.Tensor) -> str:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from latentbench.conformance.encoding import encode
 from latentbench.encoders.mimi import MimiEncoder
 from latentbench.encoders.plugin import MimiOptions
 from latentbench.workspace import Workspace
@@ -20,18 +21,6 @@ def noise(frames, seed=1, samples=0):
     return 0.1 * torch.randn(frames * HOP + samples, generator=generator)
 
 
-def encode(encoder, *utterances):
-    """What the core does: zero-pad to whole hops and to the longest, encode, cut."""
-    longest = max(-(-len(audio) // HOP) * HOP for audio in utterances)
-    batch = torch.zeros(len(utterances), longest)
-    for row, audio in zip(batch, utterances, strict=True):
-        row[: len(audio)] = audio
-    lengths = torch.tensor([len(audio) for audio in utterances])
-    latents, frames = encoder.encode(batch, lengths)
-    assert latents.dtype == torch.float32
-    return [row[:count] for row, count in zip(latents, frames.tolist(), strict=True)]
-
-
 def relative(found, expected):
     """The largest deviation in units of the latents' standard deviation."""
     return float((found - expected).abs().max() / expected.std())
@@ -43,6 +32,7 @@ def test_views_agree_with_a_second_implementation(mimi, reference, small_weights
     audio = noise(160)
     expected = reference.encode(small_weights, reference.SMALL, audio)[view]
     (found,) = encode(mimi(view=view), audio)
+    assert found.dtype == torch.float32
     assert found.shape == (160, 32)
     assert (found - expected).abs().max() < 1e-4
 

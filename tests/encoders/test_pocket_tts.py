@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from latentbench.conformance.encoding import encode
 from latentbench.encoders.plugin import PocketTTSOptions
 from latentbench.encoders.pocket_tts import PocketTTSEncoder
 from latentbench.encoders.pocket_tts_weights import POCKET_TTS
@@ -30,16 +31,6 @@ def pocket(pocket_folder):
         return encoder
 
     return make
-
-
-def encode(encoder, *utterances):
-    longest = max(-(-len(audio) // HOP) * HOP for audio in utterances)
-    batch = torch.zeros(len(utterances), longest)
-    for row, audio in zip(batch, utterances, strict=True):
-        row[: len(audio)] = audio
-    latents, frames = encoder.encode(batch, torch.tensor([len(one) for one in utterances]))
-    assert latents.dtype == torch.float32
-    return [row[:count] for row, count in zip(latents, frames.tolist(), strict=True)]
 
 
 def in_original_names(weights, config):
@@ -77,6 +68,7 @@ def test_agrees_with_a_second_implementation(pocket, reference, pocket_weights):
     audio = noise(20)  # 1.6 s: longer than the 1.25 s each layer of the transformer sees
     expected = reference.encode_pocket_tts(pocket_weights, reference.POCKET_TTS_SMALL, audio)
     (found,) = encode(pocket(), audio)
+    assert found.dtype == torch.float32
     assert found.shape == (20, 6)
     assert (found - expected).abs().max() < 1e-4
 
