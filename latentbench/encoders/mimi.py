@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentbench.encoders.mimi_weights import MIMI
 from latentbench.encoders.published_encoder import PublishedEncoder
@@ -10,15 +10,12 @@ from latentbench.encoders.published_encoder import PublishedEncoder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import torch
+    from torch import nn
 
     from latentbench.encoders.plugin import MimiOptions
-    from latentbench.encoders.seanet import SeanetNetwork
     from latentbench.workspace import Workspace
 
 __all__ = ["MimiEncoder"]
-
-CPU_BATCH_SECONDS = 16.0  # more only leaves the caches: 8 x 14 s take longer than one by one
 
 
 class MimiEncoder(PublishedEncoder):
@@ -27,24 +24,23 @@ class MimiEncoder(PublishedEncoder):
     Source: Défossez et al., "Moshi", arXiv 2410.00037, section 3.3.
     """
 
+    name = MIMI.encoder
     published = MIMI
+    options: MimiOptions
+    published_weights = MIMI.file.repo
     sample_rate = 24_000
     hop = 1_920
-    max_batch_seconds = CPU_BATCH_SECONDS
 
     def __init__(self, options: MimiOptions, workspace: Workspace) -> None:
         super().__init__(options, workspace)
-        self._view = options.view
         self.dim = int(self._architecture["hidden_size"])
 
-    def _build(self) -> SeanetNetwork:
+    def build(self) -> nn.Module:
+        """Mimi's encoder half; see `NetworkEncoder.build`."""
         from latentbench.encoders.mimi_network import MimiNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
 
-        return MimiNetwork(self._architecture, self._seed)
+        return MimiNetwork(self._architecture, self.options.view)
 
-    def _latents(self, network: Any, audio: torch.Tensor) -> torch.Tensor:
-        latents: torch.Tensor = network(audio, self._view)
-        return latents
-
-    def _own_fingerprint(self) -> Mapping[str, str]:
-        return {"view": self._view}
+    def settings(self) -> Mapping[str, str]:
+        """The view, and what all such encoders have."""
+        return {"view": self.options.view, **super().settings()}

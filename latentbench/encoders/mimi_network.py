@@ -29,14 +29,14 @@ class MimiNetwork(SeanetNetwork):
 
     Args:
         architecture: as `mimi_weights.MIMI.architecture`.
-        seed: of the initial weights; torch's global generator is left as it was.
+        view: `encoder` (e), `semantic` and `acoustic` (output_proj(input_proj(e)) of that
+            quantizer), or `projected`, their sum.
     """
 
-    def __init__(self, architecture: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, architecture: Mapping[str, Any], view: str) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model: Any = MimiModel(_config(architecture))
+        self._view = view
+        model: Any = MimiModel(_config(architecture))
         half = model.encoder
         nested = hasattr(half, "encoder_seanet")
         self.encoder = half.encoder_seanet if nested else half
@@ -55,17 +55,14 @@ class MimiNetwork(SeanetNetwork):
     def _acoustic(self) -> Any:
         return self.quantizer.acoustic_residual_vector_quantizer
 
-    def forward(self, audio: torch.Tensor, view: str) -> torch.Tensor:
-        """Encode [B, T], T a multiple of 1920, to [B, T/1920, D].
-
-        `view`: `encoder` (e), `semantic` and `acoustic` (output_proj(input_proj(e)) of that
-        quantizer), or `projected`, their sum.
-        """
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        """Encode [B, T], T a multiple of 1920, to the view's [B, T/1920, D]."""
         latents = self.encoded(audio)
-        if view == "projected":
+        if self._view == "projected":
             latents = _projected(self._semantic, latents) + _projected(self._acoustic, latents)
-        elif view != "encoder":
-            latents = _projected(self._semantic if view == "semantic" else self._acoustic, latents)
+        elif self._view != "encoder":
+            quantizer = self._semantic if self._view == "semantic" else self._acoustic
+            latents = _projected(quantizer, latents)
         return latents.transpose(1, 2)
 
 

@@ -12,14 +12,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from torch import nn
 
     from latentbench.encoders.plugin import PocketTTSOptions
-    from latentbench.encoders.seanet import SeanetNetwork
     from latentbench.workspace import Workspace
 
 __all__ = ["PocketTTSEncoder"]
-
-CPU_BATCH_SECONDS = 16.0
 
 
 class PocketTTSEncoder(PublishedEncoder):
@@ -30,19 +28,24 @@ class PocketTTSEncoder(PublishedEncoder):
     Source: Rouard et al., "Continuous Audio Language Models", arXiv 2509.06926.
     """
 
+    name = POCKET_TTS.encoder
     published = POCKET_TTS
+    published_weights = POCKET_TTS.file.repo
     sample_rate = 24_000
     hop = 1_920
-    max_batch_seconds = CPU_BATCH_SECONDS
 
     def __init__(self, options: PocketTTSOptions, workspace: Workspace) -> None:
         super().__init__(options, workspace)
         self.dim = int(self._architecture["latent_dim"])
 
-    def _build(self) -> SeanetNetwork:
+    def build(self) -> nn.Module:
+        """The codec's encoder; see `NetworkEncoder.build`."""
         from latentbench.encoders.pocket_tts_network import PocketTTSNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
 
-        return PocketTTSNetwork(self._architecture, self._seed)
+        return PocketTTSNetwork(self._architecture)
 
-    def _read(self, file: Path, network: SeanetNetwork) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - the names in the file decide
-        return read_weights(file, int(self._architecture["head_dim"]))
+    def read(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:
+        """See `PublishedEncoder.read`; the file's names may be Kyutai's own."""
+        known = network.state_dict()
+        weights = read_weights(file, int(self._architecture["head_dim"]))
+        return {name: tensor for name, tensor in weights.items() if name in known}

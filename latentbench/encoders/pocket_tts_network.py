@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from transformers import PocketTTSAudioTokenizerConfig, PocketTTSAudioTokenizerModel
 
 from latentbench.encoders.seanet import SeanetNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
 
 __all__ = ["PocketTTSNetwork"]
 
@@ -26,10 +27,9 @@ class PocketTTSNetwork(SeanetNetwork):
 
     Args:
         architecture: as `pocket_tts_weights.POCKET_TTS.architecture`.
-        seed: of the initial weights; torch's global generator is left as it was.
     """
 
-    def __init__(self, architecture: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, architecture: Mapping[str, Any]) -> None:
         super().__init__()
         given = dict(architecture)
         rope = {"rope_type": "default", "rope_theta": given.pop("rope_theta")}
@@ -37,9 +37,7 @@ class PocketTTSNetwork(SeanetNetwork):
         config = make_config(
             **given, rope_parameters=rope, attn_implementation="sdpa", decoder_config=None
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            half: Any = PocketTTSAudioTokenizerModel(config).encoder
+        half: Any = PocketTTSAudioTokenizerModel(config).encoder
         self.encoder = half.encoder_seanet
         self.encoder_transformer = half.encoder_transformer
         self.downsample = half.downsample

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from latentbench.encoders.hub import HubError, HubFile, fetch
+from latentbench.encoders.options import RANDOM
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
     from latentbench.progress import Progress
 
-__all__ = ["RANDOM", "Published", "read_tensors", "tensor_names"]
+__all__ = ["Published", "read_tensors", "tensor_names"]
 
-RANDOM = "random"
 USUAL_NAME = "model.safetensors"
 
 

@@ -5,31 +5,22 @@ Source: Kumar et al., High-Fidelity Audio Compression with Improved RVQGAN, arXi
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch.nn.utils.rnn import pad_sequence
-
-from latentbench.encoders import Encoder, codebooks_summed, exact_float32
+from latentbench.encoders.codec_encoder import CodecEncoder
+from latentbench.encoders.web_file import WebFile
 from latentbench_dac.architecture import DAC_16K, DAC_24K, DAC_44K, DIM, Architecture
-from latentbench_dac.weights import fill, pretrained_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from latentbench.workspace import Workspace
     from latentbench_dac.network import DacNetwork
-    from latentbench_dac.plugin import DacOptions
 
 __all__ = ["Dac16k", "Dac24k", "Dac44k"]
 
-PRETRAINED = "pretrained"
-RANDOM = "random"
+RELEASES = "https://github.com/descriptinc/descript-audio-codec/releases/download/"
 
 
-class _Dac(Encoder):
+class _Dac(CodecEncoder):
     """What the three models share: all but figures.
 
     Convolutions see both ways: frame t sees audio up to the end of frame t + 8, and zeros on
@@ -40,81 +31,33 @@ class _Dac(Encoder):
         UsageError: the view is not known, or asks for more codebooks than there are.
     """
 
+    distribution = "latentbench-dac"
+    libraries = ("descript-audio-codec",)
     dim = DIM
     look_ahead = 8
-    max_batch_seconds = 0.0
-    name: ClassVar[str]
     architecture: ClassVar[Architecture]
 
-    def __init__(self, options: DacOptions, workspace: Workspace) -> None:
-        self._options = options
-        self._workspace = workspace
-        self._codebooks = codebooks_summed(options.view, self.architecture.codebooks, "DAC")
-        self._network: DacNetwork | None = None
-        self._weights = ""
-        self._device = torch.device("cpu")
-        self.stamps = ("random weights",) if options.weights == RANDOM else ()
-
-    def load(self, device: torch.device) -> None:
-        """Build the encoder and bring its weights to `device`.
-
-        Raises:
-            UsageError: the weights cannot be had or are another model's; says how to go on.
-        """
-        file = self._file()
+    def build(self) -> DacNetwork:
+        """The dac package's network; see `NetworkEncoder.build`."""
         from latentbench_dac.network import DacNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
 
-        seed = self._options.weights_seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = DacNetwork(self.architecture)
-        if file is None:
-            self._weights = f"random, seed {seed}"
-        else:
-            self._weights = "sha256:" + fill(network, self.architecture, file)
-        self._network = network.to(device)
-        self._device = device
+        return DacNetwork(self.architecture)
 
-    @torch.inference_mode()
-    def encode(
-        self, audio: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `Encoder.encode`.
+    def published(self) -> WebFile:
+        """The release of the 8 kbps model, where the dac package keeps it.
 
-        Raises:
-            ValueError: audio with more than one channel.
+        The project publishes no checksum: the digest of what came is said, and in the result.
         """
-        if self._network is None:
-            raise RuntimeError("load() comes before encode()")
-        waves = audio[:, None] if audio.ndim == 2 else audio  # noqa: PLR2004 - [B, T]
-        if waves.shape[1] != self.channels:
-            raise ValueError(f"{self.name} takes {self.channels} channel(s), not {waves.shape[1]}")
-        frames = [self.frame_count(int(samples)) for samples in lengths]
-        with exact_float32(self._device):
-            latents = [
-                self._network(wave[None, :, : count * self.hop].float(), self._codebooks)[0]
-                for wave, count in zip(waves, frames, strict=True)
-            ]
-        return pad_sequence(latents, batch_first=True), torch.tensor(frames, dtype=torch.int64)
+        release, kind = self.architecture.release, self.architecture.model_type
+        name = f"weights_{kind}_8kbps_{release}.pth"
+        return WebFile(
+            url=f"{RELEASES}{release}/{self.architecture.asset}",
+            place=Path.home() / ".cache" / "descript" / "dac" / name,
+        )
 
-    def fingerprint(self) -> Mapping[str, str]:
-        """Weights, view, libraries, and what computes them."""
-        return {
-            "encoder": f"latentbench-dac {version('latentbench-dac')} {self.name}",
-            "weights": self._weights,
-            "view": self._options.view,
-            "precision": "float32",
-            "descript-audio-codec": version("descript-audio-codec"),
-            "torch": torch.__version__,
-            "device": self._device.type,
-        }
-
-    def _file(self) -> Path | None:
-        if self._options.weights == RANDOM:
-            return None
-        if self._options.weights == PRETRAINED:
-            return pretrained_file(self.architecture, self._workspace.progress)
-        return Path(self._options.weights).expanduser()
+    def state_dict_of(self, checkpoint: Any) -> Any:
+        """The package wraps the state dict with what the model was made with."""
+        return checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
 
 
 class Dac16k(_Dac):
@@ -123,6 +66,7 @@ class Dac16k(_Dac):
     name = "dac-16k"
     architecture = DAC_16K
     sample_rate = DAC_16K.sample_rate
+    codebooks = DAC_16K.codebooks
     hop = 320
 
 
@@ -132,6 +76,7 @@ class Dac24k(_Dac):
     name = "dac-24k"
     architecture = DAC_24K
     sample_rate = DAC_24K.sample_rate
+    codebooks = DAC_24K.codebooks
     hop = 320
 
 
@@ -141,4 +86,5 @@ class Dac44k(_Dac):
     name = "dac-44k"
     architecture = DAC_44K
     sample_rate = DAC_44K.sample_rate
+    codebooks = DAC_44K.codebooks
     hop = 512

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from latentbench.encoders import CodecOptions
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import EncoderSpec
 
@@ -15,16 +16,12 @@ __all__ = ["DacOptions", "latentbench_encoders"]
 
 
 @dataclass(frozen=True)
-class DacOptions:
+class DacOptions(CodecOptions):
     """The options of all three encoders."""
 
     weights: Annotated[
         str, "'pretrained' (the release the dac package names), a local .pth, or 'random'"
     ] = "pretrained"
-    weights_seed: Annotated[int, "which random weights"] = 0
-    view: Annotated[
-        str, "'encoder' (before the quantizer) or 'quantized:n' (sum over the first n codebooks)"
-    ] = "encoder"
 
 
 @hookimpl

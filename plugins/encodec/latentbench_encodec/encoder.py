@@ -5,115 +5,53 @@ Source: Défossez et al., High Fidelity Neural Audio Compression, arXiv 2210.134
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
+from encodec.model import ROOT_URL
 
-from latentbench.encoders import Encoder, Segment, codebooks_summed, exact_float32
+from latentbench.encoders import RANDOM, Segment
+from latentbench.encoders.codec_encoder import CodecEncoder
+from latentbench.encoders.web_file import WebFile
 from latentbench_encodec.architecture import MONO_24K, STEREO_48K, Architecture, EncodecNetwork
-from latentbench_encodec.weights import fill, pretrained_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from latentbench.workspace import Workspace
-    from latentbench_encodec.plugin import EncodecOptions
+    from torch import nn
 
 __all__ = ["Encodec24k", "Encodec48k", "normalised"]
 
-PRETRAINED = "pretrained"
-RANDOM = "random"
 
-
-class _Encodec(Encoder):
-    """What both models share: options, weights, and the exactness of float32.
+class _Encodec(CodecEncoder):
+    """What both models share.
 
     Raises:
         UsageError: the view is not known, or asks for more codebooks than there are.
     """
 
+    distribution = "latentbench-encodec"
+    libraries = ("encodec",)
     hop = 320
     dim = 128
-    name: ClassVar[str]
     architecture: ClassVar[Architecture]
 
-    def __init__(self, options: EncodecOptions, workspace: Workspace) -> None:
-        self._options = options
-        self._workspace = workspace
-        self._codebooks = codebooks_summed(options.view, self.architecture.codebooks, "EnCodec")
-        self._network: EncodecNetwork | None = None
-        self._weights = ""
-        self._device = torch.device("cpu")
-        self.stamps = ("random weights",) if options.weights == RANDOM else ()
+    def build(self) -> EncodecNetwork:
+        """The encodec package's network; see `NetworkEncoder.build`."""
+        network = EncodecNetwork(self.architecture)
+        if self.options.weights == RANDOM and self.summed is not None:
+            network.draw_codebooks(self.options.weights_seed)
+        return network
 
-    def load(self, device: torch.device) -> None:
-        """Build the encoder and bring its weights to `device`.
-
-        Raises:
-            UsageError: the weights cannot be had or are another model's; says how to go on.
-        """
-        seed = self._options.weights_seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = EncodecNetwork(self.architecture)
-        if self._options.weights == RANDOM:
-            if self._codebooks is not None:
-                network.draw_codebooks(seed)
-            self._weights = f"random, seed {seed}"
-        else:
-            self._weights = "sha256:" + fill(network, self._file())
-        self._network = network.to(device)
-        self._device = device
-
-    @torch.inference_mode()
-    def encode(
-        self, audio: torch.Tensor, lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `Encoder.encode`; audio with fewer channels than the model's is repeated in each.
-
-        Raises:
-            ValueError: audio with more channels than the model takes.
-        """
-        waves = audio[:, None] if audio.ndim == 2 else audio  # noqa: PLR2004 - [B, T]
-        if waves.shape[1] not in {1, self.channels}:
-            raise ValueError(f"{self.name} takes {self.channels} channel(s), not {waves.shape[1]}")
-        waves = waves.expand(-1, self.channels, -1).float()
-        counts = [int(samples) for samples in lengths]
-        with exact_float32(self._device):
-            latents = pad_sequence(self._rows(waves, counts), batch_first=True)
-        frames = [self.frame_count(samples) for samples in counts]
-        return latents, torch.tensor(frames, dtype=torch.int64)
-
-    def fingerprint(self) -> Mapping[str, str]:
-        """Weights, view, libraries, and what computes them."""
-        return {
-            "encoder": f"latentbench-encodec {version('latentbench-encodec')} {self.name}",
-            "weights": self._weights,
-            "view": self._options.view,
-            "precision": "float32",
-            "encodec": version("encodec"),
-            "torch": torch.__version__,
-            "device": self._device.type,
-        }
-
-    @abstractmethod
-    def _rows(self, waves: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]:
-        """The frames of each utterance, [F, D], from [B, channels, T] and its samples."""
-
-    def _apply(self, waves: torch.Tensor) -> torch.Tensor:
-        if self._network is None:
-            raise RuntimeError("load() comes before encode()")
-        latents: torch.Tensor = self._network(waves, self._codebooks)
-        return latents
-
-    def _file(self) -> Path:
-        if self._options.weights == PRETRAINED:
-            return pretrained_file(self.architecture.checkpoint, self._workspace.progress)
-        return Path(self._options.weights).expanduser()
+    def published(self) -> WebFile:
+        """The checkpoint where the encodec package gets it and, through torch.hub, keeps it."""
+        name = self.architecture.checkpoint
+        return WebFile(
+            url=ROOT_URL + name,
+            place=Path(torch.hub.get_dir()) / "checkpoints" / name,
+            sha256=Path(name).stem.rpartition("-")[2],
+        )
 
 
 class Encodec24k(_Encodec):
@@ -127,27 +65,24 @@ class Encodec24k(_Encodec):
     architecture = MONO_24K
     sample_rate = MONO_24K.sample_rate
     channels = MONO_24K.channels
+    codebooks = MONO_24K.codebooks
     look_ahead = 0
+    gpu_batch_seconds = 60.0
     max_batch_seconds = 16.0  # more leaves a processor's cache: 34 s at once take 1.7 times as long
 
-    _gpu_batch_seconds = 60.0
     _reflected = 6  # frames the last convolution, of kernel 7, reflects at the start
 
-    def load(self, device: torch.device) -> None:
-        """See `_Encodec.load`; a GPU takes larger batches."""
-        super().load(device)
-        if device.type != "cpu":
-            self.max_batch_seconds = self._gpu_batch_seconds
-
-    def _rows(self, waves: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]:
+    def rows(
+        self, network: nn.Module, waves: torch.Tensor, samples: Sequence[int]
+    ) -> list[torch.Tensor]:
         """All rows at once, but for those shorter than the reflection, which would see padding."""
-        frames = [self.frame_count(samples) for samples in counts]
+        frames = [self.frame_count(count) for count in samples]
         long = [i for i, count in enumerate(frames) if count > self._reflected]
         rows: dict[int, torch.Tensor] = {}
         if long:
-            rows = dict(zip(long, self._apply(waves[long]), strict=True))
+            rows = dict(zip(long, self.in_view(network, waves[long]), strict=True))
         for i in set(range(len(frames))) - set(long):
-            rows[i] = self._apply(waves[i : i + 1, :, : frames[i] * self.hop])[0]
+            rows[i] = self.in_view(network, waves[i : i + 1, :, : frames[i] * self.hop])[0]
         return [rows[i][:count] for i, count in enumerate(frames)]
 
 
@@ -164,6 +99,7 @@ class Encodec48k(_Encodec):
     architecture = STEREO_48K
     sample_rate = STEREO_48K.sample_rate
     channels = STEREO_48K.channels
+    codebooks = STEREO_48K.codebooks
     look_ahead = 149
     max_batch_seconds = 30.0
 
@@ -183,20 +119,22 @@ class Encodec48k(_Encodec):
         """The frames of all chunks; the overlap is counted in both."""
         return sum(segment.frames for segment in self.segments(samples))
 
-    def _rows(self, waves: torch.Tensor, counts: Sequence[int]) -> list[torch.Tensor]:
+    def rows(
+        self, network: nn.Module, waves: torch.Tensor, samples: Sequence[int]
+    ) -> list[torch.Tensor]:
+        """The frames of all chunks of each utterance; see `CodecEncoder.rows`."""
         pieces = [
-            wave[:, start : min(start + self.chunk, samples)]
-            for wave, samples in zip(waves, counts, strict=True)
-            for start in range(0, samples, self.stride)
+            wave[:, start : min(start + self.chunk, count)]
+            for wave, count in zip(waves, samples, strict=True)
+            for start in range(0, count, self.stride)
         ]
-        chunks = iter(self._chunks(pieces))
+        chunks = iter(self._chunks(network, pieces))
         empty = waves.new_empty(0, self.dim)
         return [
-            torch.cat([empty, *(next(chunks) for _ in self.segments(samples))])
-            for samples in counts
+            torch.cat([empty, *(next(chunks) for _ in self.segments(count))]) for count in samples
         ]
 
-    def _chunks(self, pieces: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def _chunks(self, network: nn.Module, pieces: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The frames of each piece [2, T]; whole chunks go together, others alone."""
         whole = [i for i, piece in enumerate(pieces) if piece.shape[-1] == self.chunk]
         groups = [
@@ -207,7 +145,7 @@ class Encodec48k(_Encodec):
         frames: dict[int, torch.Tensor] = {}
         for group in groups:
             audio, _ = normalised(torch.stack([pieces[i] for i in group]))
-            frames.update(zip(group, self._apply(audio), strict=True))
+            frames.update(zip(group, self.in_view(network, audio), strict=True))
         return [frames[i] for i in range(len(pieces))]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from latentbench.encoders import CodecOptions
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import EncoderSpec
 
@@ -15,16 +16,12 @@ __all__ = ["EncodecOptions", "latentbench_encoders"]
 
 
 @dataclass(frozen=True)
-class EncodecOptions:
+class EncodecOptions(CodecOptions):
     """The options of both encoders."""
 
     weights: Annotated[
         str, "'pretrained' (the encodec package's own download), a local .th, or 'random'"
     ] = "pretrained"
-    weights_seed: Annotated[int, "which random weights"] = 0
-    view: Annotated[
-        str, "'encoder' (before the quantizer) or 'quantized:n' (sum over the first n codebooks)"
-    ] = "encoder"
 
 
 @hookimpl

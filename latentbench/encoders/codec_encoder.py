@@ -1,0 +1,170 @@
+"""The base of encoders for neural audio codecs: a network, and a residual vector quantizer.
+
+From a codec's own package to an encoder of latentbench: set the attributes of `Encoder` and
+those of `CodecEncoder`, write `build` and `published`, and give the spec `CodecOptions` or
+options derived from it.
+
+    class Mine(CodecEncoder):
+        name = "mine"
+        distribution = "latentbench-mine"
+        libraries = ("mine-codec",)
+        sample_rate, hop, dim = 24_000, 320, 128
+        codebooks = 8
+
+        def build(self) -> nn.Module:
+            from latentbench_mine.network import MineNetwork  # slow, so only now
+
+            return MineNetwork()
+
+        def published(self) -> WebFile:
+            place = self.workspace.cache / "downloads" / "mine" / "mine.pth"
+            return WebFile(url="https://…/mine.pth", place=place, sha256="…")
+
+The network is a `torch.nn.Module` called as `network(waves, codebooks)`: audio float32
+[B, channels, T] and how many codebooks are summed, None for the latents before the quantizer;
+it gives float32 [B, F, D]. A checkpoint is a state dict under the network's own names, all of
+them; `state_dict_of` reads one that is wrapped. Code in a checkpoint is never executed.
+"""
+
+from __future__ import annotations
+
+import pickle
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from latentbench.digest import file_digest
+from latentbench.encoders.network_encoder import NetworkEncoder
+from latentbench.encoders.options import RANDOM
+from latentbench.encoders.views import codebooks_summed
+from latentbench.encoders.weights import WeightsMismatchError, fill
+from latentbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
+
+    from latentbench.encoders.options import CodecOptions
+    from latentbench.encoders.web_file import WebFile
+    from latentbench.workspace import Workspace
+
+__all__ = ["CodecEncoder"]
+
+
+class CodecEncoder(NetworkEncoder):
+    """Latents of a codec before its quantizer, or the sum of its first n codebooks.
+
+    Attributes:
+        codebooks: how many the quantizer has.
+        summed: how many of them the view sums; None for the latents before the quantizer.
+
+    Raises:
+        UsageError: the view is not known, or asks for more codebooks than there are.
+    """
+
+    codebooks: ClassVar[int]
+    options: CodecOptions
+    max_batch_seconds = 0.0
+
+    def __init__(self, options: CodecOptions, workspace: Workspace) -> None:
+        super().__init__(options, workspace)
+        self.summed = codebooks_summed(options.view, self.codebooks, self.name)
+
+    @abstractmethod
+    def published(self) -> WebFile:
+        """The checkpoint its authors published."""
+
+    def state_dict_of(self, checkpoint: Any) -> Any:
+        """The state dict in what `torch.load` read from a checkpoint; what is no dict is refused.
+
+        Parts of it that the network has not, such as a decoder, are left out.
+        """
+        return checkpoint
+
+    def rows(
+        self, network: nn.Module, waves: torch.Tensor, samples: Sequence[int]
+    ) -> list[torch.Tensor]:
+        """The frames [F, D] of each utterance of a batch.
+
+        Here each is encoded alone, at its own length, which is right for every codec. One whose
+        frames do not see what is padded may do better, and set `max_batch_seconds`.
+
+        Args:
+            network: as built, with its weights.
+            waves: float32 [B, channels, T], zero-padded.
+            samples: of each utterance before padding.
+        """
+        ends = [-(-count // self.hop) * self.hop for count in samples]
+        return [
+            self.in_view(network, wave[None, :, :end])[0]
+            for wave, end in zip(waves, ends, strict=True)
+        ]
+
+    def in_view(self, network: nn.Module, waves: torch.Tensor) -> torch.Tensor:
+        """The latents [B, F, D] of audio [B, channels, T] in the view that was asked for."""
+        latents: torch.Tensor = network(waves, self.summed)
+        return latents
+
+    def latents(
+        self, network: nn.Module, waves: torch.Tensor, samples: Sequence[int]
+    ) -> torch.Tensor:
+        """See `NetworkEncoder.latents`."""
+        return pad_sequence(self.rows(network, waves, samples), batch_first=True)
+
+    def settings(self) -> Mapping[str, str]:
+        """The view."""
+        return {"view": self.options.view}
+
+    def is_fetched(self) -> bool:
+        """Whether the published checkpoint is in its place."""
+        return self.published().is_here()
+
+    def fetch(self) -> Path:
+        """The published checkpoint in its place; see `WebFile.fetch`."""
+        otherwise = "; or take --set encoder.weights=random, a control with the same architecture"
+        return self.published().fetch(self.workspace.progress, otherwise=otherwise)
+
+    def local_file(self) -> Path | None:
+        """The checkpoint that the user names, if any; see `NetworkEncoder.local_file`."""
+        if self.options.weights == RANDOM:
+            return None
+        file = Path(self.options.weights).expanduser()
+        if not file.is_file():
+            raise UsageError(
+                f"encoder.weights={self.options.weights}: '{file}' is no file.", self._known()
+            )
+        return file
+
+    def fill(self, network: nn.Module, file: Path) -> str:
+        """Load a checkpoint; see `NetworkEncoder.fill`."""
+        try:
+            digest = file_digest(file)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no readable checkpoint"
+            raise UsageError(
+                f"The weights '{file}' cannot be loaded: {reason}.", self._known()
+            ) from error
+        state = self.state_dict_of(checkpoint)
+        parts = {_part(name) for name in network.state_dict()}
+        given = state if isinstance(state, dict) else {}
+        try:
+            fill(network, {name: given[name] for name in given if _part(name) in parts})
+        except WeightsMismatchError as error:
+            raise UsageError(
+                f"'{file}' is no checkpoint of {self.name}: {error}.",
+                f"{self.name} takes {self.published().url}.",
+            ) from None
+        return digest
+
+    def _known(self) -> str:
+        return f"Known: pretrained, random, or the path of a checkpoint: {self.published().url}."
+
+
+def _part(name: object) -> str:
+    """The part of a model that a tensor of its state dict belongs to."""
+    return str(name).partition(".")[0]

@@ -1,0 +1,66 @@
+"""One file of published weights at an address of its own, beside `hub` for files of the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentbench.digest import file_digest
+from latentbench.download import fetch
+from latentbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from latentbench.progress import Progress
+
+__all__ = ["WebFile"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebFile:
+    """Where a file of weights comes from, and where it is kept.
+
+    Attributes:
+        url: its address.
+        place: the file it is kept as, where a model's own package looks for it or below
+            `workspace.cache / "downloads"`; a copy put there by hand will do.
+        sha256: of the content, hex; or its first digits where its authors publish no more;
+            empty where they publish none: the user is then told so, and what came.
+    """
+
+    url: str
+    place: Path
+    sha256: str = ""
+
+    def is_here(self) -> bool:
+        """Whether the file is in its place; its content is only read by `fetch`."""
+        return self.place.is_file()
+
+    def fetch(self, progress: Progress, *, otherwise: str = "") -> Path:
+        """The verified file in its place, downloaded if it is not there.
+
+        Args:
+            progress: where the download is shown.
+            otherwise: ends the sentence that says how to go on without the download.
+
+        Raises:
+            UsageError: the file cannot be had, or is not the published one; says how to go on.
+        """
+        name = self.url.rpartition("/")[2]
+        fetch(
+            self.url,
+            self.place,
+            sha256=self.sha256,
+            unverified=not self.sha256,
+            progress=progress,
+            title=f"Fetching {name}",
+            hint=f"Fetch it on a machine with network, then copy it to '{self.place}' or pass "
+            f"--set encoder.weights=/path/to/{name}{otherwise}.",
+        )
+        if self.sha256 and not file_digest(self.place).startswith(self.sha256):
+            raise UsageError(
+                f"'{self.place}' is damaged: its sha256 does not begin with {self.sha256}.",
+                "Remove it and run again, to download it anew.",
+            )
+        return self.place
