@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from latentbench.download import fetch
 from latentbench.encoders import Encoder
+from latentbench.encoders.web_file import WebFile
 from latentbench.errors import UsageError
 from latentbench_soundstream.dither import dithered
 from latentbench_soundstream.model import SoundStreamModel
@@ -56,13 +56,20 @@ class SoundStream(Encoder):
         self._workspace = workspace
         self._loaded: SoundStreamModel | None = None
 
+    def weights_at_hand(self) -> bool:
+        """Whether `load` would need no download."""
+        return self._options.weights != PRETRAINED or self._published().is_here()
+
     def load(self, device: torch.device) -> None:  # noqa: ARG002 - the model runs on the CPU
         """Read the model, downloading it where `weights` is `pretrained`.
 
         Raises:
             UsageError: the model cannot be had or is not SoundStream's; says how to go on.
         """
-        file = self._file()
+        if self._options.weights == PRETRAINED:
+            file = self._published().fetch(self._workspace.progress)
+        else:
+            file = Path(self._options.weights).expanduser()
         model = SoundStreamModel(file)
         if (model.hop, model.dim) != (self.hop, self.dim):
             raise UsageError(
@@ -116,15 +123,6 @@ class SoundStream(Encoder):
             latents = dithered(latents, self.step, self._options.dither_seed)
         return torch.from_numpy(latents)
 
-    def _file(self) -> Path:
-        if self._options.weights != PRETRAINED:
-            return Path(self._options.weights).expanduser()
-        return fetch(
-            URL,
-            self._workspace.cache / "downloads" / "lyra-v1.3.2" / "soundstream_encoder.tflite",
-            sha256=SHA256,
-            progress=self._workspace.progress,
-            title="SoundStream weights",
-            hint=f"Fetch {URL} on a machine with network, then pass "
-            "--set encoder.weights=/path/to/soundstream_encoder.tflite",
-        )
+    def _published(self) -> WebFile:
+        folder = self._workspace.cache / "downloads" / "lyra-v1.3.2"
+        return WebFile(url=URL, place=folder / "soundstream_encoder.tflite", sha256=SHA256)

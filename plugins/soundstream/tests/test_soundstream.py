@@ -1,12 +1,9 @@
 """The SoundStream plugin, on Lyra's own weights where they are at hand."""
 
 import hashlib
-import http.server
 import os
 import subprocess
 import sys
-import threading
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +17,7 @@ from latentbench_soundstream.encoder import SoundStream
 from latentbench_soundstream.plugin import SoundStreamOptions
 from scipy import stats
 
+from latentbench.conformance import encoding as conformance
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace
@@ -58,12 +56,7 @@ def speech():
 
 
 def encode(encoder, *waves):
-    longest = max(len(wave) for wave in waves)
-    padded = torch.zeros(len(waves), -(-longest // HOP) * HOP)
-    for row, wave in zip(padded, waves, strict=True):
-        row[: len(wave)] = wave
-    latents, frames = encoder.encode(padded, torch.tensor([len(wave) for wave in waves]))
-    return [row[:count].numpy() for row, count in zip(latents, frames.tolist(), strict=True)]
+    return [frames.numpy() for frames in conformance.encode(encoder, *waves)]
 
 
 def test_frames_are_those_of_a_plain_loop_over_one_interpreter(load, speech):
@@ -214,32 +207,19 @@ def test_without_network_the_error_says_how_to_go_on(tmp_path, monkeypatch):
     assert "--set encoder.weights=/path/to/soundstream_encoder.tflite" in caught.value.hint
 
 
-def test_weights_are_downloaded_once_and_checked(load, tmp_path, monkeypatch):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        served = 0
-
-        def do_GET(self):
-            type(self).served += 1
-            super().do_GET()
-
-        def log_message(self, *_):
-            pass
-
-    handler = partial(Quiet, directory=str(WEIGHTS.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/{WEIGHTS.name}"
-        monkeypatch.setattr(encoder_module, "URL", url)
-        try:
-            for _ in range(2):
-                encoder = made(tmp_path)
-                encoder.load(torch.device("cpu"))
-        finally:
-            server.shutdown()
-            thread.join()
-    assert Quiet.served == 1
+def test_weights_are_checked_and_kept_in_the_cache(load, tmp_path):
+    encoder = made(tmp_path)
+    assert not encoder.weights_at_hand()
+    assert made(tmp_path, weights=str(WEIGHTS)).weights_at_hand()
+    kept = tmp_path / "downloads" / "lyra-v1.3.2" / WEIGHTS.name
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(WEIGHTS.read_bytes())
+    assert encoder.weights_at_hand()
+    encoder.load(torch.device("cpu"))
     assert encoder.fingerprint() == load().fingerprint()
+    kept.write_bytes(b"half a file")
+    with pytest.raises(UsageError, match="is damaged: its sha256 does not begin with 237da0b16"):
+        made(tmp_path).load(torch.device("cpu"))
 
 
 def test_loading_writes_nothing_to_the_terminal():
