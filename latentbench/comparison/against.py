@@ -35,7 +35,7 @@ __all__ = ["paired_differences"]
 HEADLINES = ("dnll_context", "dnll")
 IN_NATS = (*HEADLINES, "x_gain")
 OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
-# NLLs themselves, and what is the same in runs of one baseline and one model without context.
+# Likelihoods themselves, of which other latents have others, and what is won without context.
 NOT_COMPARED = ("nll", "nll_baseline", "dnll_capacity")
 NO_SPEAKER = "no speaker was evaluated in both"
 OTHER_UTTERANCES = "the eval utterances are not the same"
@@ -44,16 +44,20 @@ OTHER_TARGET = "the targets are not the same, {} and {}"
 OTHER_LATENTS = "it is in units of the latents, and these are not the same"
 NATS = "nats/frame"
 OF_LATENTS = "latent units"
+NOT_KNOWN = "no metric '{}' is installed or given by --plugin"
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One run at one horizon; `horizon` is None where it has no such horizon."""
+    """One run at one horizon; `horizon` is None where it has no such horizon.
+
+    `unusable` are the metrics that cannot be made here, and why.
+    """
 
     run: FinishedRun
     horizon: HorizonResult | None
     cell: CellTables
-    unknown: frozenset[str] = frozenset()
+    unusable: Mapping[str, str]
 
     @property
     def measured(self) -> dict[str, str]:
@@ -68,8 +72,8 @@ class _Side:
             return f"{label} failed there"
         if name not in self.measured:
             return f"{label} has no such figure"
-        if name in self.unknown:
-            return f"no metric '{name}' is installed or given by --plugin"
+        if name in self.unusable:
+            return self.unusable[name]
         if self.cell.problem:
             return self.cell.problem
         return "" if name in self.cell.figures else f"{label} kept no scores of it per frame"
@@ -116,18 +120,28 @@ def paired_differences(
 
 
 def _side(run: FinishedRun, horizon: HorizonResult | None, registry: Registry) -> _Side:
-    names = [name for name in _measured(horizon) if name not in NOT_COMPARED]
-    makers = {name: make for name in names if (make := _maker(registry, name)) is not None}
+    makers: dict[str, MetricMaker] = {}
+    unusable: dict[str, str] = {}
+    for name in _measured(horizon):
+        if name not in NOT_COMPARED:
+            try:
+                makers[name] = _maker(registry, name)
+            except UsageError as error:
+                unusable[name] = error.message
     found = read_tables(run, horizon, makers) if horizon is not None and makers else CellTables({})
-    return _Side(run, horizon, found, frozenset(names) - makers.keys())
+    return _Side(run, horizon, found, unusable)
 
 
-def _maker(registry: Registry, name: str) -> MetricMaker | None:
-    """Makes the metric of that name; None where there is none, or more than one."""
-    try:
-        component = registry.get("metric", name)
-    except UsageError:
-        return None
+def _maker(registry: Registry, name: str) -> MetricMaker:
+    """What makes the metric of that name.
+
+    Raises:
+        UsageError: there is none, or more than one, or it cannot be made here.
+    """
+    if all(one.spec.name != name for one in registry.of_kind("metric")):
+        raise UsageError(NOT_KNOWN.format(name))
+    component = registry.get("metric", name)
+    component.create(component.spec.options())
     return lambda: component.create(component.spec.options())
 
 

@@ -215,6 +215,16 @@ def test_comparing_without_the_plugin_says_what_is_missing(made):
     assert found["dnll_difference_verdict"] == "distinguishable"
 
 
+def test_comparing_with_a_plugin_that_cannot_run_says_what_it_needs(made):
+    needy = made.place / "needy.py"
+    needy.write_text(PLUGIN.replace('summary="', 'requires=("not-there>=1",), summary="'))
+    runs = (made.place / "linear", made.place / "persistence")
+    found = paired(made.invoke("--plugin", needy, "compare", *runs, "--format", "csv"))
+    assert found["miss_difference_verdict"] == "no interval"
+    assert "cannot run here: not-there>=1 not installed" in found["miss_difference_reason"]
+    assert found["dnll_difference_verdict"] == "distinguishable"
+
+
 def test_units_of_other_latents_are_not_compared(made):
     scaled = ("--set", "corpus.speakers=20", "--set", "split.eval_fraction=0.5")
     made.run("mdn", *scaled, "--steps", "2", "--set", "predictor.width=4",
