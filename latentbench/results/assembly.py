@@ -198,12 +198,14 @@ def _without_interval(horizon: HorizonResult) -> Iterator[str]:
 
 
 def _mean_rollout(per_seed: Sequence[RolloutFigures]) -> RolloutFigures:
-    """The mean of the gaps over seeds; counts are of one seed, non-finite frames of all."""
+    """The mean of the gaps over seeds, which roll out utterances of their own; counts add up."""
     return per_seed[0].model_copy(
         update={
             "mean_gap": _mean([one.mean_gap for one in per_seed]),
             "median_gap": _mean([one.median_gap for one in per_seed]),
+            "n": sum(one.n for one in per_seed),
             "non_finite": sum(one.non_finite for one in per_seed),
+            "utterances": sum(one.utterances for one in per_seed),
             "depths": mean_depth_gaps([one.depths for one in per_seed]),
         }
     )

@@ -38,10 +38,11 @@ def depth_gaps(columns: Mapping[str, NDArray[np.floating]]) -> tuple[DepthGap, .
 
 
 def mean_depth_gaps(per_seed: Sequence[Sequence[DepthGap]]) -> tuple[DepthGap, ...]:
-    """The mean of the gaps over seeds; n is of one seed, non-finite frames of all."""
+    """The mean of the gaps over seeds; n and non-finite frames are of all seeds together."""
     return tuple(
         same[0].model_copy(
             update={
+                "n": sum(one.n for one in same),
                 "median_gap": float(np.mean([one.median_gap for one in same])),
                 "mean_gap": float(np.mean([one.mean_gap for one in same])),
                 "non_finite": sum(one.non_finite for one in same),

@@ -131,7 +131,7 @@ class DepthGap(_Record):
 
     Attributes:
         depth: j.
-        n: frames, one per utterance that reaches so far.
+        n: frames, one per seed and utterance that reaches so far.
         median_gap: over them, NaN where n = 0.
         mean_gap: infinite where one of them is.
         non_finite: how many of them have no finite gap.
@@ -158,9 +158,9 @@ class RolloutFigures(_Record):
     Attributes:
         mean_gap: over all n frames, infinite where one of them is; NaN where n = 0.
         median_gap: over all n frames.
-        n: frames with a gap.
+        n: frames with a gap, of all seeds together.
         non_finite: how many of them have no finite gap.
-        utterances: eval utterances rolled out.
+        utterances: eval utterances rolled out, of all seeds together.
         unit: of all gaps.
         depths: the same gap at a few depths; `latentbench rollout` shows the whole curve.
         speakers: of those utterances.

@@ -185,7 +185,9 @@ def test_several_seeds_name_their_weights(tmp_path, config, registry, write_cell
     assert result.horizons[0].seeds == (1, 2)
     assert run.model(1, 2, 2).name == "model-k1-seed2.safetensors"
     assert run.model(1, 2, 2).exists()
-    assert result.horizons[0].rollout.non_finite == 2
+    rollout, frames = result.horizons[0].rollout, pq.read_table(run.rollout_file)
+    assert rollout.non_finite == 2
+    assert rollout.n == np.isin(frames["horizon"], [1]).sum()
 
 
 @pytest.fixture

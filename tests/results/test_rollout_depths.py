@@ -47,4 +47,4 @@ def test_seeds_are_averaged_and_what_is_not_finite_adds_up():
     both = mean_depth_gaps([depth_gaps(columns) for columns in seeds])
     medians = [depth_gaps(columns)[0].median_gap for columns in seeds]
     assert both[0].median_gap == pytest.approx(np.mean(medians))
-    assert (both[0].n, both[1].non_finite, both[1].mean_gap) == (7, 14, math.inf)
+    assert (both[0].n, both[1].non_finite, both[1].mean_gap) == (14, 14, math.inf)
