@@ -121,7 +121,7 @@ def test_hits_the_closed_form_of_a_vector_autoregression(horizon, target, covari
     assert nll.mean() == pytest.approx(expected, abs=5 * nll.std() / count**0.5)
 
 
-def test_delta_nll_is_that_of_science_on_long_utterances():
+def test_delta_nll_is_the_closed_form_on_long_utterances():
     count = 20_000
     train, fresh = (frames_of(var1(40, count // 40, seed), horizon=2) for seed in (3, 4))
     batch = fresh.batch(np.arange(len(fresh)))
