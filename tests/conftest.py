@@ -1,9 +1,11 @@
-"""A result with the published numbers, for everything that shows or stores results."""
+"""One core per worker, and a result with the published numbers for all that shows or stores one."""
 
 import math
+import os
 from typing import Any
 
 import pytest
+import torch
 
 from latentbench.config import RunConfig
 from latentbench.results.schema import (
@@ -34,6 +36,16 @@ PUBLISHED = {
     },
 }
 GAPS = {1: None, 2: None, 4: math.inf, 8: 56921627075.45}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers side by side compute with one thread each, and so do processes they start.
+
+    With as many threads as cores in every worker they wait for one another most of the time.
+    """
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
 
 
 def _figures(k: int, slices: tuple[str, ...]) -> list[Figure]:
