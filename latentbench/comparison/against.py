@@ -2,8 +2,9 @@
 
 At each horizon that both have, the difference of a figure is taken over the speakers that both
 evaluated, on the same draws of them (docs/uncertainty.md), each figure being the mean over the
-seeds of its run. Where the latents are not the same, nats are per dimension: a nat per frame of
-one encoder is not a nat per frame of another. No verdict is given on rows that are not alike.
+seeds of its run; where they have no speaker in common, over those of each, apart. Where the
+latents are not the same, nats are per dimension: a nat per frame of one encoder is not a nat per
+frame of another. No verdict is given on rows that are not alike.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from latentbench.comparison.cell_tables import CellTables, read_tables
 from latentbench.comparison.schema import PairedDifference
 from latentbench.errors import UsageError
 from latentbench.metrics.speaker_sums import SpeakerTable
-from latentbench.results.uncertainty import difference
+from latentbench.results.uncertainty import difference, difference_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,6 @@ IN_NATS = (*HEADLINES, "x_gain")
 OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
 # Likelihoods themselves, of which other latents have others, and what is won without context.
 NOT_COMPARED = ("nll", "nll_baseline", "dnll_capacity")
-NO_SPEAKER = "no speaker was evaluated in both"
 OTHER_UTTERANCES = "the eval utterances are not the same"
 OTHER_SCORED = "evaluation.max_frames left different utterances to score"
 OTHER_TARGET = "the targets are not the same, {} and {}"
@@ -182,13 +182,14 @@ def _compared(matched: str, name: str, other: _Side, reference: _Side) -> Paired
         _PerDimension(side.cell.figures[name], horizon.dim) if per_dim else side.cell.figures[name]
         for side, horizon in ((other, other.horizon), (reference, reference.horizon))
     ]
-    found = difference(*tables)
+    paired = not set(tables[0].speakers).isdisjoint(tables[1].speakers)
+    found = difference(*tables) if paired else difference_apart(*tables)
     verdict: Verdict = "no interval"
-    reason = found.note if found.speakers else NO_SPEAKER
-    unlike = _unlike(other, reference)
+    reason = found.note
+    unlike = _unlike(other, reference, same_speakers=paired)
     if other_latents and unit == OF_LATENTS:
         unlike = unlike or OTHER_LATENTS
-    if found.speakers and unlike:
+    if unlike:
         verdict, reason = "withheld", unlike
     elif found.distinguishable is not None:
         verdict = "distinguishable" if found.distinguishable else "not distinguishable"
@@ -202,13 +203,17 @@ def _compared(matched: str, name: str, other: _Side, reference: _Side) -> Paired
         high=_known(found.high),
         speakers=found.speakers,
         left_out=found.left_out,
+        paired=paired,
         verdict=verdict,
         reason=reason,
     )
 
 
-def _unlike(other: _Side, reference: _Side) -> str:
-    """Why the difference of two rows says nothing of the runs; empty where it does."""
+def _unlike(other: _Side, reference: _Side, *, same_speakers: bool) -> str:
+    """Why the difference of two rows says nothing of the runs; empty where it does.
+
+    Other speakers have other utterances; the same speakers with other utterances are no pair.
+    """
     targets = [side.run.result.config["task"]["target"] for side in (other, reference)]
     if targets[0] != targets[1]:
         return OTHER_TARGET.format(*targets)
@@ -219,6 +224,8 @@ def _unlike(other: _Side, reference: _Side) -> str:
     ]
     if leaky:
         return f"{' and '.join(leaky)} leaky: the context has seen the target"
+    if not same_speakers:
+        return ""
     if _utterances(other.run, "eval") != _utterances(reference.run, "eval"):
         return OTHER_UTTERANCES
     if (_cut(other) or _cut(reference)) and other.cell.utterances != reference.cell.utterances:

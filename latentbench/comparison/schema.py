@@ -120,6 +120,8 @@ class ComparedHorizon(_Record):
 class PairedDifference(_Record):
     """A figure of one run minus that of the reference, over the eval speakers both have.
 
+    Where they have none in common, as on two corpora, over those of each side, apart.
+
     Attributes:
         run: label; the reference is the first run of the comparison.
         matched: label of the horizon.
@@ -129,8 +131,9 @@ class PairedDifference(_Record):
         value: None where there is none.
         low: lower bound of the 95 % interval over speakers, None where there is none.
         high: upper bound.
-        speakers: that both have.
-        left_out: that only one of them has.
+        speakers: that both have; where they have none in common, those of the two together.
+        paired: whether the interval is over the same speakers in both.
+        left_out: speakers that only one of them has, where it is.
         verdict: `distinguishable` where the interval excludes 0; `withheld` where the rows are
             not alike, whatever the interval.
         reason: why there is no interval or no verdict.
@@ -145,6 +148,7 @@ class PairedDifference(_Record):
     high: Number | None = None
     speakers: int = 0
     left_out: int = 0
+    paired: bool = True
     verdict: Verdict
     reason: str = ""
 

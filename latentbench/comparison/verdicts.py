@@ -61,7 +61,14 @@ def verdict_rows(comparison: Comparison) -> Iterator[list[str]]:
 def verdict_notes(comparison: Comparison) -> Iterator[str]:
     """What a reader of the verdicts must know, a sentence each."""
     reference = comparison.runs[0].label
-    speakers = sorted({one.speakers for one in comparison.paired if one.speakers})
+    speakers = sorted({one.speakers for one in comparison.paired if one.speakers and one.paired})
+    apart = dict.fromkeys(one.run for one in comparison.paired if not one.paired)
+    if apart:
+        yield (
+            f"{', '.join(apart)}: no eval speaker in common with {reference}, so a difference is "
+            "between two samples of speakers, less sure than one of pairs, and one of the audio "
+            "as well."
+        )
     if speakers:
         counts = "/".join(map(str, speakers))
         yield (

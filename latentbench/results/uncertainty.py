@@ -55,6 +55,7 @@ __all__ = [
     "Estimate",
     "VarianceParts",
     "difference",
+    "difference_apart",
     "estimate",
     "variance_parts",
 ]
@@ -82,7 +83,7 @@ class Estimate:
         standard_error: by the jackknife over speakers.
         speakers: G.
         method: `bootstrap` (expanded percentiles), `jackknife` (below 8 speakers, or a table
-            that is costly), or `none`.
+            that is costly), `welch` (`difference_apart`), or `none`.
         note: why there is no interval; empty where there is.
     """
 
@@ -91,7 +92,7 @@ class Estimate:
     high: float
     standard_error: float
     speakers: int
-    method: Literal["bootstrap", "jackknife", "none"]
+    method: Literal["bootstrap", "jackknife", "welch", "none"]
     note: str = ""
 
 
@@ -174,6 +175,31 @@ def difference(
     return Difference(
         **vars(found), left_out=len(first.speakers) + len(second.speakers) - 2 * len(common)
     )
+
+
+def difference_apart(
+    first: SpeakerTable, second: SpeakerTable, *, level: float = LEVEL
+) -> Difference:
+    """The difference of two figures of other speakers: two independent samples.
+
+    The squares of both standard errors, by the jackknife, add up, and Student's t has the degrees
+    of freedom of Welch (1947) and Satterthwaite (1946), rounded down.
+    """
+    one, other = estimate(first, level=level), estimate(second, level=level)
+    value = one.value - other.value
+    squares = [one.standard_error**2, other.standard_error**2]
+    error = math.sqrt(sum(squares))
+    speakers = one.speakers + other.speakers
+    if note := one.note or other.note:
+        return Difference(value, math.nan, math.nan, error, speakers, "none", note)
+    if not math.isfinite(error):
+        return Difference(value, math.nan, math.nan, error, speakers, "none", NO_NUMBER)
+    freedom = min(one.speakers, other.speakers) - 1
+    if error:
+        spread = squares[0] ** 2 / (one.speakers - 1) + squares[1] ** 2 / (other.speakers - 1)
+        freedom = max(freedom, int(error**4 / spread))
+    reach = _student_quantile(0.5 + level / 2, freedom) * error
+    return Difference(value, value - reach, value + reach, error, speakers, "welch")
 
 
 def variance_parts(tables: Sequence[SpeakerTable]) -> VarianceParts:

@@ -146,11 +146,31 @@ def test_the_seeds_of_a_run_are_averaged(plant):
     assert one.verdict == "distinguishable"
 
 
-def test_runs_without_a_speaker_in_common_have_no_interval(plant):
-    one = only(plant("a"), plant("b", speakers=("x", "y"), shift=-0.5))
-    assert (one.value, one.low, one.high) == (None, None, None)
-    assert (one.verdict, one.reason) == ("no interval", "no speaker was evaluated in both")
-    assert (one.speakers, one.left_out) == (0, 12)
+def test_runs_without_a_speaker_in_common_are_two_samples_of_speakers(plant):
+    sides = {"a": tuple("abcdef"), "b": tuple("wxyz")}
+    shift = [3.0, 3.5, 2.5, 3.1]
+    one = only(plant("a", speakers=sides["a"]), plant("b", speakers=sides["b"], shift=shift))
+    gains = []
+    for label, speakers in sides.items():
+        columns = columns_of(speakers, shift if label == "b" else 0.0)
+        gain = columns["nll"] - columns["nll_unconditional"]
+        gains.append(gain.reshape(len(speakers), FRAMES).mean(1))
+    welch = stats.ttest_ind(gains[1], gains[0], equal_var=False)
+    error = np.hypot(*(stats.sem(gain) for gain in gains))
+    reach = stats.t.ppf(0.975, np.floor(welch.df)) * error
+    assert one.value == pytest.approx(gains[1].mean() - gains[0].mean())
+    assert (one.low, one.high) == pytest.approx((one.value - reach, one.value + reach))
+    assert (one.verdict, one.reason) == ("distinguishable", "")
+    assert (one.paired, one.speakers) == (False, 10)
+
+
+def test_the_table_says_which_runs_share_no_speaker(plant):
+    runs = plant("a"), plant("b", speakers=("x", "y"), shift=-0.5)
+    console = Console(width=100, record=True)
+    print_comparison(compare_runs(runs), console)
+    said = " ".join(console.export_text().split())
+    assert "b: no eval speaker in common with a" in said
+    assert "paired over" not in said
 
 
 def test_one_speaker_in_common_has_no_interval(plant):

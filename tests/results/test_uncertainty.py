@@ -11,6 +11,7 @@ from latentbench.results.uncertainty import (
     Estimate,
     _student_quantile,
     difference,
+    difference_apart,
     estimate,
     variance_parts,
 )
@@ -185,6 +186,34 @@ def test_a_difference_of_sets_is_over_the_speakers_both_have_in_any_order():
     nothing = difference(first, Mean("a").reduce({"a": np.ones(1)}, np.array([0]), ["x"]))
     assert math.isnan(nothing.value)
     assert (nothing.speakers, nothing.note, nothing.distinguishable) == (0, "no frames", None)
+
+
+@pytest.mark.parametrize("sizes", [(5, 7), (16, 4), (2, 12)])
+def test_figures_of_other_speakers_differ_as_in_welchs_test(sizes):
+    rng = np.random.default_rng(3)
+    sides = [rng.normal(size, 1 + size, (size, 30)) for size in sizes]
+    tables = [
+        Mean("a").reduce({"a": one.ravel()}, np.repeat(np.arange(len(one)), 30), names(len(one)))
+        for one in sides
+    ]
+    found = difference_apart(*tables)
+    means = [one.mean(1) for one in sides]
+    welch = stats.ttest_ind(*means, equal_var=False)
+    error = math.hypot(*(stats.sem(one) for one in means))
+    reach = stats.t.ppf(0.975, math.floor(welch.df)) * error
+    assert found.value == pytest.approx(means[0].mean() - means[1].mean())
+    assert (found.low, found.high) == pytest.approx((found.value - reach, found.value + reach))
+    wanted = welch.confidence_interval(0.95)
+    assert found.low <= wanted.low + 1e-9  # whole degrees of freedom make it a little wider
+    assert found.high >= wanted.high - 1e-9
+    assert (found.method, found.speakers) == ("welch", sum(sizes))
+
+
+def test_one_speaker_on_a_side_leaves_no_interval_of_a_difference():
+    found = difference_apart(table([1.0, 2.0, 3.0]), table([5.0]))
+    assert found.value == pytest.approx(-3.0, abs=0.1)
+    assert found.distinguishable is None
+    assert "one speaker" in found.note
 
 
 def test_a_figure_does_not_differ_from_itself():
