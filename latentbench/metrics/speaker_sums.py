@@ -149,8 +149,8 @@ class Skill(Statistic):
         return _sums(scores, speaker, speakers, lambda _n, model, base: _explained(model, base))
 
 
-class R2(Statistic):
-    """1 - sum (y - p)^2 / sum (y - mean y)^2; nan where y does not vary.
+class _OfPrediction(Statistic):
+    """How well one column tells another.
 
     Args:
         truth: column of y.
@@ -159,6 +159,10 @@ class R2(Statistic):
 
     def __init__(self, truth: str, predicted: str) -> None:
         self.columns = (truth, predicted)
+
+
+class R2(_OfPrediction):
+    """1 - sum (y - p)^2 / sum (y - mean y)^2; nan where y does not vary."""
 
     def reduce(
         self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
@@ -174,16 +178,8 @@ class R2(Statistic):
         return _explained(error2, _spread(n, y, y2))
 
 
-class R2Var(Statistic):
-    """1 - Var(y - p) / Var(y); nan where y does not vary.
-
-    Args:
-        truth: column of y.
-        predicted: column of p.
-    """
-
-    def __init__(self, truth: str, predicted: str) -> None:
-        self.columns = (truth, predicted)
+class R2Var(_OfPrediction):
+    """1 - Var(y - p) / Var(y); nan where y does not vary."""
 
     def reduce(
         self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]

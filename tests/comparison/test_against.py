@@ -166,9 +166,7 @@ def test_runs_without_a_speaker_in_common_are_two_samples_of_speakers(plant):
 
 def test_the_table_says_which_runs_share_no_speaker(plant):
     runs = plant("a"), plant("b", speakers=("x", "y"), shift=-0.5)
-    console = Console(width=100, record=True)
-    print_comparison(compare_runs(runs), console)
-    said = " ".join(console.export_text().split())
+    said = flowing(shown(compare_runs(runs), 100))
     assert "b: no eval speaker in common with a" in said
     assert "paired over" not in said
 
