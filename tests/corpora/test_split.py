@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,6 +56,24 @@ def test_numbers_are_sorted_as_numbers():
     same_ranks = split_speakers(["b", "c", "a"], eval_fraction=0.5, seed=0)
     rank = {"1": "a", "2": "b", "10": "c"}
     assert tuple(rank[name] for name in as_numbers.train) == same_ranks.train
+
+
+def test_speakers_whose_numbers_are_equal_are_split_alike_in_every_process():
+    code = (
+        "from latentbench.corpora import split_speakers;"
+        "print(*split_speakers(['1', '01', '001', '2'], eval_fraction=0.5, seed=0).eval)"
+    )
+    splits = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(splits) == 1
 
 
 @pytest.mark.parametrize(("ids", "count"), [([], 0), (["a"], 1), (["a", "a"], 1)])
