@@ -168,10 +168,23 @@ class _Listed:
 def _audio(root: Path) -> Iterator[str]:
     """Paths below root, with forward slashes, of files that look like audio.
 
-    Links to folders are followed, each folder is entered once; hidden files are left out.
+    Each folder is entered once, by its own name where that is below root, else by the first link
+    to it; hidden files are left out.
     """
-    entered = set()
-    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+    entered: set[tuple[int, int]] = set()
+    waiting = [root]
+    while waiting:
+        links: list[Path] = []
+        for start in waiting:
+            yield from _below(start, root, entered, links)
+        waiting = sorted(links)
+
+
+def _below(
+    start: Path, root: Path, entered: set[tuple[int, int]], links: list[Path]
+) -> Iterator[str]:
+    """The audio below one folder; links to folders are not followed but put on the list."""
+    for folder, folders, files in os.walk(start, onerror=_refuse):
         place = Path(folder)
         status = place.stat()
         if (status.st_dev, status.st_ino) in entered:
@@ -179,6 +192,7 @@ def _audio(root: Path) -> Iterator[str]:
             continue
         entered.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links.extend(place / name for name in folders if (place / name).is_symlink())
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 yield (place / name).relative_to(root).as_posix()

@@ -77,6 +77,15 @@ def test_a_link_that_leads_back_up_is_followed_once(root, corpus, tone, tmp_path
     assert list(speakers(corpus())) == ["anna/a.wav"]
 
 
+def test_a_link_to_a_speaker_does_not_rename_them(root, corpus, tone):
+    tone(root / "b" / "deep" / "a.wav")
+    before = speakers(corpus())
+    (root / "_old_b").symlink_to(root / "b")
+    (root / "a").mkdir()
+    (root / "a" / "link").symlink_to(root / "b" / "deep")
+    assert speakers(corpus()) == before == {"b/deep/a.wav": "b"}
+
+
 def test_a_folder_that_cannot_be_listed_is_not_passed_over(root, corpus, tone, monkeypatch):
     tone(root / "anna" / "a.wav")
     tone(root / "otto" / "a.wav")
