@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
+import math
 from dataclasses import asdict, fields
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -27,6 +27,8 @@ from pydantic import (
 )
 
 from latentbench.errors import UsageError, nearest
+from latentbench.plain_yaml import DEEPEST, load, written
+from latentbench.specs import option_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,10 +49,20 @@ __all__ = [
     "preset_names",
     "read_layers",
     "resolve",
+    "shape",
 ]
 
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# What int32 holds: tables keep frames and seeds in it.
+LARGEST = 2**31 - 1
+# What int16 holds: tables keep horizons in it.
+LARGEST_HORIZON = 2**15 - 1
+
+# Strict: `true` is no 1.
+PositiveInt = Annotated[int, Field(strict=True, gt=0, le=LARGEST)]
+Horizon = Annotated[int, Field(strict=True, gt=0, le=LARGEST_HORIZON)]
+Count = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
+Float = Annotated[float, Field(strict=True)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
 
 
 def _all_different(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -63,7 +75,7 @@ Distinct = AfterValidator(_all_different)
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ComponentConfig(BaseModel):
@@ -87,8 +99,8 @@ class ComponentConfig(BaseModel):
 class SplitConfig(_Section):
     """Who is trained on and who is evaluated (the original's rule)."""
 
-    eval_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    seed: int = 42
+    eval_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.2
+    seed: Count = 42
 
 
 class UtteranceConfig(_Section):
@@ -97,7 +109,7 @@ class UtteranceConfig(_Section):
     `limit` keeps that many, taken from all speakers in turn, and stamps the result.
     """
 
-    min_seconds: Annotated[float, Field(ge=0)] = 3.0
+    min_seconds: Annotated[Float, Field(ge=0)] = 3.0
     limit: PositiveInt | None = None
 
 
@@ -109,7 +121,7 @@ class TaskConfig(_Section):
 
     context_frames: PositiveInt = 8
     context_ms: PositiveFloat | None = None
-    horizons: Annotated[tuple[PositiveInt, ...], Field(min_length=1), Distinct] = (1, 2, 4, 8)
+    horizons: Annotated[tuple[Horizon, ...], Field(min_length=1), Distinct] = (1, 2, 4, 8)
     horizons_ms: Annotated[tuple[PositiveFloat, ...], Field(min_length=1), Distinct] | None = None
     target: Literal["delta", "x"] = "delta"
     step_frames: PositiveInt = 1
@@ -128,7 +140,7 @@ class TrainingConfig(_Section):
     steps: PositiveInt = 25_000
     batch_size: PositiveInt = 256
     learning_rate: PositiveFloat = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    weight_decay: Annotated[Float, Field(ge=0)] = 1e-4
     clip_norm: PositiveFloat = 1.0
     sampling: Literal["stream", "uniform"] = "stream"
     shuffle_buffer: PositiveInt = 8_192
@@ -152,7 +164,7 @@ class EvaluationConfig(_Section):
 class RolloutConfig(_Section):
     """The rollout of §5: how many eval utterances, and how far."""
 
-    utterances: Annotated[int, Field(ge=0)] = 16
+    utterances: Count = 16
     max_frames: PositiveInt = 2_000
 
 
@@ -175,7 +187,7 @@ class RunConfig(_Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     rollout: RolloutConfig = RolloutConfig()
-    seeds: Annotated[tuple[int, ...], Field(min_length=1), Distinct] = (42,)
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct] = (42,)
     device: str = "auto"
 
     def digest(self) -> str:
@@ -187,25 +199,6 @@ class RunConfig(_Section):
         """The resolved configuration as YAML that `--config` reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML whose only booleans are `true` and `false`, and which has no dates.
-
-    `--set encoder.dither=off` means the word, and so does a folder called 2024-01-31.
-    """
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
 
 DEFAULT_PRESET = "phase1"
 BRACKETS = {"[": "]", "{": "}"}
@@ -230,7 +223,7 @@ def read_layers(
 
     Raises:
         UsageError: an unknown preset, an unreadable file, an assignment without `=`, or one whose
-            value is a list or mapping that was mistyped.
+            value is a list or mapping that was mistyped; a section that is none.
     """
     merged = _preset(DEFAULT_PRESET)
     if preset is not None:
@@ -243,13 +236,14 @@ def read_layers(
         _merge(merged, _mapping(text, f"configuration file '{config}'"))
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
-        if not equals or not key:
+        parts = key.split(".")
+        if not equals or not all(parts) or len(parts) > DEEPEST:
             raise UsageError(
                 f"--set {assignment!r} is no assignment.",
                 "Write it as key.option=value, e.g. --set predictor.components=4.",
             )
         nested: Any = _assigned(value, f"the value of --set {key}")
-        for part in reversed(key.split(".")):
+        for part in reversed(parts):
             nested = {part: nested}
         _merge(merged, nested)
     return merged
@@ -261,10 +255,7 @@ def resolve(layers: Mapping[str, Any], registry: Registry) -> RunConfig:
     Raises:
         UsageError: an unknown key or component (names the nearest), or a value of a wrong type.
     """
-    try:
-        config = RunConfig.model_validate(layers)
-    except ValidationError as error:
-        raise _explained(error, "") from None
+    config = shape(layers)
     resolved = {
         section: _with_options(getattr(config, section), section, registry)
         for section in COMPONENTS
@@ -275,23 +266,48 @@ def resolve(layers: Mapping[str, Any], registry: Registry) -> RunConfig:
     return config.model_copy(update=resolved | {"transforms": transforms})
 
 
+def shape(layers: Mapping[str, Any]) -> RunConfig:
+    """Validate merged layers, leaving the options of components as they are.
+
+    Raises:
+        UsageError: an unknown key, or a value of a wrong type.
+    """
+    try:
+        return RunConfig.model_validate(layers)
+    except ValidationError as error:
+        raise _explained(error, "") from None
+
+
 def build_options(config: ComponentConfig, section: str, registry: Registry) -> Any:
     """The validated options dataclass of a component.
 
     Raises:
-        UsageError: an unknown option (names the nearest), or a value of a wrong type.
+        UsageError: an unknown option (names the nearest), or a value of a wrong type or size.
     """
     options = registry.get(KIND_OF.get(section, section), config.name).spec.options
-    known = [option.name for option in fields(options)]
+    known = {option.name: option.type for option in option_fields(options)}
     for key in config.options:
         if key not in known:
             raise UsageError(
                 f"'{key}' is no option of the {section} '{config.name}'.", nearest(key, known)
             )
+    given = {
+        key: written(value) if known[key] == "str" else value
+        for key, value in config.options.items()
+    }
     try:
-        return TypeAdapter(options).validate_python(config.options)
+        # As strict JSON there is no 10 from '010' and no 1 from true, and lists are tuples.
+        found: Any = TypeAdapter(options).validate_json(json.dumps(given, default=str), strict=True)
     except ValidationError as error:
         raise _explained(error, f"{section}.") from None
+    for key, value in asdict(found).items():
+        if isinstance(value, (int, float)) and not _is_moderate(value):
+            raise UsageError(f"'{section}.{key}' cannot be {value!r}: it is too large.")
+    return found
+
+
+def _is_moderate(number: float) -> bool:
+    return abs(number) <= LARGEST if isinstance(number, int) else math.isfinite(number)
 
 
 def _preset(name: str) -> dict[str, Any]:
@@ -323,6 +339,9 @@ def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, given in layer.items():
         value = {"name": given} if key in COMPONENTS and isinstance(given, str) else given
         old = into.get(key)
+        if isinstance(old, dict) and not isinstance(value, dict):
+            what = "a name, or a mapping with one" if key in COMPONENTS else "a mapping of options"
+            raise UsageError(f"'{key}' cannot be {value!r}: expected {what}.")
         if isinstance(value, dict) and isinstance(old, dict) and not _renames(key, old, value):
             _merge(old, value)
         else:
@@ -335,7 +354,7 @@ def _renames(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 def _yaml(text: str, what: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer types
+        return load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"The YAML of {what} cannot be read: {error}") from None
 

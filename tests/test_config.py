@@ -96,7 +96,29 @@ def test_words_stay_words_in_assignments(text, value):
         ("baseline=marginl", "no predictor called 'marginl'", "Did you mean 'marginal'?"),
         ("training.steps=many", "'training.steps' cannot be 'many'", ""),
         ("training.steps=0", "'training.steps' cannot be 0", ""),
-        ("training.learning_rate=.inf", "'training.learning_rate' cannot be inf", ""),
+        ("training.learning_rate=.inf", "'training.learning_rate' cannot be '.inf'", ""),
+        ("training.learning_rate=1e999", "'training.learning_rate' cannot be inf", ""),
+        ("training.steps=true", "'training.steps' cannot be True", ""),
+        ("training.steps=1:30", "'training.steps' cannot be '1:30'", ""),
+        ("training.steps=1_000", "'training.steps' cannot be '1_000'", ""),
+        ("training.steps=0x10", "'training.steps' cannot be '0x10'", ""),
+        ("training.steps=2147483648", "'training.steps' cannot be 2147483648", ""),
+        ("training.learning_rate=true", "'training.learning_rate' cannot be True", ""),
+        ("seeds=[010]", "'seeds.0' cannot be '010'", ""),
+        ("seeds=[3000000000]", "'seeds.0' cannot be 3000000000", ""),
+        ("seeds=[-1]", "'seeds.0' cannot be -1", ""),
+        ("seeds=[100000000000000000000]", "'seeds.0' cannot be 100000000000000000000", ""),
+        ("split.seed=-1", "'split.seed' cannot be -1", ""),
+        ("task.horizons=[32768]", "'task.horizons.0' cannot be 32768", ""),
+        ("predictor.components=true", "'predictor.components' cannot be True", ""),
+        ("predictor.components=010", "'predictor.components' cannot be '010'", ""),
+        ("predictor.width=4000000000", "'predictor.width' cannot be 4000000000", ""),
+        ("encoder.weights_seed=-1", "'encoder.weights_seed' cannot be -1", ""),
+        ("encoder={name: logmel, hop_ms: 1e999}", "'encoder.hop_ms' cannot be inf", ""),
+        ("transforms=[{name: shuffled-frames, seed: -1}]", "'transform.seed' cannot be -1", ""),
+        ("encoder=5", "'encoder' cannot be 5: expected a name", ""),
+        ("encoder=[mimi]", "'encoder' cannot be ['mimi']: expected a name", ""),
+        ("task=[1]", "'task' cannot be [1]: expected a mapping of options", ""),
         ("training.precision=fp8", "'training.precision' cannot be 'fp8'", ""),
         ("predictor.components=few", "'predictor.components' cannot be 'few'", ""),
         ("split.eval_fraction=1", "'split.eval_fraction' cannot be 1", ""),
@@ -116,12 +138,47 @@ def test_what_cannot_be_is_told(registry, assignment, message, hint):
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.parametrize("root", ["2024", "2024.10", "007", "1e3", "1_000", "1:30", "2024-01"])
+def test_a_folder_whose_name_is_a_number_keeps_its_name(registry, tmp_path, root):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"corpus: {{name: folder, root: {root}}}")
+    for layers in (
+        read_layers(None, None, ["corpus=folder", f"corpus.root={root}"]),
+        read_layers(None, file, []),
+    ):
+        config = resolve(layers, registry)
+        assert config.corpus.options["root"] == root
+        file.write_text(config.to_yaml())
+        assert resolve(read_layers(None, file, []), registry) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {steps: 1}\ntraining: {batch_size: 2}", "'training' is given twice"),
+        ("training: {steps: 1, steps: 2}", "'steps' is given twice"),
+        ("a: &b {c: 1}\nd: *b", "an alias"),
+        ("[" * 30 + "]" * 30, "nested too deeply"),
+        ("seeds: [!!int x]", "cannot be read"),
+        ("seeds: !!python/tuple [1]", "cannot be read"),
+    ],
+)
+def test_yaml_that_would_drop_or_hide_a_value_is_refused(tmp_path, text, message):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_layers(None, file, [])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("fase1", None, []), "There is no preset called 'fase1'"),
         ((None, None, ["steps"]), "--set 'steps' is no assignment"),
         ((None, None, ["=3"]), "--set '=3' is no assignment"),
+        ((None, None, ["training..steps=3"]), "is no assignment"),
+        ((None, None, [".".join("a" * 2000) + "=3"]), "is no assignment"),
+        ((None, None, ["training={steps: 1, steps: 2}"]), "'steps' is given twice"),
         ((None, None, ["a.b={"]), "The YAML of the value of --set a.b cannot be read"),
         ((None, None, ["task.horizons=[1, 2"]), "value of --set task.horizons cannot be read"),
         ((None, None, ["task.horizons=[1, 2]]"]), "value of --set task.horizons cannot be read"),

@@ -15,7 +15,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from latentbench.comparison.matching import match_assignments
-from latentbench.config import read_layers, resolve
+from latentbench.config import read_layers, resolve, shape
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         UsageError: fewer than two combinations, an unknown component, label or option, or a
             task set in the wrong unit.
     """
-    ground = read_layers(request.preset, request.config_file, [])
+    ground = shape(read_layers(request.preset, request.config_file, []))
     chosen = {
         section: _components(
-            section, request.components.get(section) or (ground[section]["name"],), registry
+            section, request.components.get(section) or (getattr(ground, section).name,), registry
         )
         for section in COMPARED
     }

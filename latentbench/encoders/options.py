@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from annotated_types import Ge
+
 __all__ = ["RANDOM", "CodecOptions"]
 
 RANDOM = "random"  # as `weights`: none, but what a seed draws
@@ -20,7 +22,7 @@ class CodecOptions:
     weights: Annotated[str, "'pretrained' (downloaded once), a local checkpoint, or 'random'"] = (
         "pretrained"
     )
-    weights_seed: Annotated[int, "which random weights"] = 0
+    weights_seed: Annotated[int, Ge(0), "which random weights"] = 0
     view: Annotated[
         str, "'encoder' (before the quantizer) or 'quantized:n' (sum over the first n codebooks)"
     ] = "encoder"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import EncoderSpec
@@ -25,7 +25,7 @@ class MimiOptions:
         "kyutai/mimi (downloaded once, pinned revision), a local folder or .safetensors file, "
         "or random (a control)",
     ] = "kyutai/mimi"
-    weights_seed: Annotated[int, "seed of the weights where they are random"] = 0
+    weights_seed: Annotated[int, Ge(0), "seed of the weights where they are random"] = 0
     view: Annotated[
         Literal["projected", "encoder", "semantic", "acoustic"],
         "which continuous latent: projected = semantic + acoustic projections of the encoder's "
@@ -45,7 +45,7 @@ class PocketTTSOptions:
         "kyutai/pocket-tts (downloaded once, pinned revision; the hub asks to accept its terms), "
         "a local folder or .safetensors file, or random (a control)",
     ] = "kyutai/pocket-tts"
-    weights_seed: Annotated[int, "seed of the weights where they are random"] = 0
+    weights_seed: Annotated[int, Ge(0), "seed of the weights where they are random"] = 0
     partial_frame: Annotated[
         Literal["keep", "drop"], "the last frame where the audio ends inside it"
     ] = "keep"
@@ -58,7 +58,7 @@ class LogMelOptions:
     hop_ms: Annotated[
         float, Gt(0), "milliseconds from frame to frame, a whole number of samples at 16 kHz"
     ] = 80.0
-    mels: Annotated[int, Gt(0), "mel bands, the dimension of a frame"] = 80
+    mels: Annotated[int, Gt(0), Le(512), "mel bands, the dimension of a frame"] = 80
 
 
 @hookimpl

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from annotated_types import Ge
+
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import TransformSpec
 
@@ -18,7 +20,7 @@ __all__ = ["PcaOptions", "ShuffledFramesOptions", "latentbench_transforms"]
 class PcaOptions:
     """Options of `pca`; `pca:32` is short for 32 components."""
 
-    components: Annotated[int, "how many, by variance; 0: all that carry any"] = 0
+    components: Annotated[int, Ge(0), "how many, by variance; 0: all that carry any"] = 0
     whiten: Annotated[bool, "scale every component to unit variance"] = False
 
 
@@ -26,7 +28,7 @@ class PcaOptions:
 class ShuffledFramesOptions:
     """Options of `shuffled-frames`."""
 
-    seed: Annotated[int, "of the order"] = 0
+    seed: Annotated[int, Ge(0), "of the order"] = 0
 
 
 @hookimpl

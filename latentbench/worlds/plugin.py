@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import CorpusSpec, EncoderSpec, PredictorSpec
@@ -34,10 +34,10 @@ __all__ = [
 class WorldOptions:
     """Options of every world."""
 
-    dim: Annotated[int, Gt(0), "dimensions of a frame, D"] = 8
-    speakers: Annotated[int, Ge(2), "independent sources of utterances"] = 48
-    utterances: Annotated[int, Gt(0), "utterances of each speaker"] = 4
-    frames: Annotated[int, Gt(0), "frames of each utterance"] = 100
+    dim: Annotated[int, Gt(0), Le(4096), "dimensions of a frame, D"] = 8
+    speakers: Annotated[int, Ge(2), Le(10_000), "independent sources of utterances"] = 48
+    utterances: Annotated[int, Gt(0), Le(10_000), "utterances of each speaker"] = 4
+    frames: Annotated[int, Gt(0), Le(100_000), "frames of each utterance"] = 100
     seed: Annotated[int, Ge(0), "of the draws"] = 0
 
 
@@ -45,14 +45,14 @@ class WorldOptions:
 class IidOptions(WorldOptions):
     """Options of `world:iid`."""
 
-    dim: Annotated[int, Gt(0), "dimensions of a frame, D"] = 512
+    dim: Annotated[int, Gt(0), Le(4096), "dimensions of a frame, D"] = 512
 
 
 @dataclass(frozen=True)
 class Ar1Options(WorldOptions):
     """Options of `world:ar1`."""
 
-    dim: Annotated[int, Gt(0), "dimensions of a frame, D"] = 32
+    dim: Annotated[int, Gt(0), Le(4096), "dimensions of a frame, D"] = 32
     rho: Annotated[float, Gt(-1), Lt(1), "autocorrelation of each dimension"] = 0.64
 
 

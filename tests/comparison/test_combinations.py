@@ -139,6 +139,24 @@ def test_a_mistake_is_named(combined, components, assignments, message):
         combined(components, *assignments)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("encoder: [logmel, mimi]", r"'encoder' cannot be \['logmel', 'mimi'\]: expected a name"),
+        ("predictor: 3", r"'predictor' cannot be 3: expected a name"),
+        ("corpus:", r"'corpus' cannot be None: expected a name"),
+        ("encoder: {name: [mimi]}", r"'encoder.name' cannot be \['mimi'\]"),
+        ("task: 5", r"'task' cannot be 5: expected a mapping"),
+        ("transforms: 5", r"'transforms' cannot be 5"),
+    ],
+)
+def test_a_file_whose_sections_are_none_is_refused(combined, tmp_path, text, message):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        combined({"predictor": ("mdn", "marginal")}, config_file=file)
+
+
 def test_milliseconds_and_matched_frames_exclude_each_other(combined, tmp_path):
     with pytest.raises(UsageError, match=r"task.step_ms is in milliseconds.*\n.*--match ms"):
         combined(LOGMEL_TWICE, "task.step_ms=80", match="frames")

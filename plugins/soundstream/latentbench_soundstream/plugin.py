@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from annotated_types import Ge
+
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import EncoderSpec
 
@@ -22,7 +24,7 @@ class SoundStreamOptions:
         str, "'pretrained' (downloaded from google/lyra v1.3.2, checksummed) or a local .tflite"
     ] = "pretrained"
     dither: Annotated[bool, "add uniform noise of one lattice step; off leaves the lattice"] = True
-    dither_seed: Annotated[int, "which dither noise is drawn"] = 0
+    dither_seed: Annotated[int, Ge(0), "which dither noise is drawn"] = 0
 
 
 @hookimpl
