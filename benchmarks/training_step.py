@@ -58,9 +58,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     batch = Batch(torch.randn(BATCH, W, D), torch.randn(BATCH, D))
     frames = make_frames()
-    indices = sampling(TrainingConfig(), len(frames), 0)
+    indices = sampling(TrainingConfig(), len(frames), 0, 1)
     fp32, bf16, ahead, inline = (ours(precision) for precision in ("fp32", "bf16", "fp32", "fp32"))
-    indices = sampling(TrainingConfig(), len(frames), 0)
+    indices = sampling(TrainingConfig(), len(frames), 0, 1)
 
     def steps_ahead() -> None:
         with PreparedBatches(frames, indices, CPU) as batches:

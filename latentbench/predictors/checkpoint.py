@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "training_digest"]
 
 PROBED_FRAMES = 64
+# Raised when the same configuration comes to mean another order of the frames.
+ORDER = 2
 
 
 class Checkpoint:
@@ -120,7 +122,8 @@ def training_digest(
     digest = hashlib.sha256()
     device = next(module.parameters()).device.type
     task = (frames.horizon, frames.context_frames, frames.target, frames.dim, len(frames))
-    digest.update(f"{config.model_dump_json()}|{seed}|{device}|{task}|{module!r}".encode())
+    digest.update(f"{config.model_dump_json()}|{ORDER}|{seed}|{device}".encode())
+    digest.update(f"{task}|{module!r}".encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexBatches", "StreamSampling", "UniformSampling", "sampling"]
 
+# The original seeded its shuffle buffer with the run's seed + 10,000 + k.
+STREAM_SEED = 10_000
+
 
 class IndexBatches(Iterator["NDArray[np.int64]"], ABC):
-    """Batches of frame numbers, int64 [batch], without end; a batch may span epochs.
+    """Batches of frame numbers, int64 [batch], without end.
 
     Args:
         frames: N, at least 1; numbers are 0..N-1 in stream order.
-        batch_size: of every batch, also where N is smaller.
+        batch_size: frames of a batch.
     """
 
     def __init__(self, frames: int, batch_size: int) -> None:
@@ -37,17 +40,17 @@ class IndexBatches(Iterator["NDArray[np.int64]"], ABC):
 
 
 class StreamSampling(IndexBatches):
-    """The original's order: a shuffle buffer over the frames in utterance order.
+    """The original's order: every epoch streams through a shuffle buffer, which is then drained.
 
-    The frames 0, 1, ..., N-1, 0, 1, ... stream endlessly. The buffer is filled with the first
-    `buffer` of them. Each draw picks one slot uniformly, emits its frame and refills it with
-    the next frame of the stream. So draw j never emits a frame later in the stream than
-    position buffer + j, epochs blend at their borders, and a frame leaves after `buffer` draws
-    on average. Where N is smaller than the buffer, the buffer holds frames more than once.
+    The buffer is filled with the frames 0, 1, ..., buffer - 1. Each draw picks one slot uniformly,
+    emits its frame and refills it with the next frame of the stream, so a frame leaves after
+    `buffer` draws on average. When the stream has ended, what is in the buffer is shuffled and
+    emitted. So an epoch is a permutation of all frames, and its last batch is short where N is no
+    multiple of `batch_size`. The generator goes on from epoch to epoch.
 
     Args:
-        frames: N.
-        batch_size: of every batch.
+        frames: N; where it is below `buffer`, an epoch is one shuffle of all frames.
+        batch_size: of every batch but the last of an epoch.
         buffer: slots of the buffer.
         seed: of the draws.
     """
@@ -55,26 +58,38 @@ class StreamSampling(IndexBatches):
     def __init__(self, frames: int, batch_size: int, *, buffer: int, seed: int) -> None:
         super().__init__(frames, batch_size)
         self._random = np.random.default_rng(seed)
-        self._buffer = np.arange(buffer, dtype=np.int64)
-        self._position = buffer
+        self._slots = min(buffer, frames)
+        self._begin()
 
-    @property
-    def buffered(self) -> NDArray[np.int64]:
-        """The frames that wait in the buffer, int64 [buffer]."""
-        return self._buffer % self.frames
+    def _begin(self) -> None:
+        """Start an epoch with a full buffer."""
+        self._buffer = np.arange(self._slots, dtype=np.int64)
+        self._position = self._slots
+        self._draining = False
 
     def __next__(self) -> NDArray[np.int64]:
-        """Make the draws of a batch at once; a slot drawn again emits what refilled it."""
-        slots = self._random.integers(0, len(self._buffer), size=self.batch_size)
-        fresh = np.arange(self._position, self._position + self.batch_size, dtype=np.int64)
-        self._position += self.batch_size
+        """From the stream while it lasts, then from what is left in the buffer."""
+        drawn = self._exchange(min(self.batch_size, self.frames - self._position))
+        if (room := self.batch_size - len(drawn)) and not self._draining:
+            self._random.shuffle(self._buffer)
+            self._draining = True
+        rest, self._buffer = self._buffer[:room], self._buffer[room:]
+        if not len(self._buffer):
+            self._begin()
+        return np.concatenate([drawn, rest])
+
+    def _exchange(self, count: int) -> NDArray[np.int64]:
+        """Make `count` draws at once; a slot drawn again emits what refilled it."""
+        slots = self._random.integers(0, self._slots, size=count)
+        fresh = np.arange(self._position, self._position + count, dtype=np.int64)
+        self._position += count
         by_slot = np.argsort(slots, kind="stable")
         again = np.flatnonzero(slots[by_slot[1:]] == slots[by_slot[:-1]])
         drawn = self._buffer[slots]
         drawn[by_slot[again + 1]] = fresh[by_slot[again]]
-        last = np.setdiff1d(np.arange(len(slots)), by_slot[again], assume_unique=True)
+        last = np.setdiff1d(np.arange(count), by_slot[again], assume_unique=True)
         self._buffer[slots[last]] = fresh[last]
-        return drawn % self.frames
+        return drawn
 
     def skip(self, batches: int) -> None:
         """Replay the draws; 25,000 batches of 256 take about a second."""
@@ -87,7 +102,7 @@ class UniformSampling(IndexBatches):
 
     Args:
         frames: N.
-        batch_size: of every batch.
+        batch_size: of every batch; one may span epochs.
         seed: of the permutations; that of epoch e depends on seed and e alone.
     """
 
@@ -118,8 +133,20 @@ class UniformSampling(IndexBatches):
         self._drawn += batches * self.batch_size
 
 
-def sampling(config: TrainingConfig, frames: int, seed: int) -> IndexBatches:
-    """The sampling that `training.sampling` names."""
+def sampling(config: TrainingConfig, frames: int, seed: int, horizon: int) -> IndexBatches:
+    """The sampling that `training.sampling` names.
+
+    Args:
+        config: of the training.
+        frames: N.
+        seed: of the training.
+        horizon: k, which is part of the original's seed of the shuffle buffer.
+    """
     if config.sampling == "stream":
-        return StreamSampling(frames, config.batch_size, buffer=config.shuffle_buffer, seed=seed)
+        return StreamSampling(
+            frames,
+            config.batch_size,
+            buffer=config.shuffle_buffer,
+            seed=seed + STREAM_SEED + horizon,
+        )
     return UniformSampling(frames, config.batch_size, seed=seed)

@@ -40,7 +40,7 @@ class Training:
 
     Attributes:
         config: steps, batch, learning rate and so on.
-        seed: of the order of the frames. The initial weights are the caller's: it calls
+        seed: of the order of the frames, with k. The initial weights are the caller's: it calls
             `torch.manual_seed` before it makes the predictor.
         device: where it trains; the predictor is moved there.
         checkpoint: file of the state under way, which is continued from if it fits; None for
@@ -98,7 +98,9 @@ def _run(
 ) -> None:
     """Take the steps from `done` on."""
     steps = training.config.steps
-    indices = sampling(training.config, len(frames), training.seed)
+    # Without a context k shows in nothing but the frames: at all k one network, in one order.
+    horizon = 0 if frames.blind else frames.horizon
+    indices = sampling(training.config, len(frames), training.seed, horizon)
     indices.skip(done)
     losses = _Losses(training)
     saved = time.monotonic()

@@ -16,35 +16,38 @@ def take(batches, count):
     return np.concatenate(list(itertools.islice(batches, count)))
 
 
-def naive_stream(frames, count, buffer, slots):
-    """The definition, one draw at a time."""
-    waiting = [position % frames for position in range(buffer)]
-    drawn = []
-    for j, slot in enumerate(slots[:count]):
-        drawn.append(waiting[slot])
-        waiting[slot] = (buffer + j) % frames
-    return drawn, waiting
-
-
-@given(frames=sizes, batch=sizes, buffer=sizes, seed=seeds, count=st.integers(1, 6))
-def test_stream_is_the_shuffle_buffer_of_its_definition(frames, batch, buffer, seed, count):
-    stream = StreamSampling(frames, batch, buffer=buffer, seed=seed)
+def published(frames, batch, buffer, seed, epochs):
+    """The published rule, one frame at a time: a list as buffer, refilled, then drained."""
     random = np.random.default_rng(seed)
-    slots = np.concatenate([random.integers(0, buffer, size=batch) for _ in range(count)])
-    expected, waiting = naive_stream(frames, batch * count, buffer, slots)
-    assert take(stream, count).tolist() == expected
-    assert stream.buffered.tolist() == waiting
+    batches = []
+    for _ in range(epochs):
+        waiting, drawn = [], []
+        for frame in range(frames):
+            if len(waiting) < buffer:
+                waiting.append(frame)
+                continue
+            slot = int(random.integers(0, len(waiting)))
+            drawn.append(waiting[slot])
+            waiting[slot] = frame
+        random.shuffle(waiting)
+        drawn += waiting
+        batches += [drawn[start : start + batch] for start in range(0, frames, batch)]
+    return batches
 
 
-@given(frames=sizes, batch=sizes, buffer=sizes, seed=seeds, count=st.integers(1, 6))
-def test_stream_loses_no_frame_and_never_runs_ahead(frames, batch, buffer, seed, count):
+@given(frames=sizes, batch=sizes, buffer=sizes, seed=seeds)
+def test_stream_is_the_published_order(frames, batch, buffer, seed):
+    expected = published(frames, batch, buffer, seed, epochs=3)
     stream = StreamSampling(frames, batch, buffer=buffer, seed=seed)
-    drawn = take(stream, count)
-    entered = np.arange(len(drawn) + buffer) % frames
-    held = np.concatenate([drawn, stream.buffered])
-    assert sorted(held) == sorted(entered)
-    if frames > len(drawn) + buffer:
-        assert (drawn < buffer + np.arange(len(drawn))).all()
+    assert [next(stream).tolist() for _ in expected] == expected
+
+
+@pytest.mark.parametrize("k", [1, 8])
+def test_phase1_streams_by_the_published_seed_at_its_own_size(k):
+    expected = published(20_000, 256, 8_192, seed=42 + 10_000 + k, epochs=2)
+    stream = sampling(TrainingConfig(), 20_000, 42, k)
+    assert [next(stream).tolist() for _ in expected] == expected
+    assert {len(batch) for batch in expected} == {256, 20_000 % 256}
 
 
 def test_stream_blends_neighbours_only():
@@ -71,7 +74,7 @@ def test_uniform_epochs_differ():
 @given(frames=sizes, batch=sizes, seed=seeds, skipped=st.integers(0, 9))
 def test_skipping_is_as_good_as_drawing(mode, frames, batch, seed, skipped):
     config = TrainingConfig(sampling=mode, batch_size=batch, shuffle_buffer=7)
-    drawn, continued = (sampling(config, frames, seed) for _ in range(2))
+    drawn, continued = (sampling(config, frames, seed, 1) for _ in range(2))
     for _ in range(skipped):
         next(drawn)
     continued.skip(skipped)
@@ -81,7 +84,7 @@ def test_skipping_is_as_good_as_drawing(mode, frames, batch, seed, skipped):
 @pytest.mark.parametrize("mode", ["stream", "uniform"])
 def test_seed_decides_the_order(mode):
     config = TrainingConfig(sampling=mode)
-    first, again, other = (take(sampling(config, 20_000, seed), 2) for seed in (3, 3, 4))
+    first, again, other = (take(sampling(config, 20_000, seed, 1), 2) for seed in (3, 3, 4))
     assert first.dtype == np.int64
     assert len(first) == 2 * config.batch_size
     assert (first == again).all()

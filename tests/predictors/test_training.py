@@ -114,7 +114,7 @@ def test_equals_a_plain_loop_of_torch_parts(frames, mode):
     plain = small()
     config = TrainingConfig(steps=30, batch_size=16, sampling=mode, clip_norm=0.5)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=1e-4, fused=False)
-    for which, _ in zip(sampling(config, len(frames), 7), range(30), strict=False):
+    for which, _ in zip(sampling(config, len(frames), 7, frames.horizon), range(30), strict=False):
         batch = frames.batch(which)
         hidden = batch.context.flatten(1)
         for layer in (plain.hidden1, plain.hidden2):
