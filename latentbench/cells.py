@@ -38,19 +38,20 @@ from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from latentbench.config import RunConfig
     from latentbench.engines import Cell
+    from latentbench.latents import Latents
     from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
     from latentbench.progress import Progress
     from latentbench.tasks import TaskFrames
 
-__all__ = ["cell_record", "make_predictor", "run_cell", "timed", "window_task"]
+__all__ = ["cell_record", "make_predictor", "run_cell", "task_frames", "timed", "window_task"]
 
 ALL = "all"
 UNCONDITIONAL = "unconditional"
@@ -109,6 +110,21 @@ def window_task(config: RunConfig, horizon: int) -> WindowTask:
     )
 
 
+def task_frames(
+    config: RunConfig, horizon: int, latents: Latents, sides: Mapping[str, Sequence[int]]
+) -> dict[Split, TaskFrames]:
+    """What a run fits and scores at one horizon: split -> frames, in stream order."""
+    task = window_task(config, horizon)
+    frames = {side: task.frames(latents, sides[side]) for side in SPLITS}
+    if config.task.only == ALL:
+        return frames
+    median = energy_median(latents, sides["train"])
+    return {
+        side: every.where(slice_mask(config.task.only, every, median=median))
+        for side, every in frames.items()
+    }
+
+
 class _Work:
     """The steps of one cell, from its latents to its record."""
 
@@ -122,8 +138,7 @@ class _Work:
             LatentStore.at(cell.store), read_manifest(cell.manifest)[1]
         )
         self.latents = restore_transforms(stored, self.config, self.registry, cell.transforms)
-        task = window_task(cell.config, cell.horizon)
-        self.frames = {side: task.frames(self.latents, self.sides[side]) for side in SPLITS}
+        self.frames = task_frames(self.config, cell.horizon, self.latents, self.sides)
 
     def run(self) -> CellRecord:
         """Fit, score, roll out and save; a horizon without train frames has nothing to do."""
@@ -200,10 +215,8 @@ class _Work:
             record = cell_record(folder)
             if record is None or record.status != "done" or not (folder / MODELS).exists():
                 continue
-            others = window_task(self.config, record.horizon).frames(
-                self.latents, self.sides["train"]
-            )
-            if np.array_equal(others.rows, blind.rows):
+            others = task_frames(self.config, record.horizon, self.latents, self.sides)
+            if np.array_equal(others["train"].rows, blind.rows):
                 one = make_predictor(
                     "predictor",
                     self.config,
@@ -261,7 +274,7 @@ class _Work:
             step=task.step_frames,
             count=self.config.rollout.utterances,
             max_frames=self.config.rollout.max_frames,
-            seed=self.cell.seed,
+            seed=self.config.rollout_seed,
         )
         title = f"k = {self.cell.horizon}: rollout"
         with self.progress.task(title, len(frames), "frames") as meter:
@@ -291,8 +304,9 @@ class _Work:
         }
 
     def _too_short(self, side: Split) -> int:
-        with_frames = np.unique(self.frames[side].utterance)
-        return len(self.sides[side]) - len(with_frames)
+        lengths = [self.latents.utterances[index].frames for index in self.sides[side]]
+        counts = window_task(self.config, self.cell.horizon).counts(lengths)
+        return int(np.count_nonzero(counts == 0))
 
 
 @contextmanager

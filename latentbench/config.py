@@ -116,7 +116,8 @@ class UtteranceConfig(_Section):
 class TaskConfig(_Section):
     """What is predicted from what: W context frames, staleness k, the target, the frame set.
 
-    A setting in milliseconds takes the place of that in frames, at the encoder's rate.
+    A setting in milliseconds takes the place of that in frames, at the encoder's rate. `only`
+    names a slice whose frames alone are fitted and scored, as the original's `--slice` did.
     """
 
     context_frames: PositiveInt = 8
@@ -132,6 +133,7 @@ class TaskConfig(_Section):
         "high_energy",
         "utterance_medial",
     )
+    only: str = "all"
 
 
 class TrainingConfig(_Section):
@@ -162,10 +164,15 @@ class EvaluationConfig(_Section):
 
 
 class RolloutConfig(_Section):
-    """The rollout of §5: how many eval utterances, and how far."""
+    """The rollout: how many eval utterances are drawn, how far each goes, and by which seed.
+
+    Without a `seed` it is the first of the run's, as published; every seed of a run rolls out the
+    same utterances.
+    """
 
     utterances: Count = 16
     max_frames: PositiveInt = 2_000
+    seed: int | None = None
 
 
 class RunConfig(_Section):
@@ -189,6 +196,11 @@ class RunConfig(_Section):
     rollout: RolloutConfig = RolloutConfig()
     seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct] = (42,)
     device: str = "auto"
+
+    @property
+    def rollout_seed(self) -> int:
+        """That the utterances of the rollout are drawn by."""
+        return self.seeds[0] if self.rollout.seed is None else self.rollout.seed
 
     def digest(self) -> str:
         """A hex digest of all that decides the numbers."""

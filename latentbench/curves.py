@@ -147,7 +147,8 @@ class _Curve:
 
     def measured(self, progress: Progress) -> RolloutCurve:
         """Roll out the models of all seeds and summarise them together."""
-        pieces = [self._columns(seed, progress) for seed in self.horizon.seeds]
+        frames = self._frames()
+        pieces = [self._columns(frames, seed, progress) for seed in self.horizon.seeds]
         columns: dict[str, NDArray[Any]] = {
             name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]
         }
@@ -155,7 +156,6 @@ class _Curve:
         deepest = int(depth.max()) if depth.size else None
         depths = self.rolling.depths or tuple(powers_of_two(deepest or 0))
         perfect = self._perfect([j for j in depths if deepest is not None and -k < j <= deepest])
-        frames = self._frames(self.horizon.seeds[0])
         return RolloutCurve(
             k=k,
             milliseconds=self.horizon.milliseconds,
@@ -175,7 +175,7 @@ class _Curve:
     def _is_control(self) -> bool:
         return self.target != self.run.config.task.target
 
-    def _frames(self, seed: int) -> TaskFrames:
+    def _frames(self) -> TaskFrames:
         task, rolled = self.run.config.task, self.run.config.rollout
         return rollout_frames(
             self.run.latents,
@@ -186,11 +186,12 @@ class _Curve:
             step=task.step_frames,
             count=self.rolling.utterances,
             max_frames=rolled.max_frames,
-            seed=seed,
+            seed=self.run.config.rollout_seed,
         )
 
-    def _columns(self, seed: int, progress: Progress) -> dict[str, NDArray[Any]]:
-        frames = self._frames(seed)
+    def _columns(
+        self, frames: TaskFrames, seed: int, progress: Progress
+    ) -> dict[str, NDArray[Any]]:
         predictor, baseline = self._models(seed, frames)
         title = f"k = {self.horizon.k}: rollout of {self.target}"
         with progress.task(title, len(frames), "frames") as meter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentbench.cells import make_predictor, window_task
+from latentbench.cells import make_predictor, task_frames
 from latentbench.config import RunConfig
 from latentbench.device import choose_device
 from latentbench.errors import UsageError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
     from latentbench.results import Result
+    from latentbench.results.schema import Split
     from latentbench.tasks import TaskFrames
 
 __all__ = ["FinishedRun"]
@@ -59,9 +60,9 @@ class FinishedRun:
         ]
         self.latents = restore_transforms(stored, self.config, registry, files)
 
-    def frames(self, horizon: int, split: str) -> TaskFrames:
+    def frames(self, horizon: int, split: Split) -> TaskFrames:
         """The frames of one split at one horizon, in the order of `frames.parquet`."""
-        return window_task(self.config, horizon).frames(self.latents, self.sides[split])
+        return task_frames(self.config, horizon, self.latents, self.sides)[split]
 
     def model(
         self, horizon: int, seed: int, role: str = "predictor", section: str = "predictor"

@@ -277,3 +277,16 @@ def test_nearest(name, known, hint):
 def test_an_error_reads_as_message_and_hint():
     assert str(LatentbenchError("what", "next")) == "what\nnext"
     assert str(LatentbenchError("what")) == "what"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "seed"),
+    [
+        ((), 42),  # published: default_rng(42 + 20000 + k)
+        (("seeds=[7]",), 7),
+        (("seeds=[1, 2]",), 1),
+        (("seeds=[1, 2]", "rollout.seed=5"), 5),
+    ],
+)
+def test_all_seeds_of_a_run_draw_the_utterances_of_the_rollout_by_one(registry, assignments, seed):
+    assert resolve(read_layers(None, None, assignments), registry).rollout_seed == seed

@@ -165,6 +165,61 @@ def test_the_baseline_is_a_diagonal_gaussian_of_the_train_deltas(speech, tmp_pat
         assert dnll == pytest.approx(nll - expected, rel=1e-6, abs=1e-6)
 
 
+def test_a_slice_alone_is_fitted_and_scored_alone(speech, tmp_path):
+    """The original's --slice refitted the baseline on the slice; a mask of one model does not."""
+    result = run(configure(speech, "task.only=high_energy", "task.horizons=[1]"), tmp_path)
+    store, rows = read_manifest(tmp_path / "run" / "manifest.parquet")
+    latents, sides = open_latents(LatentStore.at(tmp_path / "cache" / "latents" / store), rows)
+    energy = {
+        u: latents.energy[latents.utterances[u].start :][: latents.utterances[u].frames]
+        for side in sides.values()
+        for u in side
+    }
+    median = np.median(np.concatenate([energy[u] for u in sides["train"]]))
+    loud = {
+        side: np.array(
+            [
+                latents.utterance(u).numpy()[t] - latents.utterance(u).numpy()[t - 1]
+                for u in sides[side]
+                for t in range(11, len(energy[u]))
+                if energy[u][t] > median
+            ],
+            np.float64,
+        )
+        for side in ("train", "eval")
+    }
+    mean, variance = loud["train"].mean(0), loud["train"].var(0, ddof=1)
+    for side, deltas in loud.items():
+        expected = 0.5 * ((deltas - mean) ** 2 / variance + np.log(2 * np.pi * variance)).sum(1)
+        for name in ("all", "high_energy"):
+            figure = result.horizons[0].figure(side, name, "nll_baseline")
+            assert figure.n == len(deltas) > 0
+            assert figure.value == pytest.approx(expected.mean(), rel=1e-6)
+    assert result.horizons[0].too_short == {"train": 0, "eval": 0}
+    assert result.stamps == ("only high_energy frames",)
+
+
+def test_seeds_roll_out_the_same_utterances_and_have_an_interval(speech, tmp_path):
+    config = configure(
+        speech,
+        "seeds=[1, 2]",
+        "task.horizons=[1]",
+        "rollout.utterances=4",
+        "split.eval_fraction=0.5",
+    )
+    result = run(config, tmp_path)
+    table = pq.read_table(tmp_path / "run" / "rollout.parquet").to_pydict()
+    drawn = {
+        seed: [u for u, of in zip(table["utterance"], table["seed"], strict=True) if of == seed]
+        for seed in (1, 2)
+    }
+    assert drawn[1] == drawn[2] != []
+    rollout = result.horizons[0].rollout
+    assert (rollout.utterances, rollout.n) == (len(set(drawn[1])), 2 * len(drawn[1]))
+    assert rollout.speakers == 2
+    assert rollout.mean_interval.low < rollout.mean_gap < rollout.mean_interval.high
+
+
 def test_the_speakers_of_the_two_sides_are_disjoint(speech, tmp_path):
     run(configure(speech), tmp_path)
     table = pq.read_table(tmp_path / "run" / "frames.parquet")

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["rollout", "rollout_frames"]
 
-# The original seeded the choice of utterances with the run's seed + 20,000 + k.
+# The original seeded its choice of utterances with 42 + 20,000 + k, and left out those with a
+# single frame to score.
 SEED_OFFSET = 20_000
+LEAST_FRAMES = 2
 
 
 def rollout_frames(
@@ -53,27 +55,19 @@ def rollout_frames(
     max_frames: int,
     seed: int = 42,
 ) -> TaskFrames:
-    """The frames a rollout scores: t0, t0 + 1, … of a few utterances.
+    """The frames a rollout scores: t0, t0 + 1, … of a few utterances, chosen as published.
 
-    The list `utterances` is shuffled by numpy's `default_rng(seed + 20000 + k)`, and the first
-    `count` usable ones are taken, those with at least one frame t >= t0. Of each, at
-    most `max_frames` frames from t0 on are scored.
+    The list `utterances` is shuffled by numpy's `default_rng(seed + 20000 + k)` and its first
+    `count` are taken. Of each, the frames t0 <= t < `max_frames` are scored; one that has fewer
+    than two of them is left out, and no other takes its place.
     """
     order = [int(index) for index in utterances]
     np.random.default_rng(seed + SEED_OFFSET + horizon).shuffle(order)
     task = WindowTask(context_frames, horizon, target, frame_set="own", step=step)
-    usable = [u for u in order if latents.utterances[u].frames > task.first_frame]
-    frames = task.frames(latents, usable[:count])
-    kept = frames.t < task.first_frame + max_frames
-    return TaskFrames(
-        latents,
-        frames.utterance[kept],
-        frames.t[kept],
-        context_frames=context_frames,
-        horizon=horizon,
-        target=target,
-        step=step,
-    )
+    least = task.first_frame + LEAST_FRAMES
+    usable = [u for u in order[:count] if min(latents.utterances[u].frames, max_frames) >= least]
+    frames = task.frames(latents, usable)
+    return frames.where(frames.t < max_frames)
 
 
 def rollout(

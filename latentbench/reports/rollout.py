@@ -132,7 +132,7 @@ def _table(curve: RolloutCurve, columns: Columns) -> Table:
 
 def _remarks(curve: RolloutCurve, found: RolloutCurves) -> Iterator[str]:
     if not curve.n:
-        yield "n = 0: no eval utterance is long enough, or --utterances is 0"
+        yield "n = 0: no eval utterance drawn is long enough, or --utterances is 0"
     if curve.leaky:
         yield "leaky: k is within the encoder's look-ahead, the context has seen the target"
     if curve.shifted:

@@ -56,8 +56,8 @@ def assemble(
         encoder: the encoder as it was.
         corpus: the corpus as it was used.
         provenance: what made the numbers.
-        stamps: of the encoder; those of a limit, of a leaky horizon and of degenerate latents
-            are added here.
+        stamps: of the encoder; those of a limit, of a slice alone, of a leaky horizon and of
+            degenerate latents are added here.
         latents: what the train frames look like.
 
     Raises:
@@ -75,6 +75,7 @@ def assemble(
         stamps=(
             *stamps,
             *([f"limited to {limit} utterances"] if limit else []),
+            *([f"only {config.task.only} frames"] if config.task.only != ALL else []),
             *([f"leaky: {', '.join(leaky)}"] if leaky else []),
             *(found.name for found in degeneracies(latents) if found.bounds_nothing),
         ),
@@ -162,7 +163,7 @@ def _notes(horizon: HorizonResult, config: RunConfig) -> list[str]:
             if name in empty
         )
     if horizon.rollout is not None and not horizon.rollout.n:
-        reason = "no eval utterance is long enough"
+        reason = "no eval utterance drawn is long enough"
         if not config.rollout.utterances:
             reason = "rollout.utterances is 0"
         notes.append(f"rollout: {reason}")
@@ -198,14 +199,13 @@ def _without_interval(horizon: HorizonResult) -> Iterator[str]:
 
 
 def _mean_rollout(per_seed: Sequence[RolloutFigures]) -> RolloutFigures:
-    """The mean of the gaps over seeds, which roll out utterances of their own; counts add up."""
+    """The mean of the gaps over seeds, which roll out the same utterances; frames add up."""
     return per_seed[0].model_copy(
         update={
             "mean_gap": _mean([one.mean_gap for one in per_seed]),
             "median_gap": _mean([one.median_gap for one in per_seed]),
             "n": sum(one.n for one in per_seed),
             "non_finite": sum(one.non_finite for one in per_seed),
-            "utterances": sum(one.utterances for one in per_seed),
             "depths": mean_depth_gaps([one.depths for one in per_seed]),
         }
     )

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["figure_tables", "speaker_codes", "with_gap_intervals", "with_intervals"]
 
 ALL = "all"
-OTHER_SPEAKERS = "the seeds rolled out utterances of other speakers"
 
 
 def with_intervals(
@@ -92,8 +91,6 @@ def _gap_tables(file: Path) -> tuple[SpeakerTable, SpeakerTable]:
 
 
 def _gap_interval(tables: Sequence[SpeakerTable]) -> GapInterval:
-    if len({table.speakers for table in tables}) > 1:
-        return GapInterval(note=OTHER_SPEAKERS)
     found = estimate(SeedMean(tables))
     return GapInterval(low=_known(found.low), high=_known(found.high), note=found.note)
 

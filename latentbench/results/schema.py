@@ -160,7 +160,7 @@ class RolloutFigures(_Record):
         median_gap: over all n frames.
         n: frames with a gap, of all seeds together.
         non_finite: how many of them have no finite gap.
-        utterances: eval utterances rolled out, of all seeds together.
+        utterances: eval utterances rolled out, the same for every seed.
         unit: of all gaps.
         depths: the same gap at a few depths; `latentbench rollout` shows the whole curve.
         speakers: of those utterances.

@@ -62,6 +62,12 @@ class TaskFrames:
         self.rows = (starts[utterance] if len(utterance) else starts[:0]) + t
         self._window = np.arange(-context_frames + 1, 1, dtype=np.int64) - horizon
 
+    def where(self, mask: NDArray[np.bool_]) -> TaskFrames:
+        """Those of the frames that `mask` [N] is true for, with the windows they had."""
+        view = copy.copy(self)
+        view.utterance, view.t, view.rows = self.utterance[mask], self.t[mask], self.rows[mask]
+        return view
+
     def without_context(self) -> TaskFrames:
         """The same frames and targets with zeros for a context."""
         view = copy.copy(self)

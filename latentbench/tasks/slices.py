@@ -25,16 +25,17 @@ MEDIAL = (0.17, 0.83)
 
 
 def energy_median(latents: Latents, train: Sequence[int]) -> float:
-    """The median RMS over all frames of the train utterances; nan where there are none.
+    """The median RMS over all frames of the train utterances, in float32; nan where there are none.
 
     All frames count, also those too early in their utterance to be predicted, so the threshold
-    is the same at every horizon and for both splits.
+    is the same at every horizon and for both splits. Of an even number of frames the median may
+    lie between two neighbouring float32 and is rounded to one of them, as the original's was.
     """
     pieces = [
         latents.energy[stored.start : stored.start + stored.frames]
         for stored in (latents.utterances[index] for index in train)
     ]
-    energy = np.concatenate([*pieces, np.empty(0)]).astype(np.float64)
+    energy = np.concatenate([*pieces, np.empty(0, np.float32)])
     return float(np.median(energy)) if energy.size else float("nan")
 
 
@@ -73,9 +74,7 @@ def slice_mask(name: str, frames: TaskFrames, *, median: float) -> NDArray[np.bo
     if name == "all":
         return np.ones(len(frames), dtype=np.bool_)
     if name == "high_energy":
-        # The comparison is made in float64: an even number of frames may have a median that
-        # float32 would round onto one of them.
-        return np.asarray(frames.latents.energy[frames.rows].astype(np.float64) > median)
+        return np.asarray(frames.latents.energy[frames.rows] > np.float32(median))
     if name == "utterance_medial":
         lengths = np.array([stored.frames for stored in frames.latents.utterances])
         position = frames.t / lengths[frames.utterance]

@@ -124,7 +124,7 @@ def test_what_is_not_there_is_blank_and_explained(shown):
     rows = rows_of(text)
     assert "1 0 - - - -" in rows
     assert "k = 2 (160 ms), target Δ: 16 utterances, 0 frames" in rows
-    assert "n = 0: no eval utterance is long enough, or --utterances is 0" in rows
+    assert "n = 0: no eval utterance drawn is long enough, or --utterances is 0" in rows
     assert "leaky: k is within the encoder's look-ahead, the context has seen the target" in rows
     assert any("both targets are one model" in row for row in rows)
     assert "k=4: no finished cell" in rows

@@ -115,7 +115,7 @@ def test_blanks_have_their_reason(tmp_path, config, registry, write_cell, facts)
     assert result.horizons[0].notes == (
         "train, high_energy: none of the scored frames is in the slice",
         "eval, high_energy: none of the scored frames is in the slice",
-        "rollout: no eval utterance is long enough",
+        "rollout: no eval utterance drawn is long enough",
         "direction_cos: not among evaluation.metrics",
         "logmag_r2: not among evaluation.metrics",
     )

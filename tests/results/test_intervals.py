@@ -93,17 +93,6 @@ def test_a_frame_without_end_leaves_the_median_its_interval(tmp_path):
     assert found.median_interval.low < found.median_gap < found.median_interval.high
 
 
-def test_seeds_that_rolled_out_other_speakers_have_no_interval(tmp_path):
-    files = [tmp_path / "one.parquet", tmp_path / "other.parquet"]
-    figures = [rolled(file, {name: np.arange(9.0) for name in who})
-               for file, who in zip(files, ("abc", "bcd"), strict=True)]  # fmt: skip
-    found = with_gap_intervals(figures[0], files)
-    assert found.speakers == 4
-    for interval in (found.mean_interval, found.median_interval):
-        assert (interval.low, interval.high) == (None, None)
-        assert interval.note == "the seeds rolled out utterances of other speakers"
-
-
 def test_several_seeds_have_an_error_of_their_own(intervals):
     figures, files = intervals([1, 2, 3])
     means = []
