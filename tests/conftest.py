@@ -1,7 +1,8 @@
-"""One core per worker, and a result with the published numbers for all that shows or stores one."""
+"""What all tests share: one core per worker, Ctrl-C as at a terminal, the published result."""
 
 import math
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -42,7 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Workers side by side compute with one thread each, and so do processes they start.
 
     With as many threads as cores in every worker they wait for one another most of the time.
+
+    A shell that starts the tests in the background has them ignore Ctrl-C, and so would all
+    processes they start.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """The command line: one module a verb, imported when the verb is called.
 
-Exit codes: 0 done, 1 something failed, 2 bad usage or configuration, 130 interrupted. What a
-command found goes to stdout; progress and errors go to stderr.
+Exit codes: 0 done, 1 something failed, 2 bad usage or configuration, 130 interrupted, 143 ended by
+SIGTERM, 129 by SIGHUP. What a command found goes to stdout; progress and errors go to stderr.
 """
 
 from __future__ import annotations

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import errno
 import importlib
+import signal
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from latentbench.errors import LatentbenchError, nearest
+from latentbench.signals import Ended, raising
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INTERRUPTED", "LazyGroup", "NamingGroup"]
+__all__ = ["LazyGroup", "NamingGroup"]
 
-INTERRUPTED = 130
+BY_SIGNAL = 128  # the exit code of a process that a signal ended, less its number
 
 
 class NamingGroup(click.Group):
@@ -63,15 +65,16 @@ class LazyGroup(NamingGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; whatever goes wrong is told in the user's words on stderr."""
         try:
-            return super().invoke(ctx)
+            with raising():
+                return super().invoke(ctx)
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except LatentbenchError as error:
             _tell(ctx, error.message, error.hint)
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo("\nInterrupted. The same command continues from here.", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(BY_SIGNAL + (error.number if isinstance(error, Ended) else signal.SIGINT))
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +13,10 @@ from latentbench.predictors.batches import PreparedBatches
 from latentbench.predictors.checkpoint import Checkpoint, training_digest
 from latentbench.predictors.linear import release_gradients
 from latentbench.predictors.sampling import sampling
+from latentbench.signals import deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-    from types import FrameType
 
     from latentbench.config import TrainingConfig
     from latentbench.predictors.predictor import Predictor
@@ -59,8 +55,8 @@ def train(predictor: Predictor, frames: TaskFrames, training: Training) -> None:
     """Minimise the mean of -log p(target | context) by AdamW at a constant rate.
 
     Gradients are clipped to `clip_norm` in their global norm. A checkpoint is written every
-    30 s, at the end and on Ctrl-C; a training continued from it ends in the same weights, to
-    the bit, as one that was never disturbed.
+    30 s, at the end, and on Ctrl-C, SIGTERM and SIGHUP; a training continued from it ends in the
+    same weights, to the bit, as one that was never disturbed.
 
     Raises:
         LatentbenchError: there are no frames, the loss became infinite or nan (names the
@@ -108,7 +104,7 @@ def _run(
     with (
         PreparedBatches(frames, indices, training.device) as batches,
         training.progress.task(title, steps, "steps", done=done) as meter,
-        _deferred_interrupt() as interrupt,
+        deferred() as interrupt,
     ):
         for step in range(done + 1, steps + 1):
             losses.add(step, descent.step(next(batches)))
@@ -211,34 +207,3 @@ class _Losses:
 
 def _emulates_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Set an event on Ctrl-C instead of raising in the middle of an optimizer step.
-
-    On leaving, the handler that was there before is called and raises as it would have. A
-    second Ctrl-C goes to it at once. Signals reach the main thread only; in another one
-    nothing is changed.
-    """
-    asked = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield asked
-        return
-    frame: FrameType | None = None
-
-    def ask(number: int, interrupted: FrameType | None) -> None:
-        nonlocal frame
-        if asked.is_set():
-            before(number, interrupted)
-        frame = interrupted
-        asked.set()
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if asked.is_set():
-        before(signal.SIGINT, frame)

@@ -105,7 +105,11 @@ def test_debug_may_stand_before_and_after_the_verb(invoke, where):
     assert "Traceback" in found.stderr
 
 
-def test_interrupting_a_real_process_says_that_it_continues(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
+def test_interrupting_a_real_process_says_that_it_continues(tmp_path, number, code):
     plugin = tmp_path / "slow.py"
     plugin.write_text(
         textwrap.dedent(
@@ -128,9 +132,9 @@ def test_interrupting_a_real_process_says_that_it_continues(tmp_path):
         text=True,
     ) as command:
         assert command.stderr.readline() == "ready\n"
-        os.kill(command.pid, signal.SIGINT)
+        os.kill(command.pid, number)
         _, text = command.communicate(timeout=30)
-    assert command.returncode == 130
+    assert command.returncode == code
     assert text == "\nInterrupted. The same command continues from here.\n"
 
 

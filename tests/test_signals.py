@@ -1,0 +1,138 @@
+"""SIGTERM and SIGHUP end a run as Ctrl-C does: a checkpoint, an exit code of its own, no child."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from latentbench.signals import Ended, deferred, raising
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+RUN = (
+    *("run", "--encoder", "latents", "--corpus", "world:ar1", "--horizons", "1"),
+    *("--set", "corpus.speakers=4", "--set", "corpus.dim=4", "--set", "predictor.width=8"),
+    *("--set", "utterances.min_seconds=0", "--set", "task.frame_set=own", "--device", "cpu"),
+)
+
+
+def start(tmp_path, *arguments, **kwargs):
+    command = [sys.executable, "-m", "latentbench", *arguments]
+    environment = os.environ | {"LATENTBENCH_CACHE": str(tmp_path / "cache")}
+    return subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, **kwargs)
+
+
+def wait_for(word, stream):
+    for line in stream:
+        if word in line:
+            return
+    pytest.fail(f"'{word}' was never said")
+
+
+# The command line with a progress that sends a signal to the process at the tenth step.
+AT_STEP_10 = """
+import os, sys
+from contextlib import contextmanager
+import latentbench.cli.progress
+from latentbench.cli import main
+from latentbench.progress import SilentProgress
+
+class Progress(SilentProgress):
+    steps = 0
+    @contextmanager
+    def task(self, title, *_, **__):
+        self.title = title
+        yield self
+    def advance(self, amount=1):
+        self.steps += self.title.startswith("train")
+        if self.steps == 10:
+            os.kill(os.getpid(), int(sys.argv.pop()))
+    def note(self, text):
+        pass
+
+latentbench.cli.progress.stderr_progress = Progress
+main(sys.argv[1:-1])
+"""
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_run_that_is_ended_leaves_a_checkpoint_and_continues_from_it(tmp_path, number):
+    arguments = (*RUN, "--steps", "1000000", "--out", str(tmp_path / "run"))
+    ended = subprocess.run(
+        [sys.executable, "-c", AT_STEP_10, *arguments, str(int(number))],
+        env=os.environ | {"LATENTBENCH_CACHE": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == CODES[number]
+    assert ended.stderr == "\nInterrupted. The same command continues from here.\n"
+    with start(tmp_path, *arguments, stderr=subprocess.PIPE) as again:
+        wait_for("Training goes on from step 10 ", again.stderr)
+        again.send_signal(signal.SIGINT)
+        again.communicate(timeout=60)
+
+
+def test_a_terminal_that_is_closed_leaves_a_checkpoint(tmp_path):
+    ours, theirs = pty.openpty()
+    arguments = (*RUN, "--steps", "1000000", "--out", str(tmp_path / "run"))
+    command = start(tmp_path, *arguments, stderr=theirs, stdout=theirs, start_new_session=True)
+    os.close(theirs)
+    shown = b""
+    while b"steps/s" not in shown:
+        shown += os.read(ours, 4096)
+    os.close(ours)
+    command.send_signal(signal.SIGHUP)
+    assert command.wait(60) == CODES[signal.SIGHUP]
+    assert (tmp_path / "run" / "cells" / "k1-seed42" / "predictor.checkpoint").exists()
+    assert not (tmp_path / "run" / "cells" / "k1-seed42" / "cell.json").exists()
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_no_child_is_left_that_makes_speech(tmp_path, number):
+    arguments = ("run", "--preset", "demo", "--dry-run")
+    with start(tmp_path, *arguments, stderr=subprocess.PIPE, start_new_session=True) as command:
+        wait_for("making speech", command.stderr)
+        command.send_signal(number)
+        command.communicate(timeout=60)
+    assert command.returncode == CODES[number]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(command.pid, 0)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with raising(), deferred() as asked:
+            signal.raise_signal(signal.SIGHUP)
+            assert not asked.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def terminate_and_look():
+    with raising(), deferred() as asked:
+        signal.raise_signal(signal.SIGTERM)
+        assert asked.is_set()
+
+
+def test_handlers_are_as_before_afterwards():
+    before = [signal.getsignal(number) for number in CODES]
+    with pytest.raises(Ended) as ended:
+        terminate_and_look()
+    assert ended.value.number == signal.SIGTERM
+    assert [signal.getsignal(number) for number in CODES] == before
+
+
+def test_a_second_signal_does_not_wait():
+    def insist():
+        with raising(), deferred():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("it waited")
+
+    with pytest.raises(KeyboardInterrupt):
+        insist()
