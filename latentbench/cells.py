@@ -10,7 +10,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from contextlib import contextmanager
+import traceback
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,31 +52,60 @@ if TYPE_CHECKING:
     from latentbench.progress import Progress
     from latentbench.tasks import TaskFrames
 
-__all__ = ["cell_record", "make_predictor", "run_cell", "task_frames", "timed", "window_task"]
+__all__ = [
+    "CellWork",
+    "cell_record",
+    "make_predictor",
+    "run_cell",
+    "task_frames",
+    "timed",
+    "window_task",
+]
 
 ALL = "all"
+TRACEBACK = "traceback.txt"
 UNCONDITIONAL = "unconditional"
+
+
+class CellWork:
+    """`run_cell` as engines call it; sent to another process, it leaves its display behind."""
+
+    def __init__(self, progress: Progress = SILENT) -> None:
+        self.progress = progress
+
+    def __call__(self, cell: Cell) -> None:
+        """Do all the work of a cell."""
+        run_cell(cell, self.progress)
+
+    def __reduce__(self) -> tuple[type[CellWork], tuple[()]]:
+        return CellWork, ()
 
 
 def run_cell(cell: Cell, progress: Progress = SILENT) -> None:
     """Do all the work of a cell that is not done yet.
 
     Raises:
-        LatentbenchError: the cell failed; `cell.json` says so and the next run tries again.
+        LatentbenchError: the cell failed, for whatever reason; `cell.json` says so where it can
+            be written, and the next run tries again.
     """
     if (done := cell_record(cell.folder)) is not None and done.status == "done":
         return
-    cell.folder.mkdir(parents=True, exist_ok=True)
     try:
+        cell.folder.mkdir(parents=True, exist_ok=True)
         with disk_full_explained(cell.folder, 64_000_000):
-            record = _Work(cell, progress).run()
-    except LatentbenchError as error:
-        failed = CellRecord(horizon=cell.horizon, seed=cell.seed, status="failed", error=str(error))
-        _write_record(cell.folder, failed)
-        raise
-    _write_record(cell.folder, record)
-    for checkpoint in cell.folder.glob("*.checkpoint"):
-        checkpoint.unlink()
+            _write_record(cell.folder, _Work(cell, progress).run())
+    except Exception as error:
+        told = error if isinstance(error, LatentbenchError) else _unforeseen(error, cell.folder)
+        # A traceback holds the tensors of its frames: those of a GPU are needed for the next cell.
+        traceback.clear_frames(error.__traceback__)
+        failed = CellRecord(horizon=cell.horizon, seed=cell.seed, status="failed", error=str(told))
+        with suppress(OSError):  # the disk may be full
+            _write_record(cell.folder, failed)
+        if told is error:
+            raise
+        raise told from error
+    for leftover in (*cell.folder.glob("*.checkpoint"), cell.folder / TRACEBACK):
+        leftover.unlink(missing_ok=True)
 
 
 def cell_record(folder: Path) -> CellRecord | None:
@@ -334,6 +364,17 @@ def _peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _unforeseen(error: Exception, folder: Path) -> LatentbenchError:
+    """An error of a plugin, a library or the machine; its traceback is kept beside the cell."""
+    first, *_ = str(error).splitlines() or [""]
+    hint = f"The traceback is in '{folder / TRACEBACK}'."
+    with suppress(OSError):
+        write_text(folder / TRACEBACK, "".join(traceback.format_exception(error)))
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        hint = f"Lower training.batch_size or evaluation.batch_size. {hint}"
+    return LatentbenchError(f"{type(error).__name__}: {first}".rstrip(": "), hint)
 
 
 def _write_record(folder: Path, record: CellRecord) -> None:

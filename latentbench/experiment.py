@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from latentbench.cells import cell_record, run_cell, timed
+from latentbench.cells import CellWork, cell_record, timed
 from latentbench.config import COMPONENTS, KIND_OF, build_options
 from latentbench.corpora import split_speakers
 from latentbench.corpora.selection import select
@@ -233,7 +232,7 @@ def _run_cells(
 ) -> None:
     options = build_options(config.engine, "engine", registry)
     engine: Engine = registry.get("engine", config.engine.name).create(options)
-    for outcome in engine.run(cells, partial(run_cell, progress=workspace.progress)):
+    for outcome in engine.run(cells, CellWork(workspace.progress)):
         if outcome.error:
             workspace.progress.say(f"k = {outcome.cell.horizon} failed: {outcome.error}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from latentbench.cells import make_predictor, window_task
 from latentbench.config import read_layers, resolve
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus, run_experiment
+from latentbench.files import write_text
 from latentbench.latents import Latents
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
@@ -377,34 +379,73 @@ def test_utterances_shorter_than_the_window_count_as_n(tmp_path):
     assert "8,all,,,,,,,,,," in rows
 
 
-def test_a_cell_that_fails_is_shown_and_the_others_are_done(speech, tmp_path):
+MOODY = """
+import errno, torch
+from latentbench.errors import LatentbenchError
+from latentbench.hookspecs import hookimpl
+from latentbench.specs import PredictorSpec
+
+@hookimpl
+def latentbench_predictors():
+    yield PredictorSpec(name="moody", summary="fails at k = 2", factory=f"{__name__}:make")
+
+def make(options, context_frames, dim):
+    from latentbench.predictors.marginal import Marginal
+    from latentbench.predictors.plugin import MarginalOptions
+    class Moody(Marginal):
+        def fit(self, train, training):
+            if train.horizon == 2:
+                raise ERROR
+            super().fit(train, training)
+    return Moody(MarginalOptions(), context_frames=context_frames, dim=dim)
+"""
+
+
+def run_moody(speech, tmp_path, error):
     plugin = tmp_path / "moody.py"
-    plugin.write_text(
-        "from latentbench.errors import LatentbenchError\n"
-        "from latentbench.hookspecs import hookimpl\n"
-        "from latentbench.specs import PredictorSpec\n"
-        "@hookimpl\n"
-        "def latentbench_predictors():\n"
-        "    yield PredictorSpec(name='moody', summary='fails at k = 2',\n"
-        "                        factory=f'{__name__}:make')\n"
-        "def make(options, context_frames, dim):\n"
-        "    from latentbench.predictors.marginal import Marginal\n"
-        "    from latentbench.predictors.plugin import MarginalOptions\n"
-        "    class Moody(Marginal):\n"
-        "        def fit(self, train, training):\n"
-        "            if train.horizon == 2:\n"
-        "                raise LatentbenchError('not at this horizon')\n"
-        "            super().fit(train, training)\n"
-        "    return Moody(MarginalOptions(), context_frames=context_frames, dim=dim)\n"
-    )
+    plugin.write_text(MOODY.replace("ERROR", error))
     registry = load_registry([plugin])
     small = configure(speech).model_dump(mode="json") | {"predictor": {"name": "moody"}}
-    config = resolve(small, registry)
+    config = resolve(small | {"task": small["task"] | {"horizons": [1, 2, 4]}}, registry)
     workspace = Workspace(tmp_path / "cache")
-    result = run_experiment(config, tmp_path / "run", workspace, registry, [plugin])
-    assert [one.status for one in result.horizons] == ["done", "failed"]
-    assert result.horizons[1].errors == ("not at this horizon",)
-    assert result.horizons[0].figure("eval", "all", "dnll").value == pytest.approx(0, abs=1e-5)
+    return run_experiment(config, tmp_path / "run", workspace, registry, [plugin])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("LatentbenchError('not at this horizon')", "not at this horizon"),
+        ("RuntimeError('a plugin\\nbroke')", "RuntimeError: a plugin\nThe traceback is in "),
+        (
+            "torch.OutOfMemoryError('CUDA out of memory')",
+            "CUDA out of memory\nLower training.batch",
+        ),
+        ("MemoryError()", "MemoryError\nLower training.batch_size"),
+        ("KeyError('x')", "KeyError: 'x'\nThe traceback is in "),
+    ],
+)
+def test_a_cell_that_fails_is_shown_and_the_others_are_done(speech, tmp_path, error, told):
+    result = run_moody(speech, tmp_path, error)
+    assert [one.status for one in result.horizons] == ["done", "failed", "done"]
+    assert told in result.horizons[1].errors[0]
+    assert result.horizons[2].figure("eval", "all", "dnll").value == pytest.approx(0, abs=1e-5)
+    trace = tmp_path / "run" / "cells" / "k2-seed42" / "traceback.txt"
+    assert trace.exists() == ("traceback" in told or "Lower" in told)
+    if trace.exists():
+        assert "raise" in trace.read_text()
+
+
+def test_a_cell_whose_failure_cannot_be_written_does_not_end_the_others(
+    speech, tmp_path, monkeypatch
+):
+    def full(path, text):
+        if path.parent.name == "k2-seed42":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_text(path, text)
+
+    monkeypatch.setattr("latentbench.cells.write_text", full)
+    result = run_moody(speech, tmp_path, "OSError(errno.ENOSPC, 'No space left on device')")
+    assert [one.status for one in result.horizons] == ["done", "failed", "done"]
 
 
 def test_predictions_do_not_see_past_their_context(speech, tmp_path):

@@ -60,6 +60,7 @@ class Engine(ABC):
     def run(self, cells: Sequence[Cell], work: Callable[[Cell], None]) -> Iterator[Outcome]:
         """Call `work` for every cell and yield each outcome as it ends.
 
-        A `LatentbenchError` from `work` is an outcome, not the end of the others.
-        `KeyboardInterrupt` ends the run.
+        `work` may be pickled and sent elsewhere with a cell; here it also shows progress. All
+        that can go wrong in a cell is a `LatentbenchError` from `work`: an outcome, not the end
+        of the others. `KeyboardInterrupt` ends the run.
         """
