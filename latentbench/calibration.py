@@ -37,20 +37,21 @@ from latentbench.results.assembly import metric_makers
 from latentbench.results.intervals import speaker_codes
 from latentbench.results.uncertainty import variance_parts
 from latentbench.workspace import Workspace
-from latentbench.worlds import build_world
-from latentbench.worlds.catalogue import DRAWN, world_options
 from latentbench.worlds.gaussian import LinearGaussian
+from latentbench.worlds.plugin import DRAWN, build_world, world_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from latentbench.config import RunConfig
     from latentbench.metrics.speaker_sums import SpeakerTable
     from latentbench.plugins import Registry
     from latentbench.progress import Progress
     from latentbench.results import Result
-    from latentbench.worlds import Target, World
     from latentbench.worlds.plugin import WorldOptions
+    from latentbench.worlds.world import Target, World
 
 __all__ = ["CONFIDENCE", "Check", "Trial", "calibrate", "run_trial", "trials"]
 
@@ -231,110 +232,85 @@ def _compare(
     trial: Trial, config: RunConfig, result: Result, run: RunFolder, registry: Registry
 ) -> Iterator[Check]:
     world = build_world(trial.world_options)
-    moments = _Baselines(trial, set(result.corpus.speakers["train"]))
+    train = _sequences(trial, set(result.corpus.speakers["train"]))
     metrics = {make().name: make for make in metric_makers(config, registry)}
-    gaps = Mean("gap")
-    frames = pq.read_table(run.frames_file)
-    rollouts = pq.read_table(run.rollout_file)
+    frames, rollouts = pq.read_table(run.frames_file), pq.read_table(run.rollout_file)
     for horizon in result.horizons:
         k = horizon.k
-        expected = _Expected(world, moments, k, trial)
+        expected = _expected(trial, world, k, train)
         here = frames.filter((pc.field("horizon") == k) & (pc.field("split") == "eval"))
         for name, make in metrics.items():
             figure = horizon.figure("eval", "all", name)
-            truth = expected.truth(name)
-            if figure is None or truth is None:
+            if figure is None or name not in expected:
                 continue
+            truth, bias = expected[name]
             columns = {column: here[column].to_numpy() for column in make().columns}
             error = _standard_error(speaker_table(make, columns, *speaker_codes(here)))
-            bias = expected.bias(name)
             yield Check(trial.world, trial.model, k, name, truth, figure.value, error, 0.0, bias)
         gap = world.rollout_gap(k, CONTEXT_FRAMES, "delta", trial.world_options.frames)
         if trial.model == "exact" and gap is not None and horizon.rollout is not None:
             there = rollouts.filter(pc.field("horizon") == k)
             columns = {name: there[name].to_numpy() for name in ("nll_teacher", "nll_rollout")}
-            table = gaps.reduce({"gap": rollout_gap(columns)}, *speaker_codes(there))
-            error = _standard_error(table)
-            found = horizon.rollout.mean_gap
+            gaps = Mean("gap").reduce({"gap": rollout_gap(columns)}, *speaker_codes(there))
+            found, error = horizon.rollout.mean_gap, _standard_error(gaps)
             yield Check(trial.world, trial.model, k, "rollout_gap", gap, found, error, 0.0)
 
 
-class _Expected:
-    """Truth and bias of every quantity at one horizon."""
+def _expected(
+    trial: Trial, world: World, k: int, train: NDArray[np.float64]
+) -> dict[str, tuple[float, tuple[float, float]]]:
+    """The truth of each figure that is checked, and the bias of its estimate."""
+    truth, of_x = (world.truth(k, CONTEXT_FRAMES, target) for target in ("delta", "x"))
+    excess, of_x_excess = (_excess(train, target, k, world) for target in ("delta", "x"))
+    known = {
+        "nll_baseline": excess,
+        "dnll": -excess,
+        "dnll_capacity": -excess,
+        "x_gain": -of_x_excess,
+    }
+    figures = world.figures(k, CONTEXT_FRAMES, "delta")
+    if trial.model == "exact":
+        return {name: (one, (known.get(name, 0.0),) * 2) for name, one in figures.items()}
 
-    def __init__(self, world: World, moments: _Baselines, k: int, trial: Trial) -> None:
-        self._delta = world.truth(k, CONTEXT_FRAMES, "delta")
-        self._x = world.truth(k, CONTEXT_FRAMES, "x")
-        self._excess: dict[Target, float] = {
-            "delta": moments.excess("delta", k, world),
-            "x": moments.excess("x", k, world),
-        }
-        self._trained = trial.model == "mdn"
-        self._slack = EXCESS_PER_DIM * world.dim
+    def allowed(missed: float) -> float:
         # Diagonal components are not all there is in a Gaussian world with rotated axes.
-        self._diagonal = isinstance(world, LinearGaussian)
+        return EXCESS_PER_DIM * world.dim + missed * isinstance(world, LinearGaussian)
 
-    def truth(self, name: str) -> float | None:
-        """None for what is not checked: figures of the mean, of a network still in training."""
-        truth = self._delta
-        known = {
-            "nll": truth.nll,
-            "nll_baseline": truth.nll_baseline,
-            "dnll": truth.dnll,
-            "dnll_capacity": truth.capacity,
-            "dnll_context": truth.context,
-            "x_gain": self._x.dnll,
-        }
-        of_mean = {
-            "direction_cos": truth.direction_cos,
-            "logmag_r2": truth.logmag_r2,
-            "logmag_r2_var": truth.logmag_r2_var,
-        }
-        return {**known, **({} if self._trained else of_mean)}.get(name)
-
-    def bias(self, name: str) -> tuple[float, float]:
-        """Known of the baseline; of the network between none and the allowance."""
-        low = {
-            "nll_baseline": self._excess["delta"],
-            "dnll": -self._excess["delta"],
-            "dnll_capacity": -self._excess["delta"],
-            "x_gain": -self._excess["x"],
-        }.get(name, 0.0)
-        if not self._trained or name == "nll_baseline":
-            return low, low
-        truth = self._x if name == "x_gain" else self._delta
-        conditional = self._slack + self._family(truth.nll_diagonal - truth.nll)
-        marginal = self._slack + self._family(truth.nll_baseline - truth.nll_unconditional)
-        if name == "dnll_capacity":
-            return low, low + marginal
-        if name == "dnll_context":
-            return -marginal, conditional
-        return low, low + conditional
-
-    def _family(self, missed: float) -> float:
-        return missed if self._diagonal else 0.0
+    conditional = allowed(truth.nll_diagonal - truth.nll)
+    marginal = allowed(truth.nll_baseline - truth.nll_unconditional)
+    above = {
+        "nll": (0.0, conditional),
+        "nll_baseline": (0.0, 0.0),
+        "dnll": (0.0, conditional),
+        "dnll_capacity": (0.0, marginal),
+        "dnll_context": (-marginal, conditional),
+        "x_gain": (0.0, allowed(of_x.nll_diagonal - of_x.nll)),
+    }
+    return {
+        name: (figures[name], (known.get(name, 0.0) + low, known.get(name, 0.0) + high))
+        for name, (low, high) in above.items()
+    }
 
 
-class _Baselines:
-    """The marginal baselines of a run, computed apart from it."""
+def _sequences(trial: Trial, speakers: set[str]) -> NDArray[np.float64]:
+    """What these speakers say, [sequences, frames, D]."""
+    utterances = WorldCorpus(trial.world_options, Workspace()).utterances()
+    return np.stack([one.source.read().T for one in utterances if one.speaker in speakers]).astype(
+        np.float64
+    )
 
-    def __init__(self, trial: Trial, train: set[str]) -> None:
-        corpus = WorldCorpus(trial.world_options, Workspace())
-        self._sequences = np.stack(
-            [one.source.read().T for one in corpus.utterances() if one.speaker in train]
-        ).astype(np.float64)
 
-    def excess(self, target: Target, k: int, world: World) -> float:
-        """Expected NLL of the fitted diagonal Gaussian above that of the true one, nats.
+def _excess(train: NDArray[np.float64], target: Target, k: int, world: World) -> float:
+    """Expected NLL of the fitted diagonal Gaussian above that of the true one, nats.
 
-        A diagonal Gaussian's NLL is quadratic in the target: this is exact for any world.
-        """
-        x, first = self._sequences, CONTEXT_FRAMES - 1 + k
-        found = x[:, first:] - x[:, first - 1 : -1] if target == "delta" else x[:, first:]
-        rows = found.reshape(-1, found.shape[-1])
-        mean, variance = rows.mean(0), rows.var(0, ddof=1)
-        ratio = world.target_variances(target) / variance
-        return 0.5 * float((ratio - np.log(ratio) - 1 + mean**2 / variance).sum())
+    A diagonal Gaussian's NLL is quadratic in the target: this is exact for any world.
+    """
+    first = CONTEXT_FRAMES - 1 + k
+    found = train[:, first:] - train[:, first - 1 : -1] if target == "delta" else train[:, first:]
+    rows = found.reshape(-1, found.shape[-1])
+    mean, variance = rows.mean(0), rows.var(0, ddof=1)
+    ratio = world.target_variances(target) / variance
+    return 0.5 * float((ratio - np.log(ratio) - 1 + mean**2 / variance).sum())
 
 
 def _standard_error(table: SpeakerTable) -> float:

@@ -12,7 +12,17 @@ import latentbench
 PACKAGE = Path(latentbench.__file__).parent
 
 # Each station may import those before it; what stands beside the road, anything of its own kind.
-ROAD = ["corpora", "encoders", "latents", "tasks", "predictors", "metrics", "results", "reports"]
+ROAD = [
+    "worlds",
+    "corpora",
+    "encoders",
+    "latents",
+    "tasks",
+    "predictors",
+    "metrics",
+    "results",
+    "reports",
+]
 
 
 def imports(file):

@@ -13,7 +13,7 @@ from latentbench.metrics import columns
 from latentbench.metrics.likelihood import NLL, ContextNLL, DeltaNLL
 from latentbench.plugins import load_registry
 from latentbench.progress import SILENT
-from latentbench.worlds.plugin import WORLD_OPTIONS
+from latentbench.worlds.plugin import WORLDS
 
 SMALL = {"speakers": 48, "utterances": 2, "frames": 60}
 PLAN = (
@@ -99,7 +99,7 @@ def test_agreement_is_the_interval_shifted_by_the_bias(estimate, bias, agrees):
 def test_both_calibrations_cover_every_world_and_horizon():
     for quick in (True, False):
         exact = {one.world: one.horizons for one in trials(quick=quick) if one.model == "exact"}
-        assert exact.keys() == WORLD_OPTIONS.keys()
+        assert exact.keys() == WORLDS.keys()
         assert all(k == HORIZONS for world, k in exact.items() if world != "iid")
         assert any(one.model == "mdn" for one in trials(quick=quick))
 

@@ -13,6 +13,7 @@ from latentbench.latents import Latents, StoredUtterance
 from latentbench.predictors import Training
 from latentbench.progress import SILENT
 from latentbench.tasks import WindowTask
+from latentbench.worlds.gaussian import ar1
 
 if TYPE_CHECKING:
     from latentbench.tasks import TaskFrames
@@ -57,12 +58,8 @@ class SmallWorld:
 
 def small_world(dim: int) -> SmallWorld:
     """x_t = 0.64 x_{t-1} + noise, stationary, of variance 1 a dimension; always the same."""
-    shocks = np.random.default_rng(0).standard_normal((UTTERANCES, FRAMES, dim))
-    frames = np.empty_like(shocks)
-    frames[:, 0] = shocks[:, 0]
-    for t in range(1, FRAMES):
-        frames[:, t] = PERSISTENCE * frames[:, t - 1] + np.sqrt(1 - PERSISTENCE**2) * shocks[:, t]
-    rows = torch.from_numpy(frames.reshape(-1, dim).astype(np.float32))
+    drawn = ar1(dim, PERSISTENCE).sample(UTTERANCES, FRAMES, np.random.default_rng(0))
+    rows = torch.from_numpy(drawn.reshape(-1, dim).astype(np.float32))
     utterances = [
         StoredUtterance(f"u{number}", f"s{number}", number * FRAMES, FRAMES)
         for number in range(UTTERANCES)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentbench.corpora.corpus import AudioSource, Corpus, LatentFormat, Utterance
-from latentbench.worlds.catalogue import build_world, world_name
+from latentbench.worlds.plugin import build_world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latentbench.workspace import Workspace
-    from latentbench.worlds import World
     from latentbench.worlds.plugin import WorldOptions
+    from latentbench.worlds.world import World
 
 __all__ = ["FRAME_RATE", "WorldCorpus", "WorldSource"]
 
 FRAME_RATE = 12.5  # Mimi's
 
 
+@dataclass(frozen=True)
 class WorldSource(AudioSource):
     """One sequence of a world, drawn anew at every reading.
 
-    Args:
+    Attributes:
         world: the process.
         frames: how many.
         seed: of the draw.
         label: what a user would call it.
     """
 
-    def __init__(self, world: World, frames: int, seed: tuple[int, ...], label: str) -> None:
-        self._world = world
-        self._frames = frames
-        self._seed = seed
-        self._label = label
+    world: World
+    frames: int
+    seed: tuple[int, ...]
+    label: str
 
     def read(self) -> NDArray[np.float32]:
         """The sequence, float32 [D, F]."""
-        drawn = self._world.sample(1, self._frames, np.random.default_rng(self._seed))
+        drawn = self.world.sample(1, self.frames, np.random.default_rng(self.seed))
         return np.ascontiguousarray(drawn[0].T, dtype=np.float32)
 
     def digest(self) -> str:
@@ -53,7 +53,7 @@ class WorldSource(AudioSource):
 
     def describe(self) -> str:
         """World, speaker and number of the utterance."""
-        return self._label
+        return self.label
 
 
 class WorldCorpus(Corpus):
@@ -65,7 +65,7 @@ class WorldCorpus(Corpus):
 
     def __init__(self, options: WorldOptions, workspace: Workspace) -> None:  # noqa: ARG002 - the contract's signature; there is nothing to keep or report
         self._options = options
-        self.name = f"world:{world_name(options)}"
+        self.name = f"world:{options.world}"
         self.latents = LatentFormat(options.dim, FRAME_RATE)
 
     @property

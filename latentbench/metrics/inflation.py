@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentbench.worlds.gaussian import LinearGaussian
-from latentbench.worlds.rollouts import inflation_by_depth
+from latentbench.worlds.process import LinearProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +114,7 @@ def linear_inflation(moments: FirstOrder, horizon: int, depths: Sequence[int]) -
     for start in range(0, len(rho), width):
         part = slice(start, start + width)
         with np.errstate(over="ignore", invalid="ignore"):
-            found = inflation_by_depth(_ar1(rho[part], variance[part]), horizon, 1, steps)
+            found = _ar1(rho[part], variance[part]).inflation_by_depth(horizon, 1, steps)
         curve += variance[part].sum() * np.nan_to_num(found, nan=np.inf, posinf=np.inf)
     for one, spread in zip(rho, variance, strict=True):
         stationary = _stationary(one, horizon)
@@ -134,9 +133,9 @@ def _stationary(rho: float, horizon: int) -> float:
     return _ar1(np.array([rho]), np.ones(1)).inflation(horizon, 1)
 
 
-def _ar1(rho: NDArray[np.float64], variance: NDArray[np.float64]) -> LinearGaussian:
+def _ar1(rho: NDArray[np.float64], variance: NDArray[np.float64]) -> LinearProcess:
     """Independent AR(1) processes of these correlations and variances."""
-    return LinearGaussian(
+    return LinearProcess(
         transition=np.diag(rho),
         noise=np.diag((1 - rho**2) * variance),
         observation=np.eye(len(rho)),

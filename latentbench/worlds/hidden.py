@@ -7,34 +7,44 @@ x_{t-1} is not in the context.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from scipy.special import logsumexp
 
-from latentbench.worlds.pairs import Block, Component, PairScores, score_pairs
-from latentbench.worlds.world import Truth, World
+from latentbench.worlds.norms import Block, PairScores, score_pairs
+from latentbench.worlds.world import LOG_2PI_E, Truth, World, diagonal_entropy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from latentbench.worlds.world import Target
 
-__all__ = ["HiddenChain", "Likelihoods"]
+__all__ = ["HiddenChain", "OfBelief", "Pairs", "SignSymmetric", "sign_symmetric"]
 
-LOG_2PI_E = math.log(2 * math.pi * math.e)
+# Of a belief about the next state, [N, J] -> [N].
+OfBelief: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.float64]]"
+
+LINE_POINTS = 4_000
+REACH = 12.0  # standard deviations: exp(-72) is left beyond
 
 
-@dataclass(frozen=True)
-class Likelihoods:
-    """Expected NLL with and without the context, and a bound on the numerical error of both."""
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Gaussians of the target for each pair of states (z_{t-1}, z_t), flattened to [J²].
 
-    conditional: float
-    unconditional: float
-    error: float
+    Attributes:
+        means: [J², D]; of x_t where x_{t-1} is known.
+        variances: [J²], of every dimension.
+    """
+
+    means: NDArray[np.float64]
+    variances: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +55,13 @@ class HiddenChain(World):
         transition: [J, J], row j the distribution after state j.
         means: [J, D].
         variances: [J], of every dimension.
+        refinement: factor on the number of points of every integral.
     """
 
     transition: NDArray[np.float64]
     means: NDArray[np.float64]
     variances: NDArray[np.float64]
+    refinement: float = 1.0
 
     @property
     def dim(self) -> int:
@@ -65,60 +77,14 @@ class HiddenChain(World):
         return np.asarray(np.linalg.lstsq(equations, right, rcond=None)[0])
 
     @property
+    def stationary_pairs(self) -> NDArray[np.float64]:
+        """P(z_{t-1}, z_t), [J²]."""
+        return np.asarray((self.stationary[:, None] * self.transition).ravel())
+
+    @property
     def memoryless(self) -> bool:
         """The state says nothing about the next: frames are independent."""
         return bool(np.allclose(self.transition, self.transition[0], rtol=0, atol=1e-15))
-
-    @abstractmethod
-    def likelihoods(self, horizon: int, context_frames: int, target: Target) -> Likelihoods:
-        """The expected NLL of the optimal predictors, by integration."""
-
-    def truth(self, horizon: int, context_frames: int, target: Target) -> Truth:
-        """Integrals over the norm or the axis of the means; see the worlds."""
-        found = self.likelihoods(horizon, context_frames, target)
-        frame, total = self.target_variances("x"), self.target_variances(target)
-        seen = target == "delta" and horizon == 1  # then x_{t-1} is in the context
-        scores = self._previous_frame_scores() if seen else PairScores(0.0, None, 0.0)
-        return Truth(
-            nll=found.conditional,
-            nll_diagonal=_diagonal_entropy(frame if seen else total),
-            nll_unconditional=found.unconditional,
-            nll_baseline=_diagonal_entropy(total),
-            direction_cos=scores.direction_cos,
-            logmag_r2=scores.logmag_r2,
-            logmag_r2_var=scores.logmag_r2_var,
-            numerical_error=found.error,
-        )
-
-    def target_variances(self, target: Target) -> NDArray[np.float64]:
-        """Frames do not correlate, so a delta has twice the variance of a frame."""
-        frame = self.stationary @ (self.variances[:, None] + self.means**2)
-        return np.asarray(2 * frame if target == "delta" else frame)
-
-    def inflation(self, horizon: int, context_frames: int) -> float:  # noqa: ARG002 - the contract's signature
-        """1 at k = 1, where x̂_t is a draw of x_t; beyond, deltas are added without end."""
-        return 1.0 if horizon == 1 else float("inf")
-
-    def rollout_gap(
-        self, horizon: int, context_frames: int, target: Target, frames: int
-    ) -> float | None:
-        """0 where the density does not depend on the context; otherwise not known."""
-        rolled = frames > context_frames - 1 + horizon
-        ignores = self.memoryless and (target == "x" or horizon > 1)
-        return 0.0 if ignores and rolled else None
-
-    def sample(self, sequences: int, frames: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """The chain from its stationary distribution, then the frames, [sequences, frames, D]."""
-        cumulated = np.cumsum(self.transition, axis=1)
-        uniform = rng.random((frames, sequences, 1))
-        states = np.empty((frames, sequences), dtype=np.intp)
-        states[0] = self._drawn(uniform[0], np.cumsum(self.stationary))
-        for t in range(1, frames):
-            states[t] = self._drawn(uniform[t], cumulated[states[t - 1]])
-        states = states.T
-        noise = rng.standard_normal((sequences, frames, self.dim))
-        drawn = self.means[states] + np.sqrt(self.variances)[states][..., None] * noise
-        return np.asarray(drawn)
 
     def pairs(self, target: Target, *, previous_seen: bool) -> Pairs:
         """The target given (z_{t-1}, z_t), and given x_{t-1} too where that is in the context."""
@@ -128,12 +94,7 @@ class HiddenChain(World):
         if target == "delta" and not previous_seen:
             means = means - self.means[before]
             variances = variances + self.variances[before]
-        return Pairs(before, after, means, variances)
-
-    @property
-    def stationary_pairs(self) -> NDArray[np.float64]:
-        """P(z_{t-1}, z_t), [J²]."""
-        return np.asarray((self.stationary[:, None] * self.transition).ravel())
+        return Pairs(means, variances)
 
     def pair_weights(self, predicted: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
         """P(z_{t-1}, z_t | context) [..., J²] from P(z_{t-k+1} | context) [..., J].
@@ -148,16 +109,52 @@ class HiddenChain(World):
         joint = before[..., None] * self.transition
         return np.asarray(joint.reshape(*predicted.shape[:-1], states * states))
 
-    @staticmethod
-    def _drawn(uniform: NDArray[np.float64], cumulated: NDArray[np.float64]) -> NDArray[np.intp]:
-        return np.asarray((uniform > cumulated[..., :-1]).sum(-1))
+    @abstractmethod
+    def entropy(self, weights: NDArray[np.float64], pairs: Pairs) -> NDArray[np.float64]:
+        """Of the mixture of `pairs` under each row of weights, [N, J²] -> [N], in nats."""
 
-    def _previous_frame_scores(self) -> PairScores:
-        """Of the mean -x_{t-1} for the target x_t - x_{t-1}.
+    @abstractmethod
+    def over_contexts(self, value: OfBelief, context_frames: int) -> float:
+        """Expectation of a value of P(z_{t-k+1} | context) over the contexts."""
 
-        It is the optimal mean where E[x_t | past] = 0, as in every world built on this.
-        """
-        components = []
+    def sample(self, sequences: int, frames: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """The chain from its stationary distribution, then the frames, [sequences, frames, D]."""
+        cumulated = np.cumsum(self.transition, axis=1)
+        uniform = rng.random((frames, sequences, 1))
+        states = np.empty((frames, sequences), dtype=np.intp)
+        states[0] = _drawn(uniform[0], np.cumsum(self.stationary))
+        for t in range(1, frames):
+            states[t] = _drawn(uniform[t], cumulated[states[t - 1]])
+        states = states.T
+        noise = rng.standard_normal((sequences, frames, self.dim))
+        drawn = self.means[states] + np.sqrt(self.variances)[states][..., None] * noise
+        return np.asarray(drawn)
+
+    def target_variances(self, target: Target) -> NDArray[np.float64]:
+        """Frames do not correlate, so a delta has twice the variance of a frame."""
+        frame = self.stationary @ (self.variances[:, None] + self.means**2)
+        return np.asarray(2 * frame if target == "delta" else frame)
+
+    def truth(self, horizon: int, context_frames: int, target: Target) -> Truth:
+        """By integration."""
+        seen = _previous_seen(horizon, target)
+        given, alone = (self.pairs(target, previous_seen=one) for one in (seen, False))
+        nll = self.over_contexts(
+            lambda belief: self.entropy(self.pair_weights(belief, horizon), given), context_frames
+        )
+        total = self.target_variances(target)
+        return Truth(
+            nll=nll,
+            nll_diagonal=diagonal_entropy(self.target_variances("x") if seen else total),
+            nll_unconditional=float(self.entropy(self.stationary_pairs[None], alone)[0]),
+            nll_baseline=diagonal_entropy(total),
+        )
+
+    def direction(self, horizon: int, context_frames: int, target: Target) -> PairScores:  # noqa: ARG002 - no frame of the context but x_{t-1} counts
+        """Of the optimal mean -x_{t-1} where that frame is seen, and 0 elsewhere."""
+        if not _previous_seen(horizon, target):
+            return PairScores(0.0, None, 0.0)
+        mixture = []
         for i, weight in enumerate(self.stationary):
             for j, chance in enumerate(self.transition[i]):
                 first, second = self.variances[i], self.variances[j]
@@ -165,40 +162,71 @@ class HiddenChain(World):
                 blocks = self._axis_blocks(
                     covariance, -self.means[i], self.means[j] - self.means[i]
                 )
-                components.append(Component(float(weight * chance), blocks))
-        return score_pairs(components)
+                mixture.append((float(weight * chance), blocks))
+        return score_pairs(mixture)
 
     def _axis_blocks(
         self,
         covariance: NDArray[np.float64],
         predicted: NDArray[np.float64],
         target: NDArray[np.float64],
-    ) -> tuple[Block, ...]:
+    ) -> list[Block]:
         """Isotropic dimensions: the means turned into one axis, which all of them share."""
         length = float(np.linalg.norm(self.means[0]))
         if length == 0.0:
-            return (Block(covariance, np.zeros(2), self.dim),)
+            return [Block(covariance, np.zeros(2), self.dim)]
         axis = self.means[0] / length
         along = Block(covariance, np.array([predicted @ axis, target @ axis]))
-        return (along, Block(covariance, np.zeros(2), self.dim - 1)) if self.dim > 1 else (along,)
+        return [along, Block(covariance, np.zeros(2), self.dim - 1)] if self.dim > 1 else [along]
+
+    def inflation(self, horizon: int, context_frames: int) -> float:  # noqa: ARG002 - the contract's signature
+        """1 at k = 1, where x̂_t is a draw of x_t; beyond, deltas are added without end."""
+        return 1.0 if horizon == 1 else float("inf")
+
+    def rollout_gap(
+        self, horizon: int, context_frames: int, target: Target, frames: int
+    ) -> float | None:
+        """0 where the density does not depend on the context; otherwise not known."""
+        rolled = frames > context_frames - 1 + horizon
+        ignores = self.memoryless and not _previous_seen(horizon, target)
+        return 0.0 if ignores and rolled else None
 
 
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Gaussians of the target for each pair of states (i, j), flattened to [J²].
+def _previous_seen(horizon: int, target: Target) -> bool:
+    """The target is x_t - x_{t-1}, and x_{t-1} is in the context."""
+    return target == "delta" and horizon == 1
 
-    Attributes:
-        before: i of each.
-        after: j of each.
-        means: [J², D]; of x_t where x_{t-1} is known.
-        variances: [J²].
+
+def _drawn(uniform: NDArray[np.float64], cumulated: NDArray[np.float64]) -> NDArray[np.intp]:
+    return np.asarray((uniform > cumulated[..., :-1]).sum(-1))
+
+
+class SignSymmetric(HiddenChain):
+    r"""Independent frames \(x_t = \pm\mu + \varepsilon_t\): two peaks, nothing at their mean.
+
+    Across the axis of μ everything is Gaussian; along it densities are mixtures of shifted
+    Gaussians, whose entropy is a one-dimensional integral.
     """
 
-    before: NDArray[np.intp]
-    after: NDArray[np.intp]
-    means: NDArray[np.float64]
-    variances: NDArray[np.float64]
+    def over_contexts(self, value: OfBelief, context_frames: int) -> float:  # noqa: ARG002 - without memory, no context counts
+        """The state is ±μ with equal chances, whatever was before."""
+        return float(value(self.stationary[None])[0])
+
+    def entropy(self, weights: NDArray[np.float64], pairs: Pairs) -> NDArray[np.float64]:
+        """The trapezoidal rule along the axis; all variances are one."""
+        variance = float(pairs.variances[0])
+        across = 0.5 * (self.dim - 1) * (np.log(variance) + LOG_2PI_E)
+        along = pairs.means @ (self.means[0] / np.linalg.norm(self.means[0]))
+        edge = np.abs(along).max() + REACH * variance**0.5
+        points = int(self.refinement * LINE_POINTS)
+        line, step = np.linspace(-edge, edge, points, retstep=True)
+        exponents = -0.5 * (line[:, None] - along) ** 2 / variance
+        constant = 0.5 * np.log(2 * np.pi * variance)
+        log_density = logsumexp(exponents, axis=-1, b=weights[:, None]) - constant
+        return np.asarray(across - step * (np.exp(log_density) * log_density).sum(-1))
 
 
-def _diagonal_entropy(variances: NDArray[np.float64]) -> float:
-    return 0.5 * float((np.log(variances) + LOG_2PI_E).sum())
+def sign_symmetric(dim: int, distance: float) -> SignSymmetric:
+    """Peaks `distance` standard deviations from the origin, on the diagonal of all dimensions."""
+    mean = np.full(dim, distance / dim**0.5)
+    return SignSymmetric(np.full((2, 2), 0.5), np.stack([mean, -mean]), np.ones(2))

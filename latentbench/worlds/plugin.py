@@ -1,20 +1,28 @@
-"""What latentbench needs to be run on worlds: corpora, an encoder, the exact predictor."""
+"""The worlds by name, and what latentbench needs to be run on them.
+
+Imports no numerics, so that specs are listed without.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from latentbench.errors import UsageError, nearest
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import CorpusSpec, EncoderSpec, PredictorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from latentbench.worlds.world import World
+
 __all__ = [
-    "WORLD_OPTIONS",
+    "DRAWN",
+    "WORLDS",
     "Ar1Options",
     "ExactOptions",
     "IidOptions",
@@ -24,15 +32,23 @@ __all__ = [
     "SwitchingOptions",
     "VarOptions",
     "WorldOptions",
+    "build_world",
     "latentbench_corpora",
     "latentbench_encoders",
     "latentbench_predictors",
+    "world_options",
 ]
+
+# The options that say how much of a world is drawn, not which world it is.
+DRAWN = frozenset({"speakers", "utterances", "frames", "seed"})
 
 
 @dataclass(frozen=True)
 class WorldOptions:
-    """Options of every world."""
+    """Options of every world; the docstring of a subclass says what its world shows."""
+
+    world: ClassVar[str]  # its name, after "world:" of a corpus
+    maker: ClassVar[str]  # called with the options that are not in `DRAWN`
 
     dim: Annotated[int, Gt(0), Le(4096), "dimensions of a frame, D"] = 8
     speakers: Annotated[int, Ge(2), Le(10_000), "independent sources of utterances"] = 48
@@ -43,14 +59,20 @@ class WorldOptions:
 
 @dataclass(frozen=True)
 class IidOptions(WorldOptions):
-    """Options of `world:iid`."""
+    """White noise: what no context can tell, and ΔNLL(1) claims."""
+
+    world = "iid"
+    maker = "gaussian:white_noise"
 
     dim: Annotated[int, Gt(0), Le(4096), "dimensions of a frame, D"] = 512
 
 
 @dataclass(frozen=True)
 class Ar1Options(WorldOptions):
-    """Options of `world:ar1`."""
+    """Independent AR(1) dimensions: all in closed form."""
+
+    world = "ar1"
+    maker = "gaussian:ar1"
 
     dim: Annotated[int, Gt(0), Le(4096), "dimensions of a frame, D"] = 32
     rho: Annotated[float, Gt(-1), Lt(1), "autocorrelation of each dimension"] = 0.64
@@ -58,7 +80,10 @@ class Ar1Options(WorldOptions):
 
 @dataclass(frozen=True)
 class VarOptions(WorldOptions):
-    """Options of `world:var`."""
+    """VAR(1) along rotated axes: what diagonal families miss."""
+
+    world = "var"
+    maker = "gaussian:var"
 
     fastest: Annotated[float, Gt(-1), Lt(1), "smallest eigenvalue of A"] = 0.1
     slowest: Annotated[float, Gt(-1), Lt(1), "largest eigenvalue of A"] = 0.95
@@ -67,7 +92,10 @@ class VarOptions(WorldOptions):
 
 @dataclass(frozen=True)
 class StateSpaceOptions(WorldOptions):
-    """Options of `world:state-space`."""
+    """Hidden states in noise: every context frame counts."""
+
+    world = "state-space"
+    maker = "gaussian:state_space"
 
     rho: Annotated[float, Gt(-1), Lt(1), "autocorrelation of the slowest state"] = 0.95
     noise: Annotated[float, Gt(0), "standard deviation of the observation noise"] = 0.5
@@ -76,7 +104,10 @@ class StateSpaceOptions(WorldOptions):
 
 @dataclass(frozen=True)
 class ScaleMixtureOptions(WorldOptions):
-    """Options of `world:scale-mixture`."""
+    """Loud and quiet frames at random: capacity alone."""
+
+    world = "scale-mixture"
+    maker = "scales:scale_mixture"
 
     ratio: Annotated[float, Gt(1), "standard deviation of the wide frames over the narrow"] = 4.0
     wide: Annotated[float, Gt(0), Lt(1), "share of the wide frames"] = 0.3
@@ -84,17 +115,21 @@ class ScaleMixtureOptions(WorldOptions):
 
 @dataclass(frozen=True)
 class SwitchingOptions(WorldOptions):
-    """Options of `world:switching`."""
+    """Loud and quiet spells: context without direction."""
+
+    world = "switching"
+    maker = "scales:switching"
 
     ratio: Annotated[float, Gt(1), "standard deviation of the wide frames over the narrow"] = 4.0
-    stay: Annotated[float, Gt(0), Lt(1), "probability that the next frame's scale is the same"] = (
-        0.9
-    )
+    stay: Annotated[float, Gt(0), Lt(1), "probability that the next scale is the same"] = 0.9
 
 
 @dataclass(frozen=True)
 class SignSymmetricOptions(WorldOptions):
-    """Options of `world:sign-symmetric`."""
+    """Two peaks: ΔNLL where the mean says nothing."""
+
+    world = "sign-symmetric"
+    maker = "hidden:sign_symmetric"
 
     distance: Annotated[float, Gt(0), "of either peak from the origin, in its deviations"] = 4.0
 
@@ -109,25 +144,46 @@ class ExactOptions:
     ] = field(default_factory=dict)
 
 
-# World -> its options and one line of what it shows.
-WORLD_OPTIONS: dict[str, tuple[type[WorldOptions], str]] = {
-    "iid": (IidOptions, "White noise: what no context can tell, and ΔNLL(1) claims"),
-    "ar1": (Ar1Options, "Independent AR(1) dimensions: all in closed form"),
-    "var": (VarOptions, "VAR(1) along rotated axes: what diagonal families miss"),
-    "state-space": (StateSpaceOptions, "Hidden states in noise: every context frame counts"),
-    "scale-mixture": (ScaleMixtureOptions, "Loud and quiet frames at random: capacity alone"),
-    "switching": (SwitchingOptions, "Loud and quiet spells: context without direction"),
-    "sign-symmetric": (SignSymmetricOptions, "Two peaks: ΔNLL where the mean says nothing"),
+WORLDS: dict[str, type[WorldOptions]] = {
+    options.world: options
+    for options in (
+        IidOptions,
+        Ar1Options,
+        VarOptions,
+        StateSpaceOptions,
+        ScaleMixtureOptions,
+        SwitchingOptions,
+        SignSymmetricOptions,
+    )
 }
+
+
+def world_options(name: str) -> type[WorldOptions]:
+    """The options of the world of that name.
+
+    Raises:
+        UsageError: there is no such world; names the nearest.
+    """
+    if name not in WORLDS:
+        raise UsageError(f"There is no world called '{name}'.", nearest(name, WORLDS))
+    return WORLDS[name]
+
+
+def build_world(options: WorldOptions) -> World:
+    """The world that its options describe."""
+    module, _, maker = options.maker.partition(":")
+    which = {name: value for name, value in asdict(options).items() if name not in DRAWN}
+    world: World = getattr(import_module(f"latentbench.worlds.{module}"), maker)(**which)
+    return world
 
 
 @hookimpl
 def latentbench_corpora() -> Iterator[CorpusSpec]:
     """Yield a corpus of latents for every world."""
-    for name, (options, shows) in WORLD_OPTIONS.items():
+    for name, options in WORLDS.items():
         yield CorpusSpec(
             name=f"world:{name}",
-            summary=shows,
+            summary=str(options.__doc__).rstrip("."),
             factory="latentbench.corpora.world:WorldCorpus",
             options=options,
             licence="CC0-1.0",
@@ -150,6 +206,6 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
     yield PredictorSpec(
         name="exact",
         summary="the exact conditional density of a world; learns nothing",
-        factory="latentbench.worlds.exact:exact",
+        factory="latentbench.predictors.exact:exact",
         options=ExactOptions,
     )

@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Target", "Truth", "World"]
+    from latentbench.worlds.norms import PairScores
+
+__all__ = ["LOG_2PI_E", "Target", "Truth", "World", "diagonal_entropy"]
+
+LOG_2PI_E = math.log(2 * math.pi * math.e)
 
 Target = Literal["delta", "x"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Truth:
     """What the optimal predictor scores at one horizon, in the limit of endless data.
 
-    Likelihoods are in nats per frame. The direction and magnitude figures are those of the
-    metrics of the same names; None where the mean of the optimal density is 0 throughout, so
-    that its logarithm is the metric's floor and no property of the world.
+    Likelihoods are in nats per frame. Names are those of the figures of a run.
 
     Attributes:
         nll: of the exact conditional density.
         nll_diagonal: of the exact conditional mean with the best constant diagonal covariance.
         nll_unconditional: of the exact density of the target without any context.
         nll_baseline: of the diagonal Gaussian with the target's mean and variances.
-        direction_cos: expected cosine between target and conditional mean.
-        logmag_r2: mean-squared form of the log-magnitude R².
-        logmag_r2_var: variance form.
-        numerical_error: bound on the error of the likelihoods, from halving the steps of the
-            integration; 0 for closed forms.
     """
 
     nll: float
     nll_diagonal: float
     nll_unconditional: float
     nll_baseline: float
-    direction_cos: float
-    logmag_r2: float | None
-    logmag_r2_var: float
-    numerical_error: float = 0.0
 
     @property
     def dnll(self) -> float:
@@ -55,12 +50,12 @@ class Truth:
         return self.nll_diagonal - self.nll_baseline
 
     @property
-    def capacity(self) -> float:
+    def dnll_capacity(self) -> float:
         """The part of `dnll` that needs no context, only a family wider than the baseline's."""
         return self.nll_unconditional - self.nll_baseline
 
     @property
-    def context(self) -> float:
+    def dnll_context(self) -> float:
         """The part of `dnll` that is knowledge of the context: minus the mutual information.
 
         With the target `x` this is the x-target gain.
@@ -86,7 +81,11 @@ class World(ABC):
 
     @abstractmethod
     def truth(self, horizon: int, context_frames: int, target: Target) -> Truth:
-        """What the optimal predictor of the target from x_{t-k-W+1..t-k} scores."""
+        """Likelihoods of the optimal predictor of the target from x_{t-k-W+1..t-k}."""
+
+    @abstractmethod
+    def direction(self, horizon: int, context_frames: int, target: Target) -> PairScores | None:
+        """Direction and magnitude of the optimal mean beside the target; None where not known."""
 
     @abstractmethod
     def inflation(self, horizon: int, context_frames: int) -> float:
@@ -105,3 +104,23 @@ class World(ABC):
         The mean over t0..frames-1 of an utterance, as the instrument reports it (docs/rollout.md);
         None where it is not known in closed form.
         """
+
+    def figures(self, horizon: int, context_frames: int, target: Target) -> dict[str, float]:
+        """Every figure that is known of the optimal predictor, by its name in a run."""
+        truth = self.truth(horizon, context_frames, target)
+        direction = self.direction(horizon, context_frames, target)
+        known = {
+            "nll": truth.nll,
+            "nll_baseline": truth.nll_baseline,
+            "dnll": truth.dnll,
+            "dnll_capacity": truth.dnll_capacity,
+            "dnll_context": truth.dnll_context,
+            "x_gain": self.truth(horizon, context_frames, "x").dnll,
+            **({} if direction is None else vars(direction)),
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+
+def diagonal_entropy(variances: NDArray[np.float64]) -> float:
+    """Of a diagonal Gaussian, nats."""
+    return 0.5 * float(np.log(variances).sum()) + 0.5 * len(variances) * LOG_2PI_E

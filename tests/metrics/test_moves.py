@@ -23,7 +23,6 @@ from latentbench.predictors.marginal import DiagonalGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 from latentbench.predictors.student import StudentMixture
 from latentbench.specs import option_fields
-from latentbench.worlds.exact import CopiedGaussian
 
 B, K, D = 5, 3, 4
 
@@ -71,7 +70,6 @@ def test_one_component_is_its_mean(parts):
         LowRankMultivariateNormal(mean, torch.ones(D, 1), torch.ones(D)),
         SharedGaussian(mean.double(), torch.ones(D, dtype=torch.float64)),
         SharedGaussian(mean.double(), torch.eye(D, dtype=torch.float64)),
-        CopiedGaussian(mean.view(B, 2, D // 2), torch.eye(D // 2), torch.eye(D // 2)),
     ):
         torch.testing.assert_close(most_likely_component(density), mean)
     shared = DiagonalGaussian(mean[0].double(), torch.ones(D).double(), torch.Size([B]))

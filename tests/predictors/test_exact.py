@@ -1,7 +1,4 @@
-"""The exact predictor, the corpus and the encoder that bring a world into the instrument."""
-
-import subprocess
-import sys
+"""The exact predictor gives the density of its world."""
 
 import numpy as np
 import pytest
@@ -9,30 +6,19 @@ import torch
 from scipy.stats import multivariate_normal
 
 from latentbench.config import TrainingConfig
-from latentbench.corpora.world import WorldCorpus
-from latentbench.encoders.latents import LatentsEncoder
-from latentbench.encoders.logmel import LogMelEncoder
-from latentbench.encoders.plugin import LogMelOptions
 from latentbench.errors import UsageError
 from latentbench.latents import Latents
-from latentbench.latents.preparation import prepare
 from latentbench.predictors import Training
+from latentbench.predictors.exact import exact
 from latentbench.progress import SILENT
-from latentbench.specs import NoOptions, option_fields
 from latentbench.tasks import WindowTask
-from latentbench.workspace import Workspace
-from latentbench.worlds import build_world
-from latentbench.worlds.exact import exact
 from latentbench.worlds.plugin import (
-    WORLD_OPTIONS,
+    WORLDS,
     Ar1Options,
     ExactOptions,
     StateSpaceOptions,
-    SwitchingOptions,
     VarOptions,
-    latentbench_corpora,
-    latentbench_encoders,
-    latentbench_predictors,
+    build_world,
 )
 
 TRAINING = Training(TrainingConfig(), 0, torch.device("cpu"), None, SILENT)
@@ -89,10 +75,10 @@ def test_gaussian_densities_are_those_of_the_joint_covariance(name, options, k, 
     assert found.log_prob(batch.target).numpy() == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", WORLD_OPTIONS)
+@pytest.mark.parametrize("name", WORLDS)
 @pytest.mark.parametrize(("k", "target"), [(1, "delta"), (2, "delta"), (2, "x")])
 def test_draws_have_the_mean_of_the_density(name, k, target):
-    frames = frames_of(WORLD_OPTIONS[name][0](dim=3), k, target)
+    frames = frames_of(WORLDS[name](dim=3), k, target)
     density = fitted(name, {}, frames)(frames.batch(np.arange(4)).context)
     assert (density.batch_shape, density.event_shape) == ((4,), (3,))
     torch.manual_seed(0)
@@ -102,9 +88,9 @@ def test_draws_have_the_mean_of_the_density(name, k, target):
     assert error.max() < 4.5
 
 
-@pytest.mark.parametrize("name", WORLD_OPTIONS)
+@pytest.mark.parametrize("name", WORLDS)
 def test_without_context_the_density_is_the_unconditional_one(name):
-    options = WORLD_OPTIONS[name][0](dim=3)
+    options = WORLDS[name](dim=3)
     for k, target in ((1, "delta"), (3, "x")):
         blind = fitted(name, {}, frames_of(options, k, target).without_context())
         rng = np.random.default_rng(3)
@@ -119,7 +105,7 @@ def test_without_context_the_density_is_the_unconditional_one(name):
 
 @pytest.mark.parametrize("name", ["ar1", "switching"])
 def test_state_brings_the_density_back(name):
-    frames = frames_of(WORLD_OPTIONS[name][0](dim=3), 2, "delta")
+    frames = frames_of(WORLDS[name](dim=3), 2, "delta")
     first = fitted(name, {}, frames)
     second = exact(ExactOptions(name), context_frames=W, dim=3)
     second.load_state_dict(first.state_dict())
@@ -148,70 +134,3 @@ def test_a_delta_over_several_frames_is_refused():
     predictor = exact(ExactOptions("ar1"), context_frames=W, dim=2)
     with pytest.raises(UsageError, match="changes over one frame, not over 2"):
         predictor.fit(frames_of(Ar1Options(dim=2), 1, "delta", step=2), TRAINING)
-
-
-def test_a_world_is_a_corpus_of_latents():
-    corpus = WorldCorpus(Ar1Options(dim=3, speakers=2, utterances=2, frames=25), Workspace())
-    first, *others = corpus.utterances()
-    assert len(others) == 3
-    assert (first.id, first.speaker, first.seconds, first.sample_rate) == (
-        "s000-000",
-        "s000",
-        2.0,
-        12.5,
-    )
-    values = first.source.read()
-    assert (values.shape, values.dtype) == ((3, 25), np.float32)
-    assert np.array_equal(values, first.source.read())
-    assert len({one.source.digest() for one in corpus.utterances()}) == 4
-    # More speakers leave the others as they are; another seed or world does not.
-    more = WorldCorpus(Ar1Options(dim=3, speakers=5, utterances=1, frames=25), Workspace())
-    assert more.utterances()[0].source.digest() == first.source.digest()
-    other = WorldCorpus(Ar1Options(dim=3, frames=25, seed=1), Workspace())
-    assert other.utterances()[0].source.digest() != first.source.digest()
-    assert corpus.identity["rho"] == "0.64"
-
-
-@pytest.mark.parametrize("dim", [1, 2, 5])
-def test_the_encoder_passes_latents_through(dim):
-    corpus = WorldCorpus(SwitchingOptions(dim=dim, frames=12), Workspace())
-    encoder = LatentsEncoder(NoOptions(), Workspace())
-    encoder.bind(corpus)
-    encoder.load(torch.device("cpu"))
-    assert (encoder.dim, encoder.frame_rate, encoder.hop) == (dim, 12.5, 1)
-    one = corpus.utterances()[0]
-    ready = prepare(one.source.read(), one.sample_rate, encoder)
-    audio = ready.samples if dim == 1 else ready.samples[None]
-    latents, frames = encoder.encode(audio, torch.tensor([ready.length]))
-    assert frames.tolist() == [12]
-    assert np.array_equal(latents[0].numpy(), one.source.read().T)
-    assert ready.energy.numpy() == pytest.approx(np.sqrt((one.source.read() ** 2).mean(0)))
-
-
-def test_audio_and_latents_are_not_mixed_up():
-    world = WorldCorpus(Ar1Options(), Workspace())
-    with pytest.raises(
-        UsageError, match=r"holds latents already; the encoder takes audio.\n.*--enc"
-    ):
-        LogMelEncoder(LogMelOptions(), Workspace()).bind(world)
-    world.latents = None
-    with pytest.raises(UsageError, match="holds audio; the encoder 'latents' takes latents"):
-        LatentsEncoder(NoOptions(), Workspace()).bind(world)
-
-
-def test_every_option_has_help_and_a_default():
-    specs = [*latentbench_corpora(), *latentbench_encoders(), *latentbench_predictors()]
-    assert len(specs) == 9
-    for spec in specs:
-        for option in option_fields(spec.options):
-            assert option.help, f"{spec.name}.{option.name}"
-            assert not option.required
-
-
-def test_listing_worlds_imports_nothing_heavy():
-    code = (
-        "import sys, latentbench.worlds.plugin\n"
-        "print(sorted({'torch', 'numpy', 'scipy', 'pydantic'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
