@@ -83,8 +83,8 @@ class Component:
         """The requirements of the spec that this environment does not meet."""
         return [need for need in self.spec.requires if not _is_met(need)]
 
-    def create(self, *args: Any, **kwargs: Any) -> Any:
-        """Import the factory and call it.
+    def create(self, options: Any, *args: Any, **kwargs: Any) -> Any:
+        """Import the factory, call it and declare what the spec says of the one made.
 
         Raises:
             UsageError: a requirement is missing, or the factory cannot be imported.
@@ -104,7 +104,9 @@ class Component:
                 f"which cannot be imported: {error}",
                 f"Reinstall or update {self.provider.distribution}.",
             ) from error
-        return factory(*args, **kwargs)
+        made = factory(options, *args, **kwargs)
+        self.spec.declare(made, options)
+        return made
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,17 @@ from __future__ import annotations
 
 from dataclasses import MISSING, Field, dataclass, fields
 from types import GenericAlias
-from typing import Any, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_type_hints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "KINDS",
     "ComponentSpec",
     "CorpusSpec",
+    "Density",
+    "DensityBy",
     "EncoderSpec",
     "EngineSpec",
     "MetricSpec",
@@ -32,6 +37,26 @@ __all__ = [
     "TransformSpec",
     "option_fields",
 ]
+
+Density = Literal["exact", "bound", "samples"]
+
+
+@dataclass(frozen=True)
+class DensityBy:
+    """What a predictor gives where one of its options decides it.
+
+    Attributes:
+        option: the name of that option.
+        values: what each of its values gives.
+    """
+
+    option: str
+    values: Mapping[str, Density]
+
+    def __str__(self) -> str:
+        kinds = dict.fromkeys(self.values.values())
+        named = {kind: [one for one, its in self.values.items() if its == kind] for kind in kinds}
+        return "; ".join(f"{kind} ({self.option} {', '.join(of)})" for kind, of in named.items())
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,9 @@ class ComponentSpec:
     factory: str
     options: type = NoOptions
     requires: tuple[str, ...] = ()
+
+    def declare(self, made: Any, options: Any) -> None:
+        """Tell what the factory made from `options` what its spec declares of it; here nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +122,35 @@ class PredictorSpec(ComponentSpec):
     """A conditional density.
 
     `factory(options, context_frames=W, dim=D) -> latentbench.predictors.Predictor`.
+
+    Attributes:
+        density: what its distributions give: `exact` log-densities, an upper `bound` of the NLL,
+            or `samples` and no density; or which of its options decides that.
     """
 
     kind: ClassVar[str] = "predictor"
+
+    density: Density | DensityBy = "exact"
+
+    def __post_init__(self) -> None:
+        by = self.density
+        given = set(by.values.values()) if isinstance(by, DensityBy) else {by}
+        if wrong := given - set(get_args(Density)):
+            raise ValueError(
+                f"predictor '{self.name}' gives a density {wrong.pop()!r}, "
+                f"not one of {', '.join(get_args(Density))}"
+            )
+
+    def density_of(self, options: Any) -> Density:
+        """What the predictor made from these options gives."""
+        if isinstance(self.density, DensityBy):
+            return self.density.values[getattr(options, self.density.option)]
+        return self.density
+
+    def declare(self, made: Any, options: Any) -> None:
+        """Set `density` of a predictor; of anything else its conformance kit tells."""
+        if hasattr(made, "density"):
+            made.density = self.density_of(options)
 
 
 @dataclass(frozen=True, kw_only=True)

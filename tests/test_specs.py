@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 
 from latentbench.plugins import BUILTIN, load_registry
-from latentbench.specs import KINDS, OptionField, option_fields
+from latentbench.specs import KINDS, DensityBy, OptionField, PredictorSpec, option_fields
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,26 @@ def test_every_kind_has_a_hook_of_its_name():
 
     assert HOOKS.keys() == KINDS.keys()
     assert all(hasattr(hookspecs, hook) for hook in HOOKS.values())
+
+
+HEADS = DensityBy("view", {"a": "exact", "b": "samples"})
+
+
+def predictor_spec(density):
+    return PredictorSpec(name="p", summary="s", factory="a:b", options=Options, density=density)
+
+
+def test_what_a_predictor_gives_may_depend_on_an_option():
+    spec = predictor_spec(HEADS)
+    assert [spec.density_of(Options(weights="", view=view)) for view in "ab"] == [
+        "exact",
+        "samples",
+    ]
+    assert str(spec.density) == "exact (view a); samples (view b)"
+    assert predictor_spec("bound").density_of(Options(weights="")) == "bound"
+
+
+@pytest.mark.parametrize("density", ["excat", DensityBy("view", {"a": "exact", "b": "excat"})])
+def test_a_density_that_is_none_of_the_three_is_refused(density):
+    with pytest.raises(ValueError, match="predictor 'p' gives a density 'excat', not one of exact"):
+        predictor_spec(density)

@@ -10,7 +10,7 @@ import click
 from latentbench.cli.check import check
 from latentbench.cli.groups import NamingGroup
 from latentbench.cli.new import new
-from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, option_fields
+from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, PredictorSpec, option_fields
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,6 +85,7 @@ def _facts(component: Component) -> dict[str, Any]:
         "version": component.provider.version,
         "summary": spec.summary,
         "licence": _licence(component),
+        "density": str(spec.density) if isinstance(spec, PredictorSpec) else "",
         "runs_here": not missing,
         "missing": missing,
     }
@@ -144,8 +145,10 @@ def _components_table(registry: Registry) -> Table:
 
 
 def _origin(facts: dict[str, Any]) -> list[str]:
-    """Distribution, licence and what is missing, in the words of the tables."""
+    """Distribution, density, licence and what is missing, in the words of the tables."""
     origin = [f"{facts['distribution']} {facts['version']}".strip()]
+    if facts["density"]:
+        origin.append(f"density: {facts['density']}")
     if facts["licence"]:
         what = "weights" if facts["kind"] == "encoder" else "audio"
         origin.append(f"{what}: {facts['licence']}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch.distributions import Distribution
 
     from latentbench.predictors.training import Training
+    from latentbench.specs import Density
     from latentbench.tasks import TaskFrames
 
 __all__ = ["Predictor"]
@@ -22,10 +23,17 @@ class Predictor(nn.Module, ABC):
 
     A baseline is a predictor that ignores its context. All that `fit` learns is in parameters
     or buffers, so `state_dict` saves it and `load_state_dict` brings it back.
+
+    Attributes:
+        context_frames: W.
+        dim: D.
+        density: what its distributions give, as its spec declares: `exact` log-densities, an
+            upper `bound` of the NLL, or `samples` and no density.
     """
 
     context_frames: int
     dim: int
+    density: Density = "exact"
 
     @abstractmethod
     def fit(self, train: TaskFrames, training: Training) -> None:
@@ -44,5 +52,19 @@ class Predictor(nn.Module, ABC):
 
         Returns:
             A distribution of batch shape [B] and event shape [D] with `log_prob`, `mean` and
-            `sample`; log-densities in nats per frame.
+            `sample`; log-densities in nats per frame. Where `density` is `samples`, `log_prob`
+            raises a LatentbenchError.
         """
+
+    def loss(self, context: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """What training by gradient descent minimises on a batch: the mean NLL.
+
+        Args:
+            context: float32 [B, W, D].
+            target: float32 [B, D].
+
+        Returns:
+            A scalar.
+        """
+        density: Distribution = self(context)
+        return -density.log_prob(target).mean()

@@ -147,7 +147,7 @@ class Descent:
         """The loss of the batch before the step, detached, on the device."""
         release_gradients(self.predictor)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            loss: torch.Tensor = -self.predictor(batch.context).log_prob(batch.target).mean()
+            loss = self.predictor.loss(batch.context, batch.target)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._clip()
         self.optimizer.step()

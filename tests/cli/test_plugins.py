@@ -16,6 +16,14 @@ def test_json_lists_name_kind_origin_and_whether_it_runs(invoke):
     assert {"refused", "conflicts"} < found.keys()
 
 
+def test_what_predictors_give_is_listed_and_shown(invoke):
+    found = json.loads(invoke("plugins", "list", "--json").stdout)
+    given = {(one["kind"], one["name"]): one["density"] for one in found["plugins"]}
+    assert given["predictor", "mdn"] == "exact"
+    assert given["encoder", "mimi"] == ""
+    assert "density: exact" in invoke("plugins", "show", "mdn").stdout
+
+
 def test_table_fits_80_columns_and_cuts_no_word(invoke):
     text = invoke("plugins", "list", env={"COLUMNS": "80"}).stdout
     assert max(map(len, text.splitlines())) <= 80

@@ -136,6 +136,19 @@ def test_equals_a_plain_loop_of_torch_parts(frames, mode):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
 
 
+def test_minimises_the_loss_a_predictor_defines(frames):
+    class Nearer(MixtureDensityNetwork):
+        def loss(self, context, target):
+            return (self(context).mean - target).square().mean()
+
+    torch.manual_seed(5)
+    nearer = Nearer(MdnOptions(components=2, width=16), context_frames=WINDOW, dim=DIM)
+    before = nearer.log_sigmas.weight.clone()
+    nearer.fit(frames, plan(weight_decay=0.0))
+    assert torch.equal(nearer.log_sigmas.weight, before)  # no spread in a squared error
+    assert not torch.equal(nearer.means.weight, small().means.weight)
+
+
 def test_same_seed_same_weights(frames):
     assert same(trained(frames), trained(frames))
     assert not same(trained(frames), trained(frames, seed=8))
