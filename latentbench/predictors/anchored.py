@@ -6,18 +6,33 @@ import math
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
+from torch import nn
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from latentbench.predictors.mixture import DiagonalGaussianMixture
-    from latentbench.predictors.student import StudentMixture
+from latentbench.predictors.linear import RecyclingLinear
+from latentbench.predictors.mixture import DiagonalGaussianMixture
+from latentbench.predictors.student import StudentMixture
 
-__all__ = ["AnchoredDensity"]
+if TYPE_CHECKING:
+    from typing import Literal
+
+__all__ = ["AnchoredDensity", "AnchoredLayers"]
 
 Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
 
 LOG_2PI = math.log(2.0 * math.pi)
+
+# Standardised targets have sigma 1; e^2 leaves room for frames seven times as loud.
+MAX_LOG_SIGMA = 2.0
+
+# The learned components must not start so far below the marginal that they get no gradient.
+INITIAL_LOG_SIGMA = 0.0
+INITIAL_GATE = -4.0
+
+LEAST_DEGREES = 2.0
+INITIAL_DEGREES = 8.0
+MAX_LOG_DEGREES = 10.0
 
 
 class AnchoredDensity(Distribution):
@@ -110,3 +125,74 @@ class AnchoredDensity(Distribution):
             anchored = torch.rand_like(weight) < weight
             z = torch.where(anchored.unsqueeze(-1), torch.randn_like(learned), learned)
             return (self._mean + self._scale * z).float()
+
+
+class AnchoredLayers(nn.Module):
+    """Layers from a hidden vector to K components and the gate of the marginal beside them.
+
+    A base of modules, whose own the layers are; they call `add_layers` once.
+    """
+
+    def add_layers(
+        self,
+        width: int,
+        dim: int,
+        *,
+        components: int,
+        tails: Literal["gaussian", "student-t"],
+        sigma_floor: float,
+        marginal_weight: float,
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            width: of the hidden vector.
+            dim: D.
+            components: K.
+            tails: of the components; those of `student-t` learn one nu >= 2 each.
+            sigma_floor: smallest sigma, relative to the marginal's.
+            marginal_weight: smallest weight of the marginal.
+        """
+        self.components = components
+        self.bounds = (math.log(sigma_floor), MAX_LOG_SIGMA)
+        self.least = marginal_weight
+        self.logits = RecyclingLinear(width, components)
+        self.means = RecyclingLinear(width, components * dim)
+        self.log_sigmas = RecyclingLinear(width, components * dim)
+        self.gate = RecyclingLinear(width, 1)
+        nn.init.constant_(self.log_sigmas.bias, INITIAL_LOG_SIGMA)
+        nn.init.constant_(self.gate.bias, INITIAL_GATE)
+        if tails == "student-t":
+            start = math.log(INITIAL_DEGREES - LEAST_DEGREES)
+            self.log_degrees = nn.Parameter(torch.full((components,), start))
+
+    @property
+    def degrees(self) -> torch.Tensor:
+        """Nu of each Student-t component, [K]."""
+        return LEAST_DEGREES + self.log_degrees.clamp_max(MAX_LOG_DEGREES).exp()
+
+    def anchored(
+        self, hidden: torch.Tensor, *, mean: torch.Tensor, scale: torch.Tensor
+    ) -> AnchoredDensity:
+        """The density of each hidden vector, [B, width].
+
+        Args:
+            hidden: [B, width].
+            mean: of the marginal, float64 [D].
+            scale: standard deviations of the marginal, float64 [D].
+        """
+        shape = (*hidden.shape[:-1], self.components, len(mean))
+        parts = (
+            self.logits(hidden),
+            self.means(hidden).view(shape),
+            self.log_sigmas(hidden).view(shape),
+        )
+        return AnchoredDensity(
+            StudentMixture(*parts, self.degrees, self.bounds)
+            if hasattr(self, "log_degrees")
+            else DiagonalGaussianMixture(*parts, self.bounds),
+            self.gate(hidden).squeeze(-1),
+            self.least,
+            mean=mean,
+            scale=scale,
+        )
