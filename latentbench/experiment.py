@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from latentbench.cells import CellWork, cell_record, timed
 from latentbench.config import COMPONENTS, KIND_OF, build_options
 from latentbench.corpora import split_speakers
+from latentbench.corpora.copies import audio_digests
 from latentbench.corpora.selection import select
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import UsageError
-from latentbench.latents.encoding import audio_digests, encode_missing
+from latentbench.latents.encoding import encode_missing
 from latentbench.latents.fitting import fit_transforms, restore_transforms
 from latentbench.latents.guards import check_latents, require_disjoint_speakers
 from latentbench.latents.manifest import (

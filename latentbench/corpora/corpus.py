@@ -12,15 +12,44 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["AudioError", "AudioSource", "Corpus", "LatentFormat", "Utterance"]
+__all__ = [
+    "MOST_SAMPLES",
+    "AudioError",
+    "AudioSource",
+    "Corpus",
+    "LatentFormat",
+    "Recording",
+    "Utterance",
+]
+
+# Of one utterance, all channels together: 2 GiB of float32, or nine hours of mono at 16 kHz.
+MOST_SAMPLES = 2**29
 
 
 class AudioError(Exception):
     """Audio that cannot be used; the text says why in a few words, e.g. `not finite`."""
 
 
+class Recording(NamedTuple):
+    """Samples as they were read, float32 [channels, samples] at `sample_rate` Hz.
+
+    `digest` is of the very content they were made of.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: float
+    digest: str
+
+
 class AudioSource(ABC):
-    """Where the samples of one utterance are."""
+    """Where the samples of one utterance are.
+
+    Attributes:
+        size: of the content, such as the bytes of a file: sources of different size are not
+            copies of one another. None where that says nothing.
+    """
+
+    size: int | None = None
 
     @abstractmethod
     def read(self) -> NDArray[np.float32]:
@@ -33,6 +62,21 @@ class AudioSource(ABC):
     @abstractmethod
     def digest(self) -> str:
         """A hex digest of the content: equal exactly where the samples are the same file."""
+
+    def record(self, sample_rate: float) -> Recording:
+        """The samples with the digest of what they were made of.
+
+        Args:
+            sample_rate: of the utterance.
+
+        Raises:
+            AudioError: as `read`, or the content changed meanwhile.
+        """
+        digest = self.digest()
+        samples = self.read()
+        if self.digest() != digest:
+            raise AudioError("changed while it was read")
+        return Recording(samples, sample_rate, digest)
 
     @abstractmethod
     def describe(self) -> str:
@@ -48,8 +92,9 @@ class Utterance:
         speaker: the speaker's id; splits never part a speaker.
         source: where the samples are.
         sample_rate: in Hz.
-        seconds: length; 0.0 where the header cannot be read (reading then raises).
+        seconds: length; 0.0 where it is not known, and the utterance cannot be used.
         attributes: what else is known, e.g. `{"sex": "F", "subset": "train-clean-100"}`.
+        problem: why it cannot be used, as far as listing knows; it is then not read.
     """
 
     id: str
@@ -58,6 +103,7 @@ class Utterance:
     sample_rate: float
     seconds: float
     attributes: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 class LatentFormat(NamedTuple):

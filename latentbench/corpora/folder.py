@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from latentbench.corpora.corpus import Corpus, Utterance
+from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.ledger import Ledger
 from latentbench.corpora.patterns import PathPattern
-from latentbench.corpora.source import SUFFIXES, sources
+from latentbench.corpora.source import SUFFIXES, described_by, sources
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from latentbench.corpora.corpus import Utterance
     from latentbench.corpora.plugin import FolderOptions
     from latentbench.workspace import Workspace
 
@@ -38,7 +39,7 @@ class Folder(Corpus):
         self._workspace = workspace
         self._root = Path(options.root).expanduser()
         self._csv = Path(options.speakers_csv).expanduser() if options.speakers_csv else None
-        self.name = f"folder {self._root.resolve().name}"
+        self.name = f"folder {_as_text(self._root.resolve().name)}"
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -49,7 +50,7 @@ class Folder(Corpus):
         options = self._options
         identity = {
             "corpus": "folder",
-            "folder": self._root.resolve().name,
+            "folder": _as_text(self._root.resolve().name),
             "glob": options.glob,
         }
         if self._csv is None:
@@ -77,7 +78,8 @@ class Folder(Corpus):
             raise UsageError(f"corpus.root='{root}' is no folder.")
         glob = PathPattern(self._options.glob, "corpus.glob")
         listed = self._from_paths(glob) if self._csv is None else self._from_csv(self._csv, glob)
-        listed.sort(key=lambda item: item.path.parts)
+        listed.sort(key=lambda item: PurePosixPath(item.id).parts)
+        linked = _links_to_listed(root, listed)
         described = sources(
             [root / item.path for item in listed],
             Ledger(self._workspace.cache / "ledger.sqlite3"),
@@ -85,13 +87,13 @@ class Folder(Corpus):
             f"listing {self.name}",
         )
         return [
-            Utterance(
-                id=str(item.path),
+            described_by(
+                header,
+                id=item.id,
                 speaker=item.speaker,
                 source=source,
-                sample_rate=header.sample_rate if header else 0,
-                seconds=header.frames / header.sample_rate if header else 0.0,
                 attributes=item.attributes,
+                problem=linked.get(item.id, ""),
             )
             for item, (source, header) in zip(listed, described, strict=True)
         ]
@@ -103,33 +105,38 @@ class Folder(Corpus):
                 f"corpus.speaker_pattern={pattern.text!r} does not say where the speaker is.",
                 "Write {speaker} in it, e.g. {speaker}/** or {speaker}_*.wav",
             )
-        paths = [path for path in _audio(self._root) if glob.match(path) is not None]
+        paths = {
+            name: path
+            for path in _audio(self._root)
+            if glob.match(name := _as_text(path)) is not None
+        }
         if not paths:
             raise UsageError(
                 f"There is no audio below '{self._root}' that fits corpus.glob={glob.text!r}.",
                 "Files are known as audio by their suffix (.wav, .flac, .ogg, .mp3, ...); "
                 "with corpus.speakers_csv any file can be listed.",
             )
-        named = [(path, found) for path in paths if (found := pattern.match(path)) is not None]
+        named = [(name, found) for name in paths if (found := pattern.match(name)) is not None]
         if not named:
             raise UsageError(
                 f"corpus.speaker_pattern={pattern.text!r} fits none of {len(paths)} files, "
-                f"e.g. '{paths[0]}'.",
+                f"e.g. '{next(iter(paths))}'.",
                 "Put the files of each speaker into a folder, or write a pattern such as "
                 "{speaker}_*.wav, or list the speakers in a CSV (corpus.speakers_csv).",
             )
-        if without := sorted(set(paths) - {path for path, _ in named}):
+        if without := sorted(set(paths) - {name for name, _ in named}):
             self._workspace.progress.say(
                 f"{len(without)} audio files do not fit "
                 f"corpus.speaker_pattern={pattern.text!r} and are left out: {_some(without)}"
             )
         return [
             _Listed(
-                PurePosixPath(path),
+                name,
+                PurePosixPath(paths[name]),
                 found["speaker"],
-                {name: text for name, text in found.items() if name != "speaker"},
+                {key: text for key, text in found.items() if key != "speaker"},
             )
-            for path, found in named
+            for name, found in named
         ]
 
     def _from_csv(self, file: Path, glob: PathPattern) -> list[_Listed]:
@@ -157,8 +164,9 @@ class Folder(Corpus):
 
 @dataclass(frozen=True)
 class _Listed:
-    """A file below the root and who speaks in it."""
+    """A file below the root, what its path is called, and who speaks in it."""
 
+    id: str
     path: PurePosixPath
     speaker: str
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -198,6 +206,28 @@ def _below(
                 yield (place / name).relative_to(root).as_posix()
 
 
+def _as_text(name: str) -> str:
+    """A name as text; bytes of it that are no UTF-8 are written as backslash, x and two digits."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _links_to_listed(root: Path, listed: Sequence[_Listed]) -> dict[str, str]:
+    """Id -> what is wrong with a link to a file that is listed itself: the same audio twice."""
+    links = [item for item in listed if (root / item.path).is_symlink()]
+    if not links:
+        return {}
+    targets = {
+        os.path.realpath(root / item.path): item.id
+        for item in listed
+        if not (root / item.path).is_symlink()
+    }
+    return {
+        item.id: f"a link to '{targets[target]}', which is listed too"
+        for item in links
+        if (target := os.path.realpath(root / item.path)) in targets
+    }
+
+
 def _refuse(error: OSError) -> None:
     """A folder that cannot be listed must not be taken for an empty one."""
     raise UsageError(f"'{error.filename}' cannot be listed: {error.strerror}.") from None
@@ -232,7 +262,7 @@ def _listed(file: Path, line: int, row: Mapping[str, str | None]) -> _Listed:
         for name, text in row.items()
         if name not in {"path", "speaker", None} and isinstance(text, str) and text
     }
-    return _Listed(path, speaker or str(path), others, is_alone=not speaker)
+    return _Listed(str(path), path, speaker or str(path), others, is_alone=not speaker)
 
 
 def _unreadable(file: Path, error: Exception) -> UsageError:

@@ -1,8 +1,8 @@
 """Remembers digests and headers of audio files, so that a large corpus is read only once.
 
 A file is known by its absolute path, its size and its time stamps; a file of which one changed is
-looked at again. The ledger is a convenience: where it cannot be read or written, everything
-works, only slower.
+looked at again. A row carries a checksum and is forgotten where it does not fit. The ledger is a
+convenience: where it cannot be read or written, everything works, only slower.
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ import sqlite3
 import threading
 import time
 import weakref
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import zlib
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from latentbench.digest import file_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["Entry", "Header", "Ledger"]
 
-SCHEMA = """CREATE TABLE IF NOT EXISTS files_v1 (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    ctime_ns INTEGER NOT NULL, digest TEXT, sample_rate INTEGER, frames INTEGER, channels INTEGER
+SCHEMA = """CREATE TABLE IF NOT EXISTS files_v2 (
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL, digest TEXT, sample_rate INTEGER, frames INTEGER, channels INTEGER,
+    checksum INTEGER NOT NULL
 ) WITHOUT ROWID"""
-COLUMNS = "path, size, mtime_ns, ctime_ns, digest, sample_rate, frames, channels"
+COLUMNS = "path, size, mtime_ns, ctime_ns, digest, sample_rate, frames, channels, checksum"
 ASK_AT_ONCE = 500
 KEEP_AT_MOST = 500
 SETTLED_NS = 2_000_000_000
@@ -181,41 +183,39 @@ def _database(file: Path) -> Iterator[sqlite3.Connection]:
 
 def _read(file: Path, paths: list[str]) -> list[Entry]:
     marks = ",".join("?" * len(paths))
-    query = f"SELECT {COLUMNS} FROM files_v1 WHERE path IN ({marks})"  # noqa: S608 - only marks
+    query = f"SELECT {COLUMNS} FROM files_v2 WHERE path IN ({marks})"  # noqa: S608 - only marks
     try:
         with _database(file) as connection:
-            rows = connection.execute(query, paths).fetchall()
+            rows = connection.execute(query, [os.fsencode(path) for path in paths]).fetchall()
     except (sqlite3.Error, OSError):
         return []
-    return [_entry(row) for row in rows]
+    return [_entry(row) for *row, checksum in rows if checksum == _checksum(row)]
 
 
-def _entry(row: tuple[str, int, int, int, str | None, int | None, int, int]) -> Entry:
+def _entry(row: Sequence[Any]) -> Entry:
     path, size, mtime_ns, ctime_ns, digest, sample_rate, frames, channels = row
     header = None if sample_rate is None else Header(sample_rate, frames, channels)
-    return Entry(path, size, mtime_ns, ctime_ns, digest, header)
+    return Entry(os.fsdecode(path), size, mtime_ns, ctime_ns, digest, header)
+
+
+def _row(entry: Entry) -> tuple[Any, ...]:
+    header = astuple(entry.header) if entry.header else (None, None, None)
+    state = (entry.size, entry.mtime_ns, entry.ctime_ns, entry.digest)
+    return (os.fsencode(entry.path), *state, *header)
+
+
+def _checksum(row: Sequence[Any]) -> int:
+    return zlib.crc32(repr(tuple(row)).encode())
 
 
 def _write(file: Path, pending: dict[str, Entry], lock: threading.RLock) -> None:
     """Write the entries and clear them; called at the end of the process at the latest."""
     with lock:
-        rows = [
-            (
-                entry.path,
-                entry.size,
-                entry.mtime_ns,
-                entry.ctime_ns,
-                entry.digest,
-                entry.header and entry.header.sample_rate,
-                entry.header and entry.header.frames,
-                entry.header and entry.header.channels,
-            )
-            for entry in pending.values()
-        ]
+        rows = [(*row, _checksum(row)) for row in map(_row, pending.values())]
         pending.clear()
         if not rows:
             return
         marks = ",".join("?" * len(rows[0]))
-        insert = f"INSERT OR REPLACE INTO files_v1 ({COLUMNS}) VALUES ({marks})"  # noqa: S608
+        insert = f"INSERT OR REPLACE INTO files_v2 ({COLUMNS}) VALUES ({marks})"  # noqa: S608
         with contextlib.suppress(sqlite3.Error, OSError), _database(file) as connection:
             connection.executemany(insert, rows)

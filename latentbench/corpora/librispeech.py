@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentbench.corpora.archive import unpack
-from latentbench.corpora.corpus import Corpus, Utterance
+from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.ledger import Ledger
-from latentbench.corpora.source import sources
+from latentbench.corpora.source import described_by, sources
 from latentbench.download import fetch, only_writer
 from latentbench.errors import LatentbenchError, UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from latentbench.corpora.corpus import Utterance
     from latentbench.corpora.plugin import LibriSpeechOptions
     from latentbench.workspace import Workspace
 
@@ -106,12 +107,11 @@ class LibriSpeech(Corpus):
             f"listing {self.name}",
         )
         return [
-            Utterance(
+            described_by(
+                header,
                 id=place.path.stem,
                 speaker=str(place.speaker),
                 source=source,
-                sample_rate=header.sample_rate if header else 0,
-                seconds=header.frames / header.sample_rate if header else 0.0,
                 attributes={
                     "sex": sexes.get(place.speaker, ""),
                     "subset": place.subset,

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import stat
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 
-from latentbench.corpora.corpus import AudioError, AudioSource
+from latentbench.corpora.containers import require_whole
+from latentbench.corpora.corpus import (
+    MOST_SAMPLES,
+    AudioError,
+    AudioSource,
+    Recording,
+    Utterance,
+)
 from latentbench.corpora.ledger import Entry, Header
 
 if TYPE_CHECKING:
@@ -20,18 +30,31 @@ if TYPE_CHECKING:
     from latentbench.corpora.ledger import Ledger
     from latentbench.progress import Progress
 
-__all__ = ["SUFFIXES", "FileSource", "read_header", "sources"]
+__all__ = ["SUFFIXES", "FileSource", "described_by", "read_header", "sources"]
 
-# The suffixes of the formats libsndfile tells apart by their content (libsndfile 1.2).
-SUFFIXES = frozenset(
+# The suffixes of the formats libsndfile tells apart by their content (libsndfile 1.2) ...
+READ = frozenset(
     {".aif", ".aifc", ".aiff", ".au", ".avr", ".caf", ".flac", ".iff", ".mp3", ".nist", ".oga"}
     | {".ogg", ".opus", ".paf", ".pvf", ".rf64", ".sd2", ".sf", ".snd", ".sph", ".svx", ".voc"}
     | {".w64", ".wav", ".wve"}
 )
+# ... and of audio it does not read, which is listed so that it is skipped by name.
+NOT_READ = frozenset(
+    {".3gp", ".aac", ".ac3", ".amr", ".ape", ".dsf", ".m4a", ".m4b", ".mka", ".mp2", ".mp4"}
+    | {".mpc", ".ra", ".spx", ".tta", ".weba", ".webm", ".wma", ".wv"}
+)
+SUFFIXES = READ | NOT_READ
 
 # How much fewer samples than its header says an MP3 may have and still be whole: encoders'
 # headers are that imprecise (mpg123 warns from there on). Other formats are exact.
 SLACK = 0.01
+# Full scale is 1, and float files may go a little beyond: 32 is 30 dB. Samples of 16 bits written
+# as floats without scaling reach thousands.
+LOUDEST = 32.0
+# Double precision, and as much of other things.
+MOST_BYTES = 16 * MOST_SAMPLES
+# libsndfile's words for "the header does not say".
+NO_LENGTH = 2**62
 
 
 class FileSource(AudioSource):
@@ -45,6 +68,7 @@ class FileSource(AudioSource):
 
     def __init__(self, path: Path, ledger: Ledger, known: Entry | None = None) -> None:
         self.path = path
+        self.size = known.size if known else None
         self._ledger = ledger
         self._known = known
 
@@ -52,26 +76,37 @@ class FileSource(AudioSource):
         return f"FileSource({str(self.path)!r})"
 
     def read(self) -> NDArray[np.float32]:
-        """All samples, float32 [channels, samples].
+        """All samples, float32 [channels, samples]; see `record`."""
+        return self.record().samples
+
+    def record(self, sample_rate: float = 0) -> Recording:  # noqa: ARG002 - the file's own counts
+        """All samples, their rate, and the digest of the bytes they were decoded from.
+
+        The file is read once, so what is digested is what was decoded, whoever replaces the file
+        meanwhile.
 
         Raises:
-            AudioError: `not there`, `is a folder`, `empty file`, `no samples`, `not finite`,
-                `cut short` or `cannot be decoded: ...`.
+            AudioError: `not there`, `is a folder`, `no regular file`, `empty file`, `no samples`,
+                `not finite`, `cut short`, `cannot be decoded: ...` and others, in a few words.
         """
         _require_file(self.path)
         try:
-            with soundfile.SoundFile(self.path) as file:
-                samples = file.read(dtype="float32", always_2d=True)
-                cut = len(samples) < file.frames * (1 - SLACK)
-        except (soundfile.LibsndfileError, OSError, RuntimeError, MemoryError) as error:
+            content = self.path.read_bytes()
+            with soundfile.SoundFile(io.BytesIO(content)) as file:
+                require_whole(io.BytesIO(content))
+                samples = _samples(file, content)
+                rate = file.samplerate
+        except MemoryError:
+            raise AudioError("not enough memory to decode it") from None
+        except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError) as error:
             raise AudioError(f"cannot be decoded: {_few_words(error)}") from None
-        if cut:
-            raise AudioError("cut short")
         if not len(samples):
             raise AudioError("no samples")
         if not np.isfinite(samples).all():
             raise AudioError("not finite")
-        return np.ascontiguousarray(samples.T)
+        if (peak := float(np.abs(samples).max())) > LOUDEST:
+            raise AudioError(f"samples up to {peak:.4g}, full scale is 1")
+        return Recording(np.ascontiguousarray(samples.T), rate, hashlib.sha256(content).hexdigest())
 
     def digest(self) -> str:
         """The sha256 of the file's bytes, as hex.
@@ -79,10 +114,9 @@ class FileSource(AudioSource):
         Raises:
             AudioError: the file cannot be read.
         """
+        _require_file(self.path)
         try:
             return self._ledger.digest(self.path, self._known)
-        except FileNotFoundError:
-            raise AudioError("not there") from None
         except OSError as error:
             raise AudioError(f"cannot be read: {error.strerror}") from None
 
@@ -95,53 +129,118 @@ def read_header(path: Path) -> Header:
     """What the header of an audio file says; decodes nothing.
 
     Raises:
-        AudioError: there is no header libsndfile can read.
+        AudioError: there is no header libsndfile can read, or the file is not as long as it says.
     """
     _require_file(path)
     try:
-        info = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        with path.open("rb") as file:
+            with soundfile.SoundFile(file) as audio:
+                header = Header(audio.samplerate, audio.frames, audio.channels)
+            require_whole(file)
+    except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError) as error:
         raise AudioError(f"cannot be decoded: {_few_words(error)}") from None
-    return Header(info.samplerate, info.frames, info.channels)
+    _require_length(header)
+    return header
 
 
 def sources(
     paths: Iterable[Path], ledger: Ledger, progress: Progress, title: str
-) -> Iterator[tuple[FileSource, Header | None]]:
-    """A source for each path, with its header, or None where there is none that can be read.
+) -> Iterator[tuple[FileSource, Header | str]]:
+    """A source for each path, with its header, or why there is none that can be used.
 
     Headers come from the ledger where the file was not touched since.
     """
     paths = list(paths)
     with progress.task(title, len(paths), "files") as meter:
         for path, entry in zip(paths, ledger.recall(paths), strict=True):
-            known = _with_header(path, entry, ledger)
-            yield FileSource(path, ledger, known), known.header if known else None
+            header = _header(path, entry, ledger)
+            yield FileSource(path, ledger, entry), header
             meter.advance()
     ledger.flush()
 
 
-def _with_header(path: Path, entry: Entry | None, ledger: Ledger) -> Entry | None:
-    """The entry, completed by the file's header if that can be read."""
-    if entry is None or entry.header is not None:
-        return entry
+def described_by(header: Header | str, *, problem: str = "", **facts: Any) -> Utterance:
+    """An utterance of the rate and length of its header, or with what is wrong with that.
+
+    Args:
+        header: as `sources` gave it.
+        problem: what else is known to be wrong.
+        facts: all other attributes of the `Utterance`.
+    """
+    if isinstance(header, str):
+        return Utterance(sample_rate=0, seconds=0.0, problem=problem or header, **facts)
+    seconds = header.frames / header.sample_rate
+    problem = problem or ("" if header.frames else "no samples")
+    return Utterance(sample_rate=header.sample_rate, seconds=seconds, problem=problem, **facts)
+
+
+def _header(path: Path, entry: Entry | None, ledger: Ledger) -> Header | str:
+    """What the ledger says, else the file, whose words are kept in the ledger."""
+    if entry is not None and entry.header is not None:
+        return entry.header
     try:
-        entry = replace(entry, header=read_header(path))
-    except AudioError:
-        return entry
-    ledger.remember(entry)
-    return entry
+        header = read_header(path)
+    except AudioError as error:
+        return str(error)
+    if entry is not None:
+        ledger.remember(replace(entry, header=header))
+    return header
+
+
+def _samples(file: soundfile.SoundFile, content: bytes) -> NDArray[np.float32]:
+    """All samples, [samples, channels]; no more are asked for than may be."""
+    header = Header(file.samplerate, file.frames, file.channels)
+    _require_length(header)
+    samples: NDArray[np.float32]
+    summed = _sum_in_flac(content)
+    if summed is None:
+        # Named, since a file that cannot be sought in does not say how many are left.
+        samples = file.read(header.frames, dtype="float32", always_2d=True)
+    else:
+        bits, md5 = summed
+        levels = file.read(header.frames, dtype="int32", always_2d=True)
+        samples = levels * np.float32(2.0**-31)
+        raw = (levels >> (32 - bits)).astype("<i4").view(np.uint8).reshape(-1, 4)
+        written = raw[:, : bits // 8].tobytes()
+        if hashlib.md5(written).digest() != md5:  # noqa: S324 - FLAC's own
+            raise AudioError("its samples are not those its header was written for")
+    if len(samples) < header.frames * (1 - SLACK):
+        raise AudioError(f"cut short: {len(samples):,} of {header.frames:,} samples")
+    return samples
+
+
+def _sum_in_flac(content: bytes) -> tuple[int, bytes] | None:
+    """Bits of a sample and the MD5 of all of them, where a FLAC carries one (RFC 9639, 8.2)."""
+    bits = (int.from_bytes(content[20:22], "big") >> 4 & 0x1F) + 1
+    md5 = content[26:42]
+    if content[:4] != b"fLaC" or bits not in {8, 16, 24} or not any(md5):
+        return None
+    return bits, md5
+
+
+def _require_length(header: Header) -> None:
+    if header.frames >= NO_LENGTH:
+        raise AudioError("its header does not say how long it is")
+    if header.frames * header.channels > MOST_SAMPLES:
+        raise AudioError(f"more than {MOST_SAMPLES:,} samples")
+    if header.sample_rate <= 0:
+        raise AudioError(f"a sample rate of {header.sample_rate} Hz")
 
 
 def _require_file(path: Path) -> None:
-    if path.is_dir():
-        raise AudioError("is a folder")
     try:
-        size = path.stat().st_size
-    except OSError:
-        raise AudioError("not there") from None
-    if not size:
+        found = path.stat()
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError)
+        raise AudioError("not there" if absent else f"cannot be read: {error.strerror}") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise AudioError("is a folder")
+    if not stat.S_ISREG(found.st_mode):  # a pipe or a device may have no end
+        raise AudioError("no regular file")
+    if not found.st_size:
         raise AudioError("empty file")
+    if found.st_size > MOST_BYTES:
+        raise AudioError(f"larger than {MOST_BYTES:,} bytes")
 
 
 def _few_words(error: BaseException) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from latentbench.corpora.corpus import Corpus, Utterance
-from latentbench.corpora.espeak import SAMPLE_RATE, Voice, speak
+from latentbench.corpora.corpus import Corpus
+from latentbench.corpora.espeak import Voice, speak
 from latentbench.corpora.ledger import Ledger
 from latentbench.corpora.sentences import SENTENCES
-from latentbench.corpora.source import sources
+from latentbench.corpora.source import described_by, sources
 from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from latentbench.corpora.corpus import Utterance
     from latentbench.corpora.plugin import SpeechDemoOptions
     from latentbench.workspace import Workspace
 
@@ -133,12 +134,11 @@ class SpeechDemo(Corpus):
             [file for _, file in wanted], ledger, self._workspace.progress, "listing speech-demo"
         )
         return [
-            Utterance(
+            described_by(
+                header,
                 id=f"{speaker.name}-{file.stem}",
                 speaker=speaker.name,
                 source=source,
-                sample_rate=SAMPLE_RATE,
-                seconds=header.frames / SAMPLE_RATE if header else 0.0,
                 attributes={"sex": speaker.sex, "accent": speaker.accent},
             )
             for (speaker, file), (source, header) in zip(wanted, listed, strict=True)

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentbench.corpora.corpus import AudioSource, Corpus, LatentFormat, Utterance
+from latentbench.corpora.corpus import (
+    AudioSource,
+    Corpus,
+    LatentFormat,
+    Recording,
+    Utterance,
+)
 from latentbench.worlds.plugin import build_world
 
 if TYPE_CHECKING:
@@ -49,7 +55,12 @@ class WorldSource(AudioSource):
 
     def digest(self) -> str:
         """The sha256 of the frames, as hex."""
-        return hashlib.sha256(self.read().tobytes()).hexdigest()
+        return self.record(FRAME_RATE).digest
+
+    def record(self, sample_rate: float) -> Recording:
+        """The sequence and its digest, drawn once."""
+        frames = self.read()
+        return Recording(frames, sample_rate, hashlib.sha256(frames.tobytes()).hexdigest())
 
     def describe(self) -> str:
         """World, speaker and number of the utterance."""

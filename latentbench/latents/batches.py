@@ -10,7 +10,7 @@ from latentbench.corpora import AudioError
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from latentbench.encoders import Encoder
     from latentbench.latents.preparation import PreparedAudio
@@ -19,61 +19,65 @@ __all__ = ["encode_batch"]
 
 
 def encode_batch(
-    encoder: Encoder, name: str, audio: Sequence[PreparedAudio | str], device: torch.device
-) -> list[torch.Tensor | str]:
+    encoder: Encoder,
+    name: str,
+    audio: Mapping[str, PreparedAudio],
+    device: torch.device,
+) -> dict[str, torch.Tensor | str]:
     """The latents of each utterance of a batch, [frames, D] on the CPU, or why there are none.
 
-    An encoder that refuses a batch (`AudioError`) is asked for each utterance alone, and those
-    it refuses then are skipped for its reason.
+    An encoder that refuses or fails on a batch is asked for each utterance alone. Those it
+    refuses then (`AudioError`), or gives no finite latents, have a reason in place of latents.
 
     Args:
         encoder: loaded on `device`.
         name: what the user calls it.
-        audio: prepared, or the reason an utterance is skipped for.
+        audio: utterance id -> prepared audio.
         device: of the encoder.
 
     Raises:
-        LatentbenchError: the encoder failed, or returned something else than its contract says.
+        LatentbenchError: the encoder failed on an utterance, which it names, or returned
+            something else than its contract says.
     """
-    results: list[torch.Tensor | str] = [one if isinstance(one, str) else "" for one in audio]
-    usable = [number for number, one in enumerate(audio) if not isinstance(one, str)]
-    prepared = [one for one in audio if not isinstance(one, str)]
-    for number, result in zip(usable, _encode(encoder, name, prepared, device), strict=True):
-        results[number] = result
-    return results
-
-
-def _encode(
-    encoder: Encoder, name: str, audio: Sequence[PreparedAudio], device: torch.device
-) -> Sequence[torch.Tensor | str]:
     if not audio:
-        return []
-    longest = max(one.samples.shape[-1] for one in audio)
+        return {}
+    prepared = list(audio.values())
+    longest = max(one.samples.shape[-1] for one in prepared)
     padded = torch.stack(
         [
             torch.nn.functional.pad(one.samples, (0, longest - one.samples.shape[-1]))
-            for one in audio
+            for one in prepared
         ]
     )
     if encoder.channels == 1:
         padded = padded[:, 0]
-    lengths = torch.tensor([one.length for one in audio])
+    lengths = torch.tensor([one.length for one in prepared])
+    given = f"{_of(audio)}, {_given(padded, lengths, encoder)}"
     try:
         with torch.inference_mode():
             returned: Any = encoder.encode(padded.to(device), lengths.to(device))
-    except AudioError as error:
-        if len(audio) == 1:
-            return [str(error)]
-        return [_encode(encoder, name, [one], device)[0] for one in audio]
     except LatentbenchError:
         raise
     except Exception as error:
+        if len(audio) > 1:
+            each = [encode_batch(encoder, name, {id_: one}, device) for id_, one in audio.items()]
+            return {id_: found for one in each for id_, found in one.items()}
+        if isinstance(error, AudioError):
+            return dict.fromkeys(audio, str(error))
         raise LatentbenchError(
-            f"{_whose(encoder, name)} failed on {_given(padded, lengths, encoder)}: "
-            f"{type(error).__name__}: {error}",
+            f"{_whose(encoder, name)} failed on {given}: {type(error).__name__}: {error}",
             _advice(name),
         ) from error
-    return _taken(encoder, name, audio, returned, _given(padded, lengths, encoder))
+    latents = _taken(encoder, name, prepared, returned, given)
+    return {
+        id_: _why_not_finite(name, rows) or rows for id_, rows in zip(audio, latents, strict=True)
+    }
+
+
+def _why_not_finite(name: str, rows: torch.Tensor) -> str:
+    """What is wrong with frames that are not finite; empty where all are."""
+    wrong = int((~rows.isfinite().all(-1)).sum())
+    return f"the encoder '{name}' gave {wrong} of {len(rows)} frames not finite" if wrong else ""
 
 
 def _taken(
@@ -107,6 +111,11 @@ def _taken(
         f"{_whose(encoder, name)} was given {given} and returned {came}; expected {expected}.",
         _advice(name),
     )
+
+
+def _of(ids: Iterable[str]) -> str:
+    first, *others = ids
+    return f"the utterance '{first}'" + (f" and {len(others)} more" if others else "")
 
 
 def _given(padded: torch.Tensor, lengths: torch.Tensor, encoder: Encoder) -> str:

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from latentbench.latents.store import LatentStore
     from latentbench.progress import Progress
 
-__all__ = ["Encoded", "audio_digests", "encode_missing", "plan_batches"]
+__all__ = ["Encoded", "encode_missing", "plan_batches"]
 
 BATCHES_AHEAD = 4
+SECONDS_AHEAD = 1200.0  # of audio that waits, decoded, beside what is encoded
 READERS = 2
 SHARD_BYTES = 256 * 2**20
 SHARD_SECONDS = 20.0
@@ -42,25 +43,13 @@ class Encoded:
     """What the store holds for the wanted utterances, in their order.
 
     Attributes:
-        entries: one per utterance.
-        fresh: how many of them were encoded now.
+        entries: one per utterance, with the digest of what was decoded; one that is skipped
+            says why and is in no shard.
+        fresh: how many of them were encoded now; those skipped were not.
     """
 
     entries: tuple[ShardEntry, ...]
     fresh: int
-
-
-def audio_digests(utterances: Sequence[Utterance], progress: Progress) -> dict[str, str]:
-    """The digest of every utterance's audio by id; empty where the file cannot be read."""
-    digests = {}
-    with (
-        progress.task("checking audio", len(utterances), "utterances") as meter,
-        ThreadPoolExecutor(READERS) as pool,
-    ):
-        for one, digest in zip(utterances, pool.map(_digest, utterances), strict=True):
-            digests[one.id] = digest
-            meter.advance()
-    return digests
 
 
 def encode_missing(
@@ -73,6 +62,9 @@ def encode_missing(
     progress: Progress,
 ) -> Encoded:
     """Encode every utterance the store lacks, continuing where an earlier run was ended.
+
+    What cannot be used is not stored: the next run tries it again, since it may have been a
+    passing trouble of the machine.
 
     Args:
         store: where latents go; held against other writers meanwhile.
@@ -87,7 +79,7 @@ def encode_missing(
     """
     with store.writing(progress):
         store.drop_damaged(progress)
-        stored = store.entries()
+        stored = _usable(store)
         batches = [
             missing
             for batch in plan_batches(utterances, encoder.max_batch_seconds)
@@ -95,17 +87,34 @@ def encode_missing(
         ]
         fresh = [one for batch in batches for one in batch]
         done = sum(one.seconds for one in utterances) - sum(one.seconds for one in fresh)
+        heard = dict(digests)
+        skipped: dict[str, str] = {}
         with (
             progress.task("encoding", done + sum(o.seconds for o in fresh), "s", done) as meter,
             _ShardWriter(store) as writer,
             ThreadPoolExecutor(READERS) as pool,
         ):
-            for batch, audio in _read_ahead(pool, batches, encoder):
+            for batch in _read_ahead(pool, batches, encoder):
+                audio = {one.id: one.audio for one in batch if isinstance(one.audio, PreparedAudio)}
                 latents = encode_batch(encoder, store.key["encoder"], audio, device)
-                writer.add(batch, audio, latents, digests)
+                heard.update((one.id, one.digest) for one in batch if one.digest)
+                outcome = {one.id: latents.get(one.id, one.audio) for one in batch}
+                skipped.update((id_, why) for id_, why in outcome.items() if isinstance(why, str))
+                writer.add([one for one in batch if one.id not in skipped], latents)
                 meter.advance(sum(one.seconds for one in batch))
-        stored = store.entries()
-    return Encoded(tuple(stored[one.id, digests[one.id]] for one in utterances), len(fresh))
+        stored = _usable(store)
+    entries = tuple(
+        ShardEntry(one.id, heard[one.id], -1, 0, (), skipped[one.id])
+        if one.id in skipped
+        else stored[one.id, heard[one.id]]
+        for one in utterances
+    )
+    return Encoded(entries, len(fresh) - len(skipped))
+
+
+def _usable(store: LatentStore) -> dict[tuple[str, str], ShardEntry]:
+    """What is stored, but for the skips that earlier versions kept."""
+    return {key: entry for key, entry in store.entries().items() if not entry.skipped}
 
 
 def plan_batches(utterances: Sequence[Utterance], max_seconds: float) -> list[list[Utterance]]:
@@ -123,33 +132,45 @@ def plan_batches(utterances: Sequence[Utterance], max_seconds: float) -> list[li
     return batches
 
 
-def _digest(utterance: Utterance) -> str:
-    try:
-        return utterance.source.digest()
-    except (AudioError, OSError):
-        return ""
+@dataclass(frozen=True)
+class _Heard:
+    """One utterance as it was decoded: its audio, or why it has none."""
+
+    id: str
+    seconds: float
+    digest: str
+    audio: PreparedAudio | str
 
 
 def _read_ahead(
     pool: ThreadPoolExecutor, batches: Sequence[Sequence[Utterance]], encoder: Encoder
-) -> Iterator[tuple[Sequence[Utterance], list[PreparedAudio | str]]]:
-    """Each batch with its audio, or the reason an utterance is skipped, decoded ahead."""
-    waiting: deque[tuple[Sequence[Utterance], list[Future[PreparedAudio | str]]]] = deque()
+) -> Iterator[list[_Heard]]:
+    """Each batch decoded, a few of them ahead of time."""
+    waiting: deque[list[Future[_Heard]]] = deque()
+    seconds: deque[float] = deque()
     for batch in batches:
-        waiting.append((batch, [pool.submit(_read, one, encoder) for one in batch]))
-        if len(waiting) > BATCHES_AHEAD:
-            ready, audio = waiting.popleft()
-            yield ready, [future.result() for future in audio]
+        waiting.append([pool.submit(_read, one, encoder) for one in batch])
+        seconds.append(sum(one.seconds for one in batch))
+        while len(waiting) > BATCHES_AHEAD or (len(waiting) > 1 and sum(seconds) > SECONDS_AHEAD):
+            seconds.popleft()
+            yield [future.result() for future in waiting.popleft()]
     while waiting:
-        ready, audio = waiting.popleft()
-        yield ready, [future.result() for future in audio]
+        yield [future.result() for future in waiting.popleft()]
 
 
-def _read(utterance: Utterance, encoder: Encoder) -> PreparedAudio | str:
+def _read(utterance: Utterance, encoder: Encoder) -> _Heard:
+    digest = ""
+    audio: PreparedAudio | str
     try:
-        return prepare(utterance.source.read(), utterance.sample_rate, encoder)
+        samples, sample_rate, digest = utterance.source.record(utterance.sample_rate)
+        audio = prepare(samples, sample_rate, encoder)
     except AudioError as error:
-        return str(error)
+        audio = str(error)
+    except MemoryError:
+        audio = "not enough memory to decode it"
+    except Exception as error:  # noqa: BLE001 - whatever one file does, the others are used
+        audio = f"cannot be decoded: {type(error).__name__}: {error}"
+    return _Heard(utterance.id, utterance.seconds, digest, audio)
 
 
 class _ShardWriter:
@@ -174,23 +195,16 @@ class _ShardWriter:
         finally:
             self._pool.shutdown()
 
-    def add(
-        self,
-        batch: Sequence[Utterance],
-        audio: Sequence[PreparedAudio | str],
-        latents: Sequence[torch.Tensor | str],
-        digests: Mapping[str, str],
-    ) -> None:
+    def add(self, batch: Sequence[_Heard], latents: Mapping[str, torch.Tensor | str]) -> None:
         """Take one whole batch, and write a shard if there is enough for one."""
-        for utterance, one, rows in zip(batch, audio, latents, strict=True):
-            name, digest = utterance.id, digests[utterance.id]
-            if isinstance(one, PreparedAudio) and isinstance(rows, torch.Tensor):
-                self._entries.append(ShardEntry(name, digest, -1, self._rows, one.segments))
+        for one in batch:
+            rows = latents[one.id]
+            if isinstance(one.audio, PreparedAudio) and isinstance(rows, torch.Tensor):
+                entry = ShardEntry(one.id, one.digest, -1, self._rows, one.audio.segments)
+                self._entries.append(entry)
                 self._latents.append(rows)
-                self._energy.append(one.energy[: len(rows)])
+                self._energy.append(one.audio.energy[: len(rows)])
                 self._rows += len(rows)
-            else:
-                self._entries.append(ShardEntry(name, digest, -1, self._rows, (), str(rows)))
         size = sum(rows.nbytes for rows in self._latents)
         if size >= SHARD_BYTES or time.monotonic() - self._since >= SHARD_SECONDS:
             self.flush()
@@ -200,8 +214,7 @@ class _ShardWriter:
             self._pending.result()
             self._pending = None
         if self._entries:
-            latents = torch.cat(self._latents) if self._latents else torch.zeros(0, 1)
-            energy = torch.cat(self._energy) if self._energy else torch.zeros(0)
+            latents, energy = torch.cat(self._latents), torch.cat(self._energy)
             self._pending = self._pool.submit(self._store.add, latents, energy, self._entries)
         self._begin()
 

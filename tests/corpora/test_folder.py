@@ -155,6 +155,7 @@ def test_a_listed_file_that_is_absent_is_an_utterance_that_cannot_be_read(root, 
         ("a.wav", 0.1, 8000),
         ("gone.wav", 0.0, 0),
     ]
+    assert [one.problem for one in found] == ["", "not there"]
     with pytest.raises(AudioError, match="not there"):
         found[1].source.read()
 
@@ -219,3 +220,37 @@ def test_the_shared_manifest(data, corpus):
     for one in found:
         assert one.sample_rate == int(one.attributes["sample_rate"])
         assert one.seconds == pytest.approx(float(one.attributes["seconds"]), abs=0.06)
+
+
+def test_audio_that_libsndfile_does_not_read_is_listed_with_its_reason(root, corpus, tone):
+    tone(root / "anna" / "a.wav")
+    (root / "anna" / "b.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + bytes(500))
+    (root / "anna" / "c.wma").write_bytes(bytes(500))
+    (root / "anna" / "notes.txt").write_text("no audio")
+    assert {one.id: one.problem for one in corpus().utterances()} == {
+        "anna/a.wav": "",
+        "anna/b.m4a": "cannot be decoded: Format not recognised",
+        "anna/c.wma": "cannot be decoded: Format not recognised",
+    }
+
+
+def test_a_file_whose_name_is_no_text_is_used(root, corpus, tone):
+    (root / "anna").mkdir()
+    path = root / os.fsdecode(b"anna/caf\xe9.wav")
+    tone(root / "anna" / "a.wav").rename(path)
+    (found,) = corpus().utterances()
+    assert (found.id, found.problem) == ("anna/caf\\xe9.wav", "")
+    assert found.source.record(8000).samples.shape == (1, 800)
+
+
+def test_a_link_to_a_file_that_is_listed_is_not_used_beside_it(root, corpus, tone, tmp_path):
+    tone(root / "b" / "one.wav")
+    (root / "a").mkdir()
+    (root / "a" / "link.wav").symlink_to(root / "b" / "one.wav")
+    (root / "a" / "elsewhere.wav").symlink_to(tone(tmp_path / "elsewhere.wav"))
+    problems = {one.id: one.problem for one in corpus().utterances()}
+    assert problems == {
+        "a/elsewhere.wav": "",
+        "a/link.wav": "a link to 'b/one.wav', which is listed too",
+        "b/one.wav": "",
+    }

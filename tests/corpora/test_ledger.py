@@ -119,6 +119,31 @@ def test_a_damaged_ledger_is_made_anew(database, file, damage):
     connection.close()
 
 
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize(
+    "change", ["sample_rate = 8000", "frames = 43", "channels = 2", "digest = 'other'"]
+)
+def test_a_changed_row_is_forgotten_not_believed(database, file, change):
+    ledger = Ledger(database)
+    ledger.remember(replace(Entry.of(file), digest="from memory", header=HEADER))
+    ledger.flush()
+    assert known(database, file).header == HEADER
+    with sqlite3.connect(database) as connection:
+        connection.execute(f"UPDATE files_v2 SET {change}")  # noqa: S608 - our own text
+    connection.close()
+    assert known(database, file) == Entry.of(file)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_file_whose_name_is_no_text_is_remembered(database, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    path.write_bytes(b"sound")
+    ledger = Ledger(database)
+    digest = ledger.digest(path)
+    ledger.flush()
+    assert known(database, path).digest == digest
+
+
 def test_where_no_ledger_can_be_all_still_works(tmp_path, file):
     (tmp_path / "in-the-way").write_text("")
     ledger = Ledger(tmp_path / "in-the-way" / "ledger.sqlite3")

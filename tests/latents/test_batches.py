@@ -51,13 +51,12 @@ def wave(samples, channels=1, value=1.0):
 
 
 def encode(encoder, *waves):
-    audio = [one if isinstance(one, str) else prepare(one, 1000, encoder) for one in waves]
-    return encode_batch(encoder, "sums", audio, CPU)
+    audio = {f"u{number}": prepare(one, 1000, encoder) for number, one in enumerate(waves)}
+    return list(encode_batch(encoder, "sums", audio, CPU).values())
 
 
-def test_each_utterance_gets_its_own_frames_and_the_skipped_keep_their_reason():
-    first, skipped, second = encode(Sums(), wave(25), "not finite", wave(40, value=2.0))
-    assert skipped == "not finite"
+def test_each_utterance_gets_its_own_frames():
+    first, second = encode(Sums(), wave(25), wave(40, value=2.0))
     assert first[:, 0].tolist() == [10, 10, 5]
     assert second[:, 0].tolist() == [20] * 4
 
@@ -70,10 +69,22 @@ def test_what_is_too_short_for_a_chunk_is_skipped_and_the_rest_encoded():
     assert encoder.asked == [1, 1]
 
 
-def test_a_batch_of_nothing_but_skipped_asks_nobody():
+def test_a_batch_of_nothing_asks_nobody():
     encoder = Sums()
-    assert encode(encoder, "empty file", "not finite") == ["empty file", "not finite"]
+    assert encode(encoder) == []
     assert encoder.asked == []
+
+
+def test_latents_that_are_not_finite_are_the_encoders_and_only_that_utterance_is_skipped():
+    def spoil(latents, frames):
+        latents[latents > 15] = float("nan")
+        latents[latents < 0] = float("inf")
+        return latents, frames
+
+    one, loud, negative = encode(Sums(spoil), wave(30), wave(40, value=2), wave(20, value=-1))
+    assert one[:, 0].tolist() == [10] * 3
+    assert loud == "the encoder 'sums' gave 4 of 4 frames not finite"
+    assert negative == "the encoder 'sums' gave 2 of 2 frames not finite"
 
 
 def test_mono_fills_both_channels_of_a_stereo_encoder_and_stereo_is_mixed_for_a_mono_one():
@@ -102,7 +113,8 @@ def test_an_encoder_that_breaks_its_contract_is_named_with_what_was_expected(cha
         encode(Sums(change), wave(25), wave(40))
     message = error.value.message
     assert message.startswith("The encoder 'sums' (")
-    assert "Sums) was given float32 [2, 40] at 1000 Hz, lengths [25, 40]" in message
+    given = "the utterance 'u0' and 1 more, float32 [2, 40] at 1000 Hz, lengths [25, 40]"
+    assert f"Sums) was given {given}" in message
     assert "expected float32 [2, at least 4, 2] and frames [3, 4]" in message
     error.match(f"returned .*{came}.*; expected")
     assert "latentbench plugins check sums" in error.value.hint
@@ -117,13 +129,27 @@ def test_frames_that_do_not_fit_the_segments_are_refused():
         encode(Lies(), wave(25))
 
 
-def test_an_encoder_that_fails_is_named_with_what_it_was_given():
-    def fail(*_):
-        raise ZeroDivisionError("no reason")
+def test_an_encoder_that_fails_is_named_with_the_utterance_it_fails_on():
+    class Picky(Sums):
+        def encode(self, audio, lengths):
+            if 25 in lengths:
+                raise ZeroDivisionError("no reason")
+            return super().encode(audio, lengths)
 
-    with pytest.raises(LatentbenchError, match=r"failed on float32 \[1, 30\].*no reason") as error:
-        encode(Sums(fail), wave(25))
+    what = r"failed on the utterance 'u1', float32 \[1, 30\].*no reason"
+    with pytest.raises(LatentbenchError, match=what) as error:
+        encode(Picky(), wave(40), wave(25))
     assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+def test_what_is_too_much_at_once_is_encoded_one_by_one():
+    class Small(Sums):
+        def encode(self, audio, lengths):
+            if len(lengths) > 1:
+                raise torch.OutOfMemoryError
+            return super().encode(audio, lengths)
+
+    assert [len(rows) for rows in encode(Small(), wave(40), wave(25))] == [4, 3]
 
 
 def test_what_an_encoder_says_to_the_user_is_passed_on():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import resource
 import signal
 from dataclasses import dataclass, field
@@ -13,12 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentbench.corpora import AudioError, Corpus, Utterance
-from latentbench.corpora.corpus import AudioSource
+from latentbench.corpora.copies import audio_digests
+from latentbench.corpora.corpus import AudioSource, Recording
 from latentbench.encoders import Encoder, Segment
 from latentbench.errors import LatentbenchError, UsageError
-from latentbench.latents.encoding import audio_digests, encode_missing, plan_batches
+from latentbench.latents.encoding import encode_missing, plan_batches
 from latentbench.latents.manifest import ManifestRow, open_latents
-from latentbench.latents.store import LatentStore, list_stores, remove_store, store_key
+from latentbench.latents.store import (
+    LatentStore,
+    ShardEntry,
+    list_stores,
+    remove_store,
+    store_key,
+)
 from latentbench.progress import SilentProgress
 
 RATE = 1000
@@ -219,6 +228,72 @@ def test_bad_audio_is_skipped_with_its_reason_and_not_decoded_into_frames(filled
     }
     latents, _ = open_latents(filled.store, filled.rows(utterances, encoded))
     assert [one.id for one in latents.utterances] == ["good", "silent"]
+    assert filled.fill(utterances).fresh == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (MemoryError(), "not enough memory to decode it"),
+        (OSError(errno.EMFILE, "Too many open files"), "cannot be decoded: OSError: .*open files"),
+        (OSError(errno.EIO, "Input/output error"), "cannot be decoded: OSError: .*output error"),
+        (RuntimeError("a plugin's own"), "cannot be decoded: RuntimeError: a plugin's own"),
+    ],
+)
+def test_a_passing_trouble_skips_the_utterance_in_this_run_only(
+    filled, monkeypatch, trouble, reason
+):
+    utterances = [utterance("good", np.ones(95)), utterance("unlucky", np.zeros(95))]
+    read = ArraySource.read
+
+    def fails(self):
+        if not self.samples.any():
+            raise trouble
+        return read(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ArraySource, "read", fails)
+        good, unlucky = filled.fill(utterances).entries
+    assert good.skipped == ""
+    assert re.fullmatch(reason, unlucky.skipped)
+    again = filled.fill(utterances)
+    assert (again.fresh, [entry.skipped for entry in again.entries]) == (1, ["", ""])
+
+
+def test_a_file_replaced_while_encoding_is_stored_as_what_it_became(filled, monkeypatch):
+    """Its latents under its old digest would be a wrong hit for ever."""
+    before, after = utterance("u", np.ones(100)), utterance("u", np.full(100, 2.0))
+    digests = audio_digests([before], filled.progress)
+
+    def record(_, rate):
+        return Recording(after.source.samples, rate, after.source.digest())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ArraySource, "record", record)
+        device = torch.device("cpu")
+        (entry,) = encode_missing(
+            filled.store,
+            filled.encoder,
+            [before],
+            digests=digests,
+            device=device,
+            progress=filled.progress,
+        ).entries
+    assert entry.audio == after.source.digest()
+    assert filled.fill([after]).fresh == 0
+    encoded = filled.fill([before])
+    assert encoded.fresh == 1
+    latents, _ = open_latents(filled.store, filled.rows([before], encoded))
+    assert (latents.utterance(0)[:, 0] == 1).all()
+
+
+def test_skips_that_an_earlier_version_stored_are_tried_again(filled):
+    (one,) = utterances = [utterance("u", np.ones(100))]
+    entry = ShardEntry("u", one.source.digest(), -1, 0, (), "cannot be decoded: Cannot allocate")
+    with filled.store.writing(filled.progress):
+        filled.store.add(torch.zeros(0, 1), torch.zeros(0), [entry])
+    encoded = filled.fill(utterances)
+    assert (encoded.fresh, encoded.entries[0].skipped) == (1, "")
     assert filled.fill(utterances).fresh == 0
 
 
