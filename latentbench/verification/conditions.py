@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from latentbench.config import read_layers, resolve
+from latentbench.config import RunConfig, read_layers, resolve
 from latentbench.encoders.mimi_weights import MIMI
+from latentbench.tasks import WindowTask
 from latentbench.verification.records import Condition
-from latentbench.verification.references import eval_speakers, reference_runs
+from latentbench.verification.references import HORIZONS, eval_speakers, reference_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from latentbench.plugins import Registry
     from latentbench.results import Result
+    from latentbench.verification.references import ReferenceRun
 
-__all__ = ["conditions", "latents_of"]
+__all__ = ["SHOWN_BESIDE", "conditions", "first_frame", "latents_of", "runs_beside"]
 
 CORPUS = {"corpus": "librispeech", "subset": "train-clean-100"}
 SPEAKERS = 251
 # The beginnings of the digests of the published weights.
 WEIGHTS = {"mimi": f"sha256:{MIMI.file.sha256}", "encodec-24k": "sha256:d7cc33bc"}
 PCA = {"mimi-pca32": 32, "mimi-pca64": 64}
+SHOWN_BESIDE = "mimi"
 STEPS = (15_000, 25_000)  # of the reruns, and of the published run
 
 # Keys that change no figure of the table: where things are, what else is measured, and how fast;
@@ -36,7 +39,9 @@ NO_MATTER = (
     "encoder.name",
     "evaluation.batch_size",
     "evaluation.metrics",
+    "rollout.seed",  # another choice of utterances, as each rerun made
     "task.context_ms",  # a result has all its times in frames
+    "task.frame_set",  # by the first frame predicted at each k
     "task.horizons",
     "task.slices",
     "task.step_ms",
@@ -57,13 +62,41 @@ def latents_of(result: Result) -> str:
     return name if name in known and not transforms else ""
 
 
+def runs_beside(result: Result, latents: str) -> list[ReferenceRun]:
+    """The reference runs of these latents by a network as wide; of the first width where none is.
+
+    Args:
+        result: whose network it is.
+        latents: of the reference table.
+    """
+    runs = [run for run in reference_runs() if run.latents == latents]
+    width = result.config["predictor"].get("width")
+    return [run for run in runs if run.width == width] or [
+        run for run in runs if run.width == runs[0].width
+    ]
+
+
+def first_frame(result: Result, k: int) -> int:
+    """The first frame of an utterance that a run predicted at staleness k."""
+    task = result.config["task"]
+    return WindowTask(
+        task["context_frames"],
+        k,
+        frame_set=task["frame_set"],
+        horizons=tuple(task["horizons"]),
+        step=task["step_frames"],
+    ).first_frame
+
+
 def conditions(result: Result, registry: Registry) -> Iterator[Condition]:
     """Encoder, weights, corpus, split and protocol, the last key by key."""
     yield _encoder(result)
     yield _weights(result)
     yield _corpus(result)
     yield _split(result)
-    yield from _protocol(result, registry)
+    runs = runs_beside(result, latents_of(result) or SHOWN_BESIDE)
+    yield _frames(result, runs)
+    yield from _protocol(result, registry, width=runs[0].width)
 
 
 def _encoder(result: Result) -> Condition:
@@ -119,13 +152,30 @@ def _split(result: Result) -> Condition:
     )
 
 
-def _protocol(result: Result, registry: Registry) -> Iterator[Condition]:
+def _frames(result: Result, runs: Sequence[ReferenceRun]) -> Condition:
+    """Whether one of the reference runs predicted the same frames at every horizon."""
+    compared = [one.k for one in result.horizons if one.k in HORIZONS]
+    found = {k: first_frame(result, k) for k in compared}
+    known = [{k: run.first_frame(k) for k in compared} for run in runs]
+    sets = dict.fromkeys(run.frame_set for run in runs)
+    return Condition(
+        name="task.frame_set",
+        matches=found in known,
+        found=f"{result.config['task']['frame_set']}"
+        + "".join(f", t >= {t} at k={k}" for k, t in found.items()),
+        expected=f"{' or '.join(sets)} (of k = {', '.join(map(str, HORIZONS))})",
+    )
+
+
+def _protocol(result: Result, registry: Registry, *, width: int) -> Iterator[Condition]:
     """Every key of the preset phase1 that decides a figure; those that agree as one condition."""
     expected = _flat(resolve(read_layers("phase1", None, ()), registry).model_dump(mode="json"))
     if result.encoder.name != "mimi":
         expected = {key: value for key, value in expected.items() if key.split(".")[0] != "encoder"}
         expected |= {"encoder.view": "encoder"} if result.encoder.name == "encodec-24k" else {}
-    found = _flat(result.config)
+    expected["predictor.width"] = width
+    # What an older run has no key for was as it is by default.
+    found = _flat(RunConfig.model_validate(result.config).model_dump(mode="json"))
     agreed = 0
     for key in sorted(expected.keys() | found.keys()):
         if key.startswith(NO_MATTER) or (key.startswith("encoder.") and key not in expected):

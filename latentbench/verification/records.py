@@ -40,12 +40,12 @@ class ReferenceCell(_Record):
         horizon: k.
         column: of `horizons.csv`.
         value: of this run, mean over its seeds; None where it is blank.
-        low: smallest of the reference runs; nan where none has the cell.
-        high: largest.
+        low: smallest of the reference runs; inf where none is finite.
+        high: largest; inf where one is not finite.
         runs: reference runs that have the cell.
         place: `inside` the range of the reference runs; `near`, outside by no more than the
             width of the range; `outside`; `not comparable` where a condition is not met;
-            `no reference` where fewer than two runs, or this one, have the cell.
+            `no reference` where there is one run, or this one has no such figure.
     """
 
     horizon: int

@@ -6,7 +6,9 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
+
+from latentbench.tasks import WindowTask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,11 @@ COLUMNS = (
 )
 
 
+# Of every reference run.
+CONTEXT_FRAMES = 8
+HORIZONS = (1, 2, 4, 8)
+
+
 @dataclass(frozen=True)
 class ReferenceRun:
     """One run of the original experiment.
@@ -34,24 +41,34 @@ class ReferenceRun:
     Attributes:
         latents: whose: `mimi`, `encodec-24k`, `mimi-pca32` or `mimi-pca64`.
         name: of the run, with its training steps where these are known.
-        values: (k, column) -> figure over all frames; blank cells are not in it.
+        width: of the network.
+        frame_set: `phase1`, or `common` to the horizons 1, 2, 4, 8.
+        values: (k, column) -> figure over all frames; a blank rollout is nan, not finite.
     """
 
     latents: str
     name: str
+    width: int
+    frame_set: Literal["phase1", "common"]
     values: Mapping[tuple[int, str], float]
+
+    def first_frame(self, k: int) -> int:
+        """The first frame of an utterance that was predicted at staleness k."""
+        return WindowTask(
+            CONTEXT_FRAMES, k, frame_set=self.frame_set, horizons=HORIZONS
+        ).first_frame
 
 
 @cache
 def reference_runs() -> tuple[ReferenceRun, ...]:
     """Every run of the reference table, in its order."""
-    found: dict[tuple[str, str], dict[tuple[int, str], float]] = {}
+    found: dict[tuple[Any, ...], dict[tuple[int, str], float]] = {}
     for row in csv.DictReader(_lines("phase1-reference.csv")):
-        values = found.setdefault((row["encoder"], row["run"]), {})
+        run = (row["encoder"], row["run"], int(row["width"]), row["frame_set"])
+        values = found.setdefault(run, {})
         for column in COLUMNS:
-            if row[column]:
-                values[int(row["horizon_k"]), column] = float(row[column])
-    return tuple(ReferenceRun(*which, values) for which, values in found.items())
+            values[int(row["horizon_k"]), column] = float(row[column] or "nan")
+    return tuple(ReferenceRun(*run, values) for run, values in found.items())
 
 
 @cache

@@ -6,9 +6,15 @@ import math
 from typing import TYPE_CHECKING
 
 from latentbench.results.horizons import FIGURES
-from latentbench.verification.conditions import conditions, latents_of
+from latentbench.verification.conditions import (
+    SHOWN_BESIDE,
+    conditions,
+    first_frame,
+    latents_of,
+    runs_beside,
+)
 from latentbench.verification.records import ReferenceCell, Verification
-from latentbench.verification.references import COLUMNS, reference_runs
+from latentbench.verification.references import COLUMNS, HORIZONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["place_of", "verify_result"]
 
-SHOWN_BESIDE = "mimi"
 FEWEST = 2
 
 
@@ -38,7 +43,7 @@ def verify_result(result: Result, registry: Registry) -> Verification:
     met = tuple(conditions(result, registry))
     comparable = all(one.matches for one in met)
     latents = latents_of(result) or SHOWN_BESIDE
-    runs = [run for run in reference_runs() if run.latents == latents]
+    runs = runs_beside(result, latents)
     cells = tuple(_cells(result, runs, comparable=comparable))
     reproduced = comparable and not any(one.place == "outside" for one in cells)
     return Verification(
@@ -55,46 +60,54 @@ def verify_result(result: Result, registry: Registry) -> Verification:
 def place_of(value: float, reference: Sequence[float]) -> Place:
     """Where a figure lies among those of the reference runs.
 
-    `near` is outside of their range by no more than its width. Of draws of one normal
-    distribution, the fifth lies inside the range of four in 60 % and inside or near it in 94 %
-    of all cases. Infinite figures are ends of the range like any other.
+    `near` is outside of their range by no more than its width. Of draws of one distribution,
+    the fourth lies inside the range of three in half of all cases. What is not finite, as a rollout that came to nan, is the worst there is: one
+    end of the range where a reference run has it, and out of range where none has.
     """
-    if len(reference) < FEWEST or math.isnan(value):
+    if len(reference) < FEWEST:
         return "no reference"
-    low, high = min(reference), max(reference)
-    if low <= value <= high:
+    found, *known = (_worst_if_not_finite(one) for one in (value, *reference))
+    low, high = min(known), max(known)
+    if low <= found <= high:
         return "inside"
     # An infinite width reaches every finite figure.
     width = high - low if high > low else 0.0
-    if low - width <= value <= high + width and math.isfinite(value):
+    if low - width <= found <= high + width and math.isfinite(found):
         return "near"
     return "outside"
+
+
+def _worst_if_not_finite(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
 
 
 def _cells(
     result: Result, runs: Sequence[ReferenceRun], *, comparable: bool
 ) -> Iterator[ReferenceCell]:
-    referenced = {k for run in runs for k, _ in run.values}
     for horizon in result.horizons:
-        if horizon.k not in referenced:
+        if horizon.k not in HORIZONS:
             continue
+        known_runs = _of_its_frames(result, runs, horizon.k)
         for column in COLUMNS:
             value = _value(horizon, column)
-            known = [
-                run.values[horizon.k, column] for run in runs if (horizon.k, column) in run.values
-            ]
-            if value is None and not known:
-                continue
-            place = place_of(math.nan if value is None else value, known)
+            known = [_worst_if_not_finite(run.values[horizon.k, column]) for run in known_runs]
+            place: Place = "no reference" if value is None else place_of(value, known)
             yield ReferenceCell(
                 horizon=horizon.k,
                 column=column,
                 value=value,
-                low=min(known, default=math.nan),
-                high=max(known, default=math.nan),
+                low=min(known),
+                high=max(known),
                 runs=len(known),
                 place=place if comparable else "not comparable",
             )
+
+
+def _of_its_frames(result: Result, runs: Sequence[ReferenceRun], k: int) -> Sequence[ReferenceRun]:
+    """The runs that predicted the same frames at k; all of them where those are no spread."""
+    first = first_frame(result, k)
+    same = [run for run in runs if run.first_frame(k) == first]
+    return same if len(same) >= FEWEST else runs
 
 
 def _value(horizon: HorizonResult, column: str) -> float | None:

@@ -86,7 +86,14 @@ def test_the_reference_runs_are_those_of_the_table():
     first = reference_runs()[0].values
     assert first[1, "eval_dnll"] == -185.44
     assert first[4, "rollout_gap_nll"] == math.inf
-    assert (1, "rollout_gap_nll") not in first
+    assert math.isnan(first[1, "rollout_gap_nll"])  # blank: a rollout that came to nan
+    made = {run.name: (run.width, run.frame_set) for run in reference_runs()}
+    assert made["published, 25000 steps"] == (1024, "phase1")
+    assert made["second rerun, 15000 steps"] == (1024, "common")
+    assert made["third rerun"] == (512, "phase1")
+    pca = next(run for run in reference_runs() if run.latents == "mimi-pca32")
+    assert (pca.width, [pca.first_frame(k) for k in (1, 2, 4, 8)]) == (512, [15] * 4)
+    assert [reference_runs()[0].first_frame(k) for k in (1, 2, 4, 8)] == [11, 11, 11, 15]
 
 
 def test_the_eval_speakers_are_51_of_the_split_rule():
@@ -105,12 +112,72 @@ def test_the_published_run_reproduces_itself(published, registry):
     assert {one.place for one in found.cells if one.runs > 1 and one.value is not None} == {
         "inside"
     }
-    assert "spread of 4 runs" in found.summary
+    assert "spread of 3 runs" in found.summary
     blank = [one for one in found.cells if one.value is None]
     assert {(one.horizon, one.column, one.place) for one in blank} == {
         (1, "rollout_gap_nll", "no reference"),
         (2, "rollout_gap_nll", "no reference"),
     }
+
+
+def with_gap(result, value):
+    horizon = result.horizons[0]
+    rollout = horizon.rollout.model_copy(update={"mean_gap": value, "n": 900})
+    changed = horizon.model_copy(update={"rollout": rollout})
+    return result.model_copy(update={"horizons": (changed, *result.horizons[1:])})
+
+
+@pytest.mark.parametrize(
+    ("value", "place"), [(math.inf, "inside"), (math.nan, "inside"), (26.2, "outside")]
+)
+def test_a_blank_gap_of_the_reference_is_a_rollout_that_is_not_finite(
+    published, registry, value, place
+):
+    """At k = 1 no run as wide came to a number: two are blank and one is infinite."""
+    found = verify_result(with_gap(published(), value), registry)
+    cell = next(one for one in found.cells if (one.horizon, one.column) == (1, "rollout_gap_nll"))
+    assert (cell.place, cell.runs, cell.low, cell.high) == (place, 3, math.inf, math.inf)
+
+
+def test_a_run_is_held_against_runs_as_wide_and_of_its_own_frames(published, registry):
+    def ranges(*assignments):
+        found = verify_result(published(*assignments), registry)
+        assert found.comparable, found.summary
+        cells = {one.horizon: one for one in found.cells if one.column == "eval_dnll"}
+        return found.runs, [(one.low, one.high, one.runs) for one in cells.values()]
+
+    published_run, rerun, second = (
+        f"{name}, {steps} steps"
+        for name, steps in (("published", 25000), ("rerun", 15000), ("second rerun", 15000))
+    )
+    # k = 8 has the same frames in both sets; of t >= 11 there is one run as wide.
+    assert ranges() == (
+        (published_run, rerun, second),
+        [
+            (-185.58, -184.447, 3),
+            (-131.07, -127.72, 3),
+            (-85.7624, 56.8871, 3),
+            (-70.7543, -62.8806, 3),
+        ],
+    )
+    names, common = ranges("task.frame_set=common")
+    assert names == (published_run, rerun, second)
+    assert common[:3] == [
+        (-185.58, -184.447, 2),
+        (-128.656, -127.72, 2),
+        (-85.7624, 56.8871, 2),
+    ]
+    assert ranges("predictor.width=512")[0] == ("third rerun",)
+
+
+def test_frames_are_compared_not_the_name_of_their_set(published, registry):
+    """`common` to the horizons 1 and 2 starts elsewhere; `own` at k = 8 starts where all do."""
+    other = published("task.frame_set=common", "task.horizons=[1, 2]")
+    other = other.model_copy(update={"horizons": other.horizons[:2]})
+    assert differing(verify_result(other, registry)) == {"task.frame_set"}
+    same = published("task.frame_set=own", "task.horizons=[8]")
+    same = same.model_copy(update={"horizons": same.horizons[3:]})
+    assert not differing(verify_result(same, registry))
 
 
 def test_a_figure_far_from_all_runs_is_outside(published, registry):
@@ -140,7 +207,7 @@ def test_a_figure_far_from_all_runs_is_outside(published, registry):
         (-1.0, "near"),
         (5.1, "outside"),
         (math.inf, "outside"),
-        (math.nan, "no reference"),
+        (math.nan, "outside"),
     ],
 )
 def test_the_place_of_a_figure(value, place):
@@ -151,6 +218,10 @@ def test_one_run_is_no_spread_and_infinite_runs_reach_everything():
     assert place_of(1.0, [1.0]) == "no reference"
     assert place_of(1e30, [7.0, math.inf]) == "inside"
     assert place_of(math.inf, [7.0, math.inf]) == "inside"
+    assert place_of(math.nan, [7.0, math.inf]) == "inside"
+    assert place_of(math.inf, [7.0, math.nan]) == "inside"
+    assert place_of(math.inf, [7.0, 8.0, math.nan, math.inf]) == "inside"
+    assert place_of(3.0, [math.inf, math.nan]) == "outside"
     assert place_of(3.0, [2.0, 2.0]) == "outside"
 
 
@@ -158,9 +229,11 @@ def test_one_run_is_no_spread_and_infinite_runs_reach_everything():
     ("assignments", "changes", "names"),
     [
         (("training.learning_rate=0.01",), {}, {"training.learning_rate"}),
-        (("predictor.width=512", "training.precision=bf16"), {},
+        (("predictor.width=256", "training.precision=bf16"), {},
          {"predictor.width", "training.precision"}),
         (("encoder.view=encoder",), {}, {"encoder.view"}),
+        (("task.frame_set=own",), {}, {"task.frame_set"}),
+        (("task.only=high_energy",), {}, {"task.only"}),
         (("training.steps=1000",), {}, {"training.steps"}),
         (("predictor=linear",), {}, {"predictor.name"}),
         ((), {"weights": "sha256:0"}, {"weights"}),
@@ -200,18 +273,19 @@ def test_what_changes_no_figure_is_not_held_against_a_run(published, registry, a
 def test_principal_components_of_mimi_have_a_reference_of_their_own(
     published, registry, components
 ):
-    result = published(f"transforms=['pca:{components}']")
+    conditions = ("predictor.width=512", "task.frame_set=common")
+    result = published(f"transforms=['pca:{components}']", *conditions)
     found = verify_result(result, registry)
     assert found.reference == f"mimi-pca{components}"
     assert not differing(found)
     assert {one.place for one in found.cells} == {"no reference"}
     assert "one run, which is no spread" in found.summary
-    whitened = published(f"transforms=[{{name: pca, components: {components}, whiten: true}}]")
+    whitened = published(f"transforms=[{{name: pca, components: {components}, whiten: true}}]", *conditions)
     assert "latents" in differing(verify_result(whitened, registry))
 
 
 def test_encodec_is_held_against_encodec(published, registry):
-    result = published(encoder="encodec-24k", weights="sha256:d7cc33bc9f")
+    result = published("task.frame_set=common", encoder="encodec-24k", weights="sha256:d7cc33bc9f")
     result.config["encoder"] = {"name": "encodec-24k", "view": "encoder", "weights": "pretrained"}
     found = verify_result(result, registry)
     assert (found.reference, differing(found)) == ("encodec-24k", set())
