@@ -9,7 +9,7 @@ from latentbench.comparison.differences import find_differences
 from latentbench.comparison.matching import asked_milliseconds, horizon_labels
 from latentbench.comparison.schema import ComparedHorizon, ComparedRun, Comparison, Failure, Scale
 from latentbench.errors import UsageError
-from latentbench.metrics.units import scale
+from latentbench.metrics.units import is_rate, scale
 from latentbench.plugins import load_registry
 
 if TYPE_CHECKING:
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from latentbench.comparison.matching import Match
     from latentbench.comparison.runs import FinishedRun
     from latentbench.plugins import Registry
-    from latentbench.results.schema import Figure, HorizonResult, Result
+    from latentbench.results.schema import HorizonResult, Result
 
 __all__ = ["compare_runs"]
 
 HEADLINES = ("dnll_context", "dnll", "nll")
 NATS = "nats/frame"
-# A gain over the baseline that is a rate at k = 1, by the target of the run (docs/compare.md).
-RATES = {"delta": ("x_gain",), "x": ("x_gain", "dnll", "dnll_context", "dnll_capacity")}
+ALL = "all"
 
 
 def compare_runs(
@@ -121,12 +120,16 @@ def _horizon(run: FinishedRun, horizon: HorizonResult, label: str) -> ComparedHo
 
 
 def _scales(result: Result, horizon: HorizonResult) -> Iterator[Scale]:
-    rates = RATES[result.config["task"]["target"]]
+    target = result.config["task"]["target"]
     for figure in horizon.figures:
         if figure.unit != NATS or not figure.n:
             continue
+        # A rate is of whole utterances, not of frames picked out of them.
         told = scale(
-            figure.value, dim=horizon.dim, frame_rate=result.encoder.frame_rate, horizon=horizon.k
+            figure.value,
+            dim=horizon.dim,
+            frame_rate=result.encoder.frame_rate,
+            rate=figure.slice == ALL and is_rate(figure.name, target=target, horizon=horizon.k),
         )
         yield Scale(
             split=figure.split,
@@ -134,13 +137,8 @@ def _scales(result: Result, horizon: HorizonResult) -> Iterator[Scale]:
             name=figure.name,
             nats_per_dim=told.nats_per_dim,
             bits_per_dim=told.bits_per_dim,
-            kbps=told.kbps if _is_rate(figure, rates) else None,
+            kbps=told.kbps,
         )
-
-
-def _is_rate(figure: Figure, rates: Sequence[str]) -> bool:
-    """A rate is of whole utterances, not of frames picked out of them."""
-    return figure.name in rates and figure.slice == "all"
 
 
 def _order(horizons: Sequence[ComparedHorizon]) -> dict[str, float]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["Scale", "scale"]
+__all__ = ["Scale", "is_rate", "scale"]
+
+# What saves bits of x_t itself, by the target of the run. A change is told from x_t by the frame
+# before, so a gain on changes counts what anyone who holds that frame knows.
+RATES = {"delta": ("x_gain",), "x": ("x_gain", "dnll", "dnll_context", "dnll_capacity")}
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,7 @@ class Scale:
         nats_per_dim: per frame and dimension.
         bits_per_dim: per frame and dimension.
         bits_per_frame: per frame.
-        kbps: 1,000 bits per second; None at k > 1, where it is no rate: figures of stale
-            contexts do not add up along a chain of frames (docs/compare.md).
+        kbps: 1,000 bits per second; None where the figure is no rate.
     """
 
     nats_per_frame: float
@@ -28,14 +31,28 @@ class Scale:
     kbps: float | None
 
 
-def scale(nats_per_frame: float, *, dim: int, frame_rate: float, horizon: int) -> Scale:
+def is_rate(name: str, *, target: str, horizon: int) -> bool:
+    """Whether a figure over whole utterances is a rate: a gain on x_t at a staleness of one frame.
+
+    Figures of stale contexts do not add up along a chain of frames, and those of changes are no
+    code of the frames (docs/compare.md).
+
+    Args:
+        name: of the metric.
+        target: of the run, `delta` or `x`.
+        horizon: k.
+    """
+    return horizon == 1 and name in RATES[target]
+
+
+def scale(nats_per_frame: float, *, dim: int, frame_rate: float, rate: bool) -> Scale:
     """Put a figure to scale.
 
     Args:
         nats_per_frame: an NLL or a difference of two.
         dim: D of the latents.
         frame_rate: frames per second.
-        horizon: k.
+        rate: whether it is one, by `is_rate`.
     """
     bits = nats_per_frame / math.log(2.0)
     return Scale(
@@ -43,5 +60,5 @@ def scale(nats_per_frame: float, *, dim: int, frame_rate: float, horizon: int) -
         nats_per_dim=nats_per_frame / dim,
         bits_per_dim=bits / dim,
         bits_per_frame=bits,
-        kbps=bits * frame_rate / 1000.0 if horizon == 1 else None,
+        kbps=bits * frame_rate / 1000.0 if rate else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.units import scale
+from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.numbers import compact
 from latentbench.results.degeneracy import degeneracies
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["remarks"]
 
 SKIPPED_SHOWN = 3
+SCALED = {"dnll": "ΔNLL", "x_gain": "x gain"}
 
 
 def remarks(result: Result) -> Iterator[str]:
@@ -31,21 +32,30 @@ def remarks(result: Result) -> Iterator[str]:
 
 
 def _scale(result: Result) -> Iterator[str]:
-    """ΔNLL at k = 1 in every unit; what it saves has no sign, as the original put it."""
+    """ΔNLL at k = 1 in every unit, as the original put it, and the gain that is a rate."""
+    target, hertz = result.config["task"]["target"], result.encoder.frame_rate
     for horizon in result.horizons:
-        found = horizon.figure("eval", "all", "dnll")
-        if horizon.k != 1 or found is None or not math.isfinite(found.value):
-            continue
-        rate = result.encoder.frame_rate
-        told = scale(found.value, dim=horizon.dim, frame_rate=rate, horizon=1)
-        kbps = "" if told.kbps is None else f" = {abs(told.kbps):.2f} kbps at {rate:g} Hz"
-        yield (
-            f"k=1, eval: {compact(told.nats_per_frame, 2)} nats/frame"
-            f" = {compact(told.nats_per_dim, 3)} nats/dim"
-            f" = {compact(told.bits_per_dim, 3)} bits/dim"
-            f" = {compact(abs(told.bits_per_frame), 1)} bits/frame{kbps}"
-            f" {'saved' if found.value <= 0 else 'lost'} against the baseline"
-        )
+        for name, heading in SCALED.items():
+            found = horizon.figure("eval", "all", name)
+            if horizon.k != 1 or found is None or not math.isfinite(found.value):
+                continue
+            rate = is_rate(name, target=target, horizon=horizon.k)
+            told = scale(found.value, dim=horizon.dim, frame_rate=hertz, rate=rate)
+            yield (
+                f"k=1, eval: {heading} {compact(told.nats_per_frame, 2)} nats/frame"
+                f" = {compact(told.nats_per_dim, 3)} nats/dim"
+                f" = {compact(told.bits_per_dim, 3)} bits/dim"
+                f" = {compact(told.bits_per_frame, 1)} bits/frame{_rate(told.kbps, hertz)}"
+            )
+
+
+def _rate(kbps: float | None, hertz: float) -> str:
+    if kbps is None:
+        return ""
+    return (
+        f" = {abs(kbps):.2f} kbps at {hertz:g} Hz {'saved' if kbps <= 0 else 'lost'} against the "
+        "baseline"
+    )
 
 
 def _notes(result: Result) -> Iterator[str]:
