@@ -240,7 +240,7 @@ def _compare(
         expected = _expected(trial, world, k, train)
         here = frames.filter((pc.field("horizon") == k) & (pc.field("split") == "eval"))
         for name, make in metrics.items():
-            figure = horizon.figure("eval", "all", name)
+            figure = horizon.find("eval", "all", name)
             if figure is None or name not in expected:
                 continue
             truth, bias = expected[name]

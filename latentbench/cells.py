@@ -280,6 +280,7 @@ class _Work:
                     batch_size=self.config.evaluation.batch_size,
                     device=self.device,
                     controls=controls,
+                    seed=self.cell.seed,
                     meter=meter,
                 )
             masks = {

@@ -21,6 +21,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     TypeAdapter,
     ValidationError,
     model_validator,
@@ -47,6 +48,7 @@ __all__ = [
     "UtteranceConfig",
     "build_options",
     "preset_names",
+    "read_component",
     "read_layers",
     "resolve",
     "shape",
@@ -94,6 +96,19 @@ class ComponentConfig(BaseModel):
     def options(self) -> dict[str, Any]:
         """The options given, without the name."""
         return dict(self.model_extra or {})
+
+
+def _short(component: ComponentConfig) -> str | dict[str, Any]:
+    """The name alone where there are no options."""
+    return component.model_dump() if component.options else component.name
+
+
+def _one_of_each(metrics: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
+    _all_different(tuple(one.name for one in metrics))
+    return metrics
+
+
+MetricConfig = Annotated[ComponentConfig, PlainSerializer(_short)]
 
 
 class SplitConfig(_Section):
@@ -150,16 +165,15 @@ class TrainingConfig(_Section):
 
 
 class EvaluationConfig(_Section):
-    """Which frames are scored, and by what."""
+    """Which frames are scored, and by what: names of metrics, or mappings of name and options."""
 
     max_frames: PositiveInt = 200_000
     batch_size: PositiveInt = 2_048
-    metrics: Annotated[tuple[str, ...], Field(min_length=1), Distinct] = (
-        "nll",
-        "dnll",
-        "direction_cos",
-        "logmag_r2",
-        "logmag_r2_var",
+    metrics: Annotated[
+        tuple[MetricConfig, ...], Field(min_length=1), AfterValidator(_one_of_each)
+    ] = tuple(
+        ComponentConfig(name=name)
+        for name in ("nll", "dnll", "direction_cos", "logmag_r2", "logmag_r2_var")
     )
 
 
@@ -275,7 +289,9 @@ def resolve(layers: Mapping[str, Any], registry: Registry) -> RunConfig:
     transforms = tuple(
         _with_options(_spelt_out(one, registry), "transform", registry) for one in config.transforms
     )
-    return config.model_copy(update=resolved | {"transforms": transforms})
+    metrics = tuple(_with_options(one, "metric", registry) for one in config.evaluation.metrics)
+    evaluation = config.evaluation.model_copy(update={"metrics": metrics})
+    return config.model_copy(update=resolved | {"transforms": transforms, "evaluation": evaluation})
 
 
 def shape(layers: Mapping[str, Any]) -> RunConfig:
@@ -288,6 +304,21 @@ def shape(layers: Mapping[str, Any]) -> RunConfig:
         return RunConfig.model_validate(layers)
     except ValidationError as error:
         raise _explained(error, "") from None
+
+
+def read_component(text: str, what: str) -> ComponentConfig:
+    """A component as a flag names it: `NAME`, or `{name: NAME, OPTION: VALUE}`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        return ComponentConfig.model_validate(_yaml(text, what))
+    except ValidationError:
+        raise UsageError(
+            f"{what} {text!r} names no component.",
+            f"Write {what} NAME, or {what} '{{name: NAME, OPTION: VALUE}}'.",
+        ) from None
 
 
 def build_options(config: ComponentConfig, section: str, registry: Registry) -> Any:

@@ -10,6 +10,7 @@ import click
 
 from latentbench.cli.configuration import configuration_options, resolve_flags
 from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.cli.show import make_reporter, print_files, print_result, reporter_option
 from latentbench.errors import CellFailedError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
 @cache_option
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@reporter_option
 @debug_option
 @click.pass_obj
 def run(
@@ -43,6 +45,7 @@ def run(
     *,
     dry_run: bool,
     as_json: bool,
+    reporter: str | None,
     **given: Any,
 ) -> None:
     """Encode, train and score: one command, one result.
@@ -52,6 +55,10 @@ def run(
     """
     registry = session.registry()
     config = resolve_flags(registry, given)
+    if as_json and reporter not in (None, "json"):
+        raise click.UsageError(f"--json and --reporter {reporter} exclude each other.")
+    reporter = reporter or ("json" if as_json else "table")
+    make_reporter(reporter, registry)  # a wrong one is found before anything is computed
     workspace = session.workspace(cache)
     if dry_run:
         from latentbench.cli.plan import show_plan  # noqa: PLC0415 - only for --dry-run
@@ -63,7 +70,7 @@ def run(
 
     folder = out or default_folder(config)
     result = run_experiment(config, folder, workspace, registry, plugin_files=session.plugin_files)
-    _show(result, folder, session, as_json=as_json)
+    _show(result, folder, session, reporter)
 
 
 def default_folder(config: RunConfig) -> Path:
@@ -72,16 +79,14 @@ def default_folder(config: RunConfig) -> Path:
     return Path("runs", REFUSED.sub("-", "-".join(names)))
 
 
-def _show(result: Result, folder: Path, session: Session, *, as_json: bool) -> None:
+def _show(result: Result, folder: Path, session: Session, reporter: str) -> None:
     """Print the result, then fail if a cell did.
 
     Raises:
         CellFailedError: a cell failed.
     """
-    from latentbench.cli.show import print_files, print_result  # noqa: PLC0415 - imports rich
-
-    print_result(result, "json" if as_json else "table", session.registry())
-    if not as_json:
+    print_result(result, reporter, session.registry())
+    if reporter == "table":
         print_files(folder)
     if result.failed:
         horizons = ", ".join(f"k={horizon.k}" for horizon in result.failed)

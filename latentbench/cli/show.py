@@ -11,14 +11,22 @@ from latentbench.cli.session import Session, debug_option
 
 if TYPE_CHECKING:
     from latentbench.plugins import Registry
+    from latentbench.reports.reporter import Reporter
     from latentbench.results.schema import Result
 
-__all__ = ["print_files", "print_result", "show"]
+__all__ = ["make_reporter", "print_files", "print_result", "reporter_option", "show"]
+
+
+reporter_option = click.option(
+    "--reporter",
+    metavar="NAME",
+    help="How: table (default), json, csv or a plugin's; with options, '{name: NAME, KEY: VALUE}'.",
+)
 
 
 @click.command()
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--reporter", metavar="NAME", help="How: table (default), json, csv or a plugin's.")
+@reporter_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --reporter json.")
 @debug_option
 @click.pass_obj
@@ -38,15 +46,28 @@ def show(session: Session, folder: Path, reporter: str | None, *, as_json: bool)
 
 
 def print_result(result: Result, reporter: str, registry: Registry) -> None:
-    """Print a result on stdout through the reporter of that name.
+    """Print a result on stdout through a reporter, `NAME` or `{name: NAME, KEY: VALUE}`.
 
     Raises:
-        UsageError: there is no such reporter; names the nearest.
+        UsageError: there is no such reporter or option; names the nearest.
     """
     from rich.console import Console  # noqa: PLC0415 - costs more than all the rest
 
-    component = registry.get("reporter", reporter)
-    component.create(component.spec.options()).report(result, Console())
+    make_reporter(reporter, registry).report(result, Console())
+
+
+def make_reporter(reporter: str, registry: Registry) -> Reporter:
+    """The reporter that `--reporter` names, with its options.
+
+    Raises:
+        UsageError: there is no such reporter or option; names the nearest.
+    """
+    from latentbench.config import build_options, read_component  # noqa: PLC0415 - pydantic
+
+    chosen = read_component(reporter, "--reporter")
+    options = build_options(chosen, "reporter", registry)
+    made: Reporter = registry.get("reporter", chosen.name).create(options)
+    return made
 
 
 def print_files(folder: Path) -> None:

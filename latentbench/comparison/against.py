@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentbench.comparison.cell_tables import CellTables, read_tables
 from latentbench.comparison.schema import PairedDifference
+from latentbench.config import RunConfig
 from latentbench.errors import UsageError
 from latentbench.metrics.speaker_sums import SpeakerTable
+from latentbench.results.assembly import metric_maker, metric_options
 from latentbench.results.uncertainty import difference, difference_apart
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ NOT_COMPARED = ("nll", "nll_baseline", "dnll_capacity")
 OTHER_UTTERANCES = "the eval utterances are not the same"
 OTHER_SCORED = "evaluation.max_frames left different utterances to score"
 OTHER_TARGET = "the targets are not the same, {} and {}"
+OTHER_OPTIONS = "its options are not the same"
 OTHER_LATENTS = "it is in units of the latents, and these are not the same"
 NATS = "nats/frame"
 OF_LATENTS = "latent units"
@@ -51,13 +54,14 @@ NOT_KNOWN = "no metric '{}' is installed or given by --plugin"
 class _Side:
     """One run at one horizon; `horizon` is None where it has no such horizon.
 
-    `unusable` are the metrics that cannot be made here, and why.
+    `unusable` are the metrics that cannot be made here, and why; `options` those of the others.
     """
 
     run: FinishedRun
     horizon: HorizonResult | None
     cell: CellTables
     unusable: Mapping[str, str]
+    options: Mapping[str, Any]
 
     @property
     def measured(self) -> dict[str, str]:
@@ -121,28 +125,31 @@ def paired_differences(
 
 def _side(run: FinishedRun, horizon: HorizonResult | None, registry: Registry) -> _Side:
     makers: dict[str, MetricMaker] = {}
+    options: dict[str, Any] = {}
     unusable: dict[str, str] = {}
+    config = RunConfig.model_validate(run.result.config)
     for name in _measured(horizon):
         if name not in NOT_COMPARED:
             try:
-                makers[name] = _maker(registry, name)
+                makers[name] = _maker(registry, name, config)
+                options[name] = metric_options(name, config, registry)
             except UsageError as error:
                 unusable[name] = error.message
     found = read_tables(run, horizon, makers) if horizon is not None and makers else CellTables({})
-    return _Side(run, horizon, found, unusable)
+    return _Side(run, horizon, found, unusable, options)
 
 
-def _maker(registry: Registry, name: str) -> MetricMaker:
-    """What makes the metric of that name.
+def _maker(registry: Registry, name: str, config: RunConfig) -> MetricMaker:
+    """What makes the metric of that name as the run had it.
 
     Raises:
         UsageError: there is none, or more than one, or it cannot be made here.
     """
     if all(one.spec.name != name for one in registry.of_kind("metric")):
         raise UsageError(NOT_KNOWN.format(name))
-    component = registry.get("metric", name)
-    component.create(component.spec.options())
-    return lambda: component.create(component.spec.options())
+    make = metric_maker(name, config, registry)
+    make()
+    return make
 
 
 def _measured(horizon: HorizonResult | None) -> dict[str, str]:
@@ -187,6 +194,8 @@ def _compared(matched: str, name: str, other: _Side, reference: _Side) -> Paired
     verdict: Verdict = "no interval"
     reason = found.note
     unlike = _unlike(other, reference, same_speakers=paired)
+    if other.options[name] != reference.options[name]:
+        unlike = unlike or OTHER_OPTIONS
     if other_latents and unit == OF_LATENTS:
         unlike = unlike or OTHER_LATENTS
     if unlike:

@@ -111,7 +111,7 @@ def _flat(
     run: ComparedRun, one: ComparedHorizon, split: str, slice_: str, units: Mapping[str, str]
 ) -> dict[str, Any]:
     found = one.result
-    figures = {name: found.figure(split, slice_, name) for name in units}
+    figures = {name: found.find(split, slice_, name) for name in units}
     row: dict[str, Any] = {
         "matched": one.matched,
         "run": one.run,
@@ -182,7 +182,7 @@ def _metric(comparison: Comparison, name: str, split: str = "eval") -> Column:
     heading, decimals = HEADINGS.get(name, (name, OTHER_DECIMALS))
 
     def cell(one: ComparedHorizon) -> str:
-        found = one.result.figure(split, ALL, name)
+        found = one.result.find(split, ALL, name)
         return compact(found.value, decimals) if found is not None and found.n else BLANK
 
     unit = _unit(comparison, name)
@@ -194,7 +194,7 @@ def _interval(comparison: Comparison, name: str) -> Iterator[Column]:
     _, decimals = HEADINGS.get(name, (name, OTHER_DECIMALS))
 
     def cell(one: ComparedHorizon) -> str:
-        found = one.result.figure("eval", ALL, name)
+        found = one.result.find("eval", ALL, name)
         if found is None or found.low is None or found.high is None:
             return BLANK
         return f"{compact(found.low, decimals)} to {compact(found.high, decimals)}"

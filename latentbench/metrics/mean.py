@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,16 +21,17 @@ class MeanMetric(Metric):
     """The mean of one column, or of the first minus the second, frame by frame.
 
     A subclass has `name`, `better`, `columns`, and `unit` where there is one; its interval
-    follows.
+    follows. One whose columns depend on its options sets them before `super().__init__(options)`.
 
     Args:
-        options: of the plugin; a subclass without options need not look at them.
+        options: of the plugin, kept as `self.options`.
 
     Raises:
         ValueError: there are more than two columns.
     """
 
-    def __init__(self, options: object) -> None:  # noqa: ARG002 - the contract of factories
+    def __init__(self, options: Any) -> None:
+        self.options = options
         column, *minus = self.columns
         if len(minus) > 1:
             raise ValueError("a MeanMetric has one column, or two of which one is subtracted")

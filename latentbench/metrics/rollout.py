@@ -19,7 +19,7 @@ import torch
 from latentbench.metrics.columns import nll, nll_baseline
 from latentbench.metrics.injection import NEVER
 from latentbench.metrics.moves import move
-from latentbench.metrics.scoring import score, unvalidated
+from latentbench.metrics.scoring import score, seeded, unvalidated
 from latentbench.metrics.states import StateColumns
 from latentbench.tasks import TaskFrames, WindowTask
 
@@ -117,9 +117,7 @@ def rollout(
         device=device,
     )
     states = None if centre is None else StateColumns(len(frames), centre.to(device))
-    cuda = [device] if device.type == "cuda" else []
-    with torch.inference_mode(), unvalidated(), torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
+    with torch.inference_mode(), unvalidated(), seeded(seed, device):
         rolled = _Rollout(predictor, frames, mode, inject, device)
         free = rolled.run(states, meter)
     # The same contexts in a batch of another size would differ in the last bit.

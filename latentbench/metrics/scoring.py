@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from latentbench.progress import Meter
     from latentbench.tasks import TaskFrames
 
-__all__ = ["merge_columns", "score", "unvalidated"]
+__all__ = ["merge_columns", "score", "seeded", "unvalidated"]
 
 NO_CONTROLS = Controls()
 
@@ -60,6 +60,7 @@ def score(
     batch_size: int,
     device: torch.device,
     controls: Controls = NO_CONTROLS,
+    seed: int = 42,
     meter: Meter | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Score the first `max_frames` frames in stream order.
@@ -73,6 +74,8 @@ def score(
         batch_size: how many at once; scores do not depend on it beyond rounding.
         device: where the densities are computed.
         controls: what else the columns may look at; moved like the predictor.
+        seed: of torch's generators while columns are computed, for those that draw; the
+            generators of the process are left as they were.
         meter: advanced by the frames scored.
 
     Returns:
@@ -85,7 +88,7 @@ def score(
         one.to(device).eval()
     total = min(len(frames), max_frames)
     scores = {name: np.empty(total, dtype=np.float64) for name in columns}
-    with torch.inference_mode(), unvalidated():
+    with torch.inference_mode(), unvalidated(), seeded(seed, device):
         for start in range(0, total, batch_size):
             which = np.arange(start, min(start + batch_size, total), dtype=np.int64)
             batch = frames.batch(which)
@@ -97,6 +100,15 @@ def score(
             if meter is not None:
                 meter.advance(len(which))
     return scores
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators of the CPU and of `device`, and put them back as they were."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        yield
 
 
 @contextmanager

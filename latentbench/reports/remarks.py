@@ -36,7 +36,7 @@ def _scale(result: Result) -> Iterator[str]:
     target, hertz = result.config["task"]["target"], result.encoder.frame_rate
     for horizon in result.horizons:
         for name, heading in SCALED.items():
-            found = horizon.figure("eval", "all", name)
+            found = horizon.find("eval", "all", name)
             if horizon.k != 1 or found is None or not math.isfinite(found.value):
                 continue
             rate = is_rate(name, target=target, horizon=horizon.k)

@@ -163,7 +163,7 @@ def _interval(name: str, rows: Sequence[Row]) -> _Column:
     decimals = _decimals(name)
 
     def text(horizon: HorizonResult, split: Split) -> str:
-        found = horizon.figure(split, ALL, name)
+        found = horizon.find(split, ALL, name)
         if found is None or found.low is None or found.high is None:
             return BLANK
         return f"{compact(found.low, decimals)} to {compact(found.high, decimals)}"
@@ -175,7 +175,7 @@ def _seed_error(name: str, rows: Sequence[Row]) -> _Column:
     decimals = _decimals(name)
 
     def text(horizon: HorizonResult, split: Split) -> str:
-        found = horizon.figure(split, ALL, name)
+        found = horizon.find(split, ALL, name)
         if found is None or found.seed_error is None:
             return BLANK
         return compact(found.seed_error, decimals)
@@ -211,7 +211,7 @@ def _metric(name: str, slice_: str, rows: Sequence[Row]) -> _Column:
     heading, decimals = HEADINGS.get(name, (name, OTHER_DECIMALS))
 
     def text(horizon: HorizonResult, split: Split) -> str:
-        found = horizon.figure(split, slice_, name)
+        found = horizon.find(split, slice_, name)
         return compact(found.value, decimals) if found is not None and found.n else BLANK
 
     return _column(heading, rows, text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from latentbench.config import ComponentConfig, build_options
 from latentbench.files import disk_full_explained, write_text
 from latentbench.models import MODELS
 from latentbench.results.degeneracy import degeneracies
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from latentbench.results.schema import CorpusFacts, EncoderFacts, LatentFacts, Provenance
     from latentbench.results.summary import MetricMaker
 
-__all__ = ["assemble", "metric_makers"]
+__all__ = ["assemble", "metric_maker", "metric_makers", "metric_options"]
 
 # What each control of a run is fitted for.
 CONTROL_METRICS = {
@@ -89,12 +91,29 @@ def assemble(
 def metric_makers(config: RunConfig, registry: Registry) -> list[MetricMaker]:
     """Makers of the metrics asked for, and of the baseline's NLL that ΔNLL is against."""
     of_controls = [name for control in config.controls for name in CONTROL_METRICS[control]]
-    names = dict.fromkeys((*config.evaluation.metrics, "nll_baseline", *of_controls))
-    found = [registry.get("metric", name) for name in names]
-    return [
-        lambda component=component: component.create(component.spec.options())  # type: ignore[misc]
-        for component in found
-    ]
+    asked = [one.name for one in config.evaluation.metrics]
+    names = dict.fromkeys((*asked, "nll_baseline", *of_controls))
+    return [metric_maker(name, config, registry) for name in names]
+
+
+def metric_maker(name: str, config: RunConfig, registry: Registry) -> MetricMaker:
+    """Maker of the metric of that name with the options it has in a run.
+
+    Raises:
+        UsageError: there is no such metric, or it does not take these options.
+    """
+    create = registry.get("metric", name).create
+    return partial(create, metric_options(name, config, registry))
+
+
+def metric_options(name: str, config: RunConfig, registry: Registry) -> Any:
+    """The options a metric has in a run, its defaults filled in.
+
+    Raises:
+        UsageError: there is no such metric, or it does not take these options.
+    """
+    asked = {one.name: one for one in config.evaluation.metrics}
+    return build_options(asked.get(name, ComponentConfig(name=name)), "metric", registry)
 
 
 def _horizon(

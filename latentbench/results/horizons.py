@@ -45,7 +45,7 @@ def horizons_csv(result: Result) -> str:
 
 
 def _figure(horizon: HorizonResult, slice_: str, split: str, name: str, decimals: int) -> str:
-    found = horizon.figure(split, slice_, name)
+    found = horizon.find(split, slice_, name)
     return _number(found.value, found.n, decimals) if found else ""
 
 

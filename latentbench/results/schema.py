@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
+from latentbench.errors import UsageError, nearest
+
 __all__ = [
     "SCHEMA_VERSION",
     "SPLITS",
@@ -219,12 +221,24 @@ class HorizonResult(_Record):
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = {}
 
-    def figure(self, split: str, slice_: str, name: str) -> Figure | None:
-        """The figure of that split, slice and metric, None where there is none."""
+    def find(self, split: str, slice_: str, name: str) -> Figure | None:
+        """The figure of that split, slice and metric; None where it was not measured."""
         for found in self.figures:
             if (found.split, found.slice, found.name) == (split, slice_, name):
                 return found
         return None
+
+    def figure(self, split: str, slice_: str, name: str) -> Figure:
+        """The figure of that split, slice and metric.
+
+        Raises:
+            UsageError: it was not measured; says which were.
+        """
+        if (found := self.find(split, slice_, name)) is not None:
+            return found
+        asked = f"{split}, {slice_}, {name}"
+        known = [f"{one.split}, {one.slice}, {one.name}" for one in self.figures]
+        raise UsageError(f"k = {self.k} has no figure '{asked}'.", nearest(asked, known))
 
 
 class EncoderFacts(_Record):

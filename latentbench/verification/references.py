@@ -62,7 +62,7 @@ class ReferenceRun:
 @cache
 def reference_runs() -> tuple[ReferenceRun, ...]:
     """Every run of the reference table, in its order."""
-    found: dict[tuple[Any, ...], dict[tuple[int, str], float]] = {}
+    found: dict[tuple[str, str, int, Any], dict[tuple[int, str], float]] = {}
     for row in csv.DictReader(_lines("phase1-reference.csv")):
         run = (row["encoder"], row["run"], int(row["width"]), row["frame_set"])
         values = found.setdefault(run, {})

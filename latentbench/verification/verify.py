@@ -61,8 +61,9 @@ def place_of(value: float, reference: Sequence[float]) -> Place:
     """Where a figure lies among those of the reference runs.
 
     `near` is outside of their range by no more than its width. Of draws of one distribution,
-    the fourth lies inside the range of three in half of all cases. What is not finite, as a rollout that came to nan, is the worst there is: one
-    end of the range where a reference run has it, and out of range where none has.
+    the fourth lies inside the range of three in half of all cases. What is not finite, as a
+    rollout that came to nan, is the worst there is: one end of the range where a reference run
+    has it, and out of range where none has.
     """
     if len(reference) < FEWEST:
         return "no reference"
@@ -114,7 +115,7 @@ def _value(horizon: HorizonResult, column: str) -> float | None:
     """The figure over all frames; None where it is blank."""
     if column in FIGURES:
         split, name, _ = FIGURES[column]
-        found = horizon.figure(split, "all", name)
+        found = horizon.find(split, "all", name)
         return found.value if found is not None and found.n else None
     rollout = horizon.rollout
     return rollout.mean_gap if rollout is not None and rollout.n else None

@@ -98,9 +98,8 @@ def test_a_cell_that_never_ran_has_failed(tmp_path, config, registry, facts):
 
 
 def test_blanks_have_their_reason(tmp_path, config, registry, write_cell, facts):
-    config = config.model_copy(
-        update={"evaluation": config.evaluation.model_copy(update={"metrics": ("nll", "dnll")})}
-    )
+    asked = config.evaluation.model_validate({"metrics": ["nll", "dnll"]})
+    config = config.model_copy(update={"evaluation": asked})
     with RunFolder.open(tmp_path / "run", config) as run:
         for k in (1, 2):
             frames, rollout = write_cell(run.cell(k, 42), k, 42)

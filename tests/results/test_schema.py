@@ -3,9 +3,11 @@
 import json
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentbench.errors import UsageError
 from latentbench.results.schema import CellRecord, Figure, Result
 
 
@@ -48,4 +50,8 @@ def test_figures_are_found_by_split_slice_and_name(make_result):
     horizon = make_result().horizons[0]
     assert horizon.figure("eval", "all", "dnll").value == -185.44
     assert horizon.figure("train", "all", "dnll").value == 2028.23
-    assert horizon.figure("eval", "high_energy", "dnll") is None
+    assert horizon.find("eval", "high_energy", "dnll") is None
+    with pytest.raises(
+        UsageError, match=r"no figure 'eval, all, dnl'\.\nDid you mean 'eval, all"
+    ):
+        horizon.figure("eval", "all", "dnl")

@@ -280,7 +280,9 @@ def test_principal_components_of_mimi_have_a_reference_of_their_own(
     assert not differing(found)
     assert {one.place for one in found.cells} == {"no reference"}
     assert "one run, which is no spread" in found.summary
-    whitened = published(f"transforms=[{{name: pca, components: {components}, whiten: true}}]", *conditions)
+    whitened = published(
+        f"transforms=[{{name: pca, components: {components}, whiten: true}}]", *conditions
+    )
     assert "latents" in differing(verify_result(whitened, registry))
 
 
