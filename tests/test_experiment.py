@@ -125,6 +125,7 @@ def test_a_run_leaves_the_files_its_documentation_names(speech, tmp_path):
     assert {
         "config.yaml",
         "result.json",
+        "figures.csv",
         "horizons.csv",
         "frames.parquet",
         "rollout.parquet",

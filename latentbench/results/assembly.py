@@ -10,6 +10,7 @@ from latentbench.config import ComponentConfig, build_options
 from latentbench.files import disk_full_explained, write_text
 from latentbench.models import MODELS
 from latentbench.results.degeneracy import degeneracies
+from latentbench.results.figures import figures_csv
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.intervals import with_gap_intervals, with_intervals
 from latentbench.results.rollout_depths import mean_depth_gaps
@@ -257,6 +258,7 @@ def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:
             if weights.exists():
                 link_or_copy(weights, run.model(k, seed, len(seeds)))
         write_text(run.horizons_file, horizons_csv(result))
+        write_text(run.figures_file, figures_csv(result, run.path.name))
         write_text(run.result_file, result.to_json())
 
 

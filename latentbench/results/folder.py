@@ -84,6 +84,11 @@ class RunFolder:
         return self.path / "horizons.csv"
 
     @property
+    def figures_file(self) -> Path:
+        """Every figure, a row each."""
+        return self.path / "figures.csv"
+
+    @property
     def frames_file(self) -> Path:
         """The scores of every frame."""
         return self.path / "frames.parquet"

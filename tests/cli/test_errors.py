@@ -22,7 +22,7 @@ from latentbench.errors import CellFailedError, LatentbenchError, UsageError
         (["rnu"], "There is no command 'rnu'. Did you mean 'run'?"),
         (["plugins", "lits"], "There is no command 'lits'. Did you mean 'list'?"),
         (["cache", "delete"], "There is no command 'delete'."),
-        (["run", "--enkoder", "mimi"], "Did you mean '--encoder'?"),
+        (["run", "--enkoder", "mimi"], "Did you mean one of: '--encoder'"),
         (
             ["run", "--encoder", "mimmi"],
             "There is no encoder called 'mimmi'.\nDid you mean 'mimi'?",

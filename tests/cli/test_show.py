@@ -44,5 +44,5 @@ def test_a_failed_horizon_fails_the_run_after_it_is_shown(make_result, tmp_path,
     failed = result.horizons[1].model_copy(update={"status": "failed", "errors": ("diverged",)})
     result = result.model_copy(update={"horizons": (result.horizons[0], failed)})
     with pytest.raises(CellFailedError, match=r"1 of 2 horizons failed: k=2"):
-        _show(result, tmp_path, Session(), as_json=False)
+        _show(result, tmp_path, Session(), "table")
     assert "k=2 failed: diverged" in capsys.readouterr().out

@@ -41,6 +41,7 @@ def test_the_files_of_a_run(finished):
     run, result, tables = finished
     assert [file.name for file in run.files()] == [
         "config.yaml",
+        "figures.csv",
         "frames.parquet",
         "horizons.csv",
         "model-k1.safetensors",

@@ -51,7 +51,5 @@ def test_figures_are_found_by_split_slice_and_name(make_result):
     assert horizon.figure("eval", "all", "dnll").value == -185.44
     assert horizon.figure("train", "all", "dnll").value == 2028.23
     assert horizon.find("eval", "high_energy", "dnll") is None
-    with pytest.raises(
-        UsageError, match=r"no figure 'eval, all, dnl'\.\nDid you mean 'eval, all"
-    ):
+    with pytest.raises(UsageError, match=r"no figure 'eval, all, dnl'\.\nDid you mean 'eval, all"):
         horizon.figure("eval", "all", "dnl")
