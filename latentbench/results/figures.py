@@ -1,9 +1,4 @@
-"""`figures.csv`: every figure of a run as one tidy table, a row each.
-
-from latentbench.results.figures import figure_rows
-
-[row.value for row in figure_rows(result, "mine") if row.figure == "dnll_context"]
-"""
+"""`figures.csv`: every figure of a run as one tidy table, a row each (docs/results.md)."""
 
 from __future__ import annotations
 
