@@ -14,6 +14,7 @@ from latentbench.conformance.encoding import EncoderSubject, change, shape_text
 from latentbench.conformance.fingerprints import fingerprint, fingerprint_of_options
 from latentbench.conformance.lookahead import look_ahead
 from latentbench.conformance.signals import noise
+from latentbench.encoders.encoder import sight_text
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def geometry(subject: EncoderSubject) -> Verdict:
         _require_segments(encoder, samples)
     return (
         f"{encoder.sample_rate:g} Hz, hop {encoder.hop} ({encoder.frame_rate:g} frames/s), "
-        f"D = {encoder.dim}, channels {encoder.channels}, look-ahead {encoder.look_ahead}"
+        f"D = {encoder.dim}, channels {encoder.channels}, "
+        f"look-ahead {sight_text(encoder.look_ahead)}"
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from latentbench.conformance.check import NonconformityError, Subject, described
 from latentbench.conformance.signals import speechlike
 from latentbench.corpora.corpus import Corpus, LatentFormat, Utterance
+from latentbench.encoders import WHOLE_UTTERANCE
 from latentbench.errors import LatentbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class EncoderSubject(Subject):
     def samples(self) -> int:
         """The length of the audio most checks use: no whole number of hops."""
         encoder = self.encoder
-        frames = max(math.ceil(SECONDS * encoder.frame_rate), 2 * encoder.look_ahead)
+        seen = 0 if encoder.look_ahead == WHOLE_UTTERANCE else encoder.look_ahead
+        frames = max(math.ceil(SECONDS * encoder.frame_rate), 2 * seen)
         return (frames + FRAMES_BEYOND) * encoder.hop - encoder.hop // 3
 
     def audio(self, samples: int, seed: int = 0) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from latentbench.conformance.check import Doubt, NonconformityError, Verdict
 from latentbench.conformance.encoding import change
 from latentbench.conformance.signals import noise
+from latentbench.encoders import WHOLE_UTTERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,9 @@ def look_ahead(subject: EncoderSubject) -> Verdict:
             f"ahead, but nothing past hop {START}: no window of Phase 1 ends that early"
         )
     farthest = max((sight.ahead for sight in sights), default=0)
+    half = len(subject.latents) / 2
+    if declared == WHOLE_UTTERANCE and any(not s.frame and s.hops >= half for s in sights):
+        return f"frame 0 sees {farthest} frame(s) ahead: the whole utterance, as declared"
     if farthest < declared:
         return Doubt(
             f"look_ahead = {declared} is declared, but no frame saw more than {farthest} ahead; "

@@ -73,7 +73,7 @@ def _leaks(result: Result) -> Iterator[str]:
     if leaky:
         yield (
             f"k={','.join(leaky)}: leaky, within the encoder's look-ahead of "
-            f"{result.encoder.look_ahead} frames: the context has seen the target"
+            f"{result.encoder.sight}: the context has seen the target"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
+from latentbench.encoders.encoder import sight_text
 from latentbench.errors import UsageError, nearest
 
 __all__ = [
@@ -251,6 +252,11 @@ class EncoderFacts(_Record):
     sample_rate: float
     look_ahead: int = 0
     fingerprint: dict[str, str] = {}
+
+    @property
+    def sight(self) -> str:
+        """How far ahead a frame sees, for readers."""
+        return sight_text(self.look_ahead)
 
 
 class Skipped(_Record):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import torch
 
-from latentbench.encoders import Encoder
+from latentbench.encoders import WHOLE_UTTERANCE, Encoder
 from latentbench.encoders.encoder import Segment
 from latentbench.errors import UsageError
 from latentbench.hookspecs import hookimpl
@@ -121,6 +121,14 @@ class NormalisesUtterance(Sound):
     def encode(self, audio, lengths):
         latents, frames = super().encode(audio, lengths)
         return latents / latents.abs().amax((1, 2), keepdim=True).clamp_min(1e-6), frames
+
+
+class SaysItSeesAll(NormalisesUtterance):
+    look_ahead = WHOLE_UTTERANCE
+
+
+class SaysItSeesAllWrongly(Sound):
+    look_ahead = WHOLE_UTTERANCE
 
 
 class NormalisesBatch(Sound):
