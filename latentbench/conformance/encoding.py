@@ -174,9 +174,9 @@ def shape_text(tensor: torch.Tensor) -> str:
     return str(list(tensor.shape))
 
 
-def scale(latents: torch.Tensor) -> float:
-    """The largest magnitude of latents, against which differences are judged; 1 if all are 0."""
-    return float(latents.abs().max()) or 1.0
+def scale(*latents: torch.Tensor) -> float:
+    """The largest finite magnitude, against which differences are judged; 1 if all are 0."""
+    return max(float(one.nan_to_num(0.0, 0.0, 0.0).abs().max()) for one in latents) or 1.0
 
 
 def change(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -184,5 +184,5 @@ def change(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
     Infinite where either is not finite.
     """
-    distance = (one.double() - other.double()).abs().amax(-1) / scale(one)
+    distance = (one.double() - other.double()).abs().amax(-1) / scale(one, other)
     return distance.nan_to_num(nan=math.inf)
