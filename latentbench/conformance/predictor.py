@@ -190,7 +190,8 @@ def no_better_than_truth(subject: PredictorSubject) -> Verdict:
     predictor = subject.fit(subject.make(KNOWN), small_world(KNOWN).frames())
     frames = small_world(KNOWN, seed=1).frames()
     batch = frames.batch(np.arange(len(frames), dtype=np.int64))
-    gain = _log_prob(predictor, batch) - true_density(batch.context).log_prob(batch.target)
+    truth: torch.Tensor = true_density(batch.context).log_prob(batch.target)
+    gain = _log_prob(predictor, batch) - truth
     mean, error = float(gain.mean()), float(gain.std()) / len(gain) ** 0.5
     found = f"{mean:+.2f} nats/frame against the truth (standard error {error:.2g})"
     require(mean <= ERRORS * error, "a mean log_prob no higher than the true density's", found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.distributions import Independent, Normal
+from torch.distributions import Distribution, Independent, Normal
 
 from latentbench.config import TrainingConfig
 from latentbench.latents import Latents, StoredUtterance
@@ -57,13 +57,16 @@ class SmallWorld:
         return self.rows[utterance * FRAMES : (utterance + 1) * FRAMES]
 
 
-def true_density(context: torch.Tensor) -> Independent:
+def true_density(context: torch.Tensor) -> Distribution:
     """The density of Δ_t in the small world given a context [B, W, D] that ends at t - 1.
 
     x_t given the past is Gaussian around 0.64 x_{t-1}, of variance 1 - 0.64² a dimension.
     """
     last = context[:, -1].double()
-    return Independent(Normal((PERSISTENCE - 1) * last, (1 - PERSISTENCE**2) ** 0.5), 1)
+    found: Distribution = Independent(
+        Normal((PERSISTENCE - 1) * last, (1 - PERSISTENCE**2) ** 0.5), 1
+    )
+    return found
 
 
 def small_world(dim: int, seed: int = 0) -> SmallWorld:

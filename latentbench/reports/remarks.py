@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from latentbench.escapes import printable
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.numbers import compact
 from latentbench.results.degeneracy import degeneracies
@@ -80,7 +81,7 @@ def _leaks(result: Result) -> Iterator[str]:
 def _skipped(result: Result) -> Iterator[str]:
     skipped = result.corpus.skipped
     if skipped:
-        named = [f"{one.utterance} ({one.reason})" for one in skipped[:SKIPPED_SHOWN]]
+        named = [printable(f"{one.utterance} ({one.reason})") for one in skipped[:SKIPPED_SHOWN]]
         if (more := len(skipped) - SKIPPED_SHOWN) > 0:
             named.append(f"and {more} more, named in result.json")
         yield f"{len(skipped)} utterances skipped: {', '.join(named)}"

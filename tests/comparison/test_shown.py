@@ -209,7 +209,7 @@ def test_markdown_is_one_table_of_equal_rows(looking_ahead):
     assert (first[at["parameters"]], first[at["steps"]]) == ("13,650,952", "25,000")
     assert first[at["context (frames)"]] == "8"
     assert set(cells[1]) == {"---", "---:"}
-    assert "- dac_24k: [random weights] [leaky: k=1, k=2]" in lines
+    assert r"- dac_24k: \[random weights] \[leaky: k=1, k=2]" in lines
 
 
 def test_a_pipe_in_a_label_stays_in_its_cell(make_run):
