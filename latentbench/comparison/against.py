@@ -189,7 +189,9 @@ def _compared(matched: str, name: str, other: _Side, reference: _Side) -> Paired
         _PerDimension(side.cell.figures[name], horizon.dim) if per_dim else side.cell.figures[name]
         for side, horizon in ((other, other.horizon), (reference, reference.horizon))
     ]
-    paired = not set(tables[0].speakers).isdisjoint(tables[1].speakers)
+    paired = _same_people(other.run, reference.run) and not set(tables[0].speakers).isdisjoint(
+        tables[1].speakers
+    )
     found = difference(*tables) if paired else difference_apart(*tables)
     verdict: Verdict = "no interval"
     reason = found.note
@@ -260,6 +262,18 @@ def _same_latents(one: FinishedRun, other: FinishedRun) -> bool:
             or _utterances(one, "train") == _utterances(other, "train")
         )
     )
+
+
+def _same_people(one: FinishedRun, other: FinishedRun) -> bool:
+    """Whether a speaker id means the same person in both.
+
+    It does within one corpus, and where corpora share audio. Otherwise equal ids are chance: two
+    corpora may each have a speaker `1`.
+    """
+    if one.result.corpus.identity == other.result.corpus.identity:
+        return True
+    heard = [set(_utterances(run, "eval").values()) for run in (one, other)]
+    return not heard[0].isdisjoint(heard[1])
 
 
 def _utterances(run: FinishedRun, split: str) -> dict[str, str]:

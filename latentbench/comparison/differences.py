@@ -65,7 +65,8 @@ def _facts(run: FinishedRun) -> Iterator[tuple[tuple[str, str], str]]:
     yield ("utterances", "utterances"), f"{len(used):,} ({_digest(used)})"
     sides = [sorted(result.corpus.speakers[split]) for split in SPLITS]
     counts = " + ".join(f"{len(side):,}" for side in sides)
-    yield ("speaker split", "train + eval speakers"), f"{counts} ({_digest(sides)})"
+    whose = _digest([sorted(result.corpus.identity.items()), sides])
+    yield ("speaker split", "train + eval speakers"), f"{counts} ({whose})"
     yield ("resampling", "resampled to"), f"{result.encoder.sample_rate:,.0f} Hz"
     yield ("resampling", "preparation"), result.provenance.preparation or "unknown"
     task = config["task"]

@@ -164,6 +164,28 @@ def test_runs_without_a_speaker_in_common_are_two_samples_of_speakers(plant):
     assert (one.paired, one.speakers) == (False, 10)
 
 
+def corpus(make_result, name):
+    return make_result().corpus.model_copy(update={"identity": {"corpus": name}})
+
+
+def test_equal_ids_of_two_corpora_are_not_the_same_people(plant, make_result):
+    """Two worlds, or two data sets whose speakers are numbered from 1."""
+    one = plant("a", corpus=corpus(make_result, "one"))
+    shift = [3.0, 3.5, 2.5, 3.1, 2.8, 3.2, 3.3, 2.9, 3.0, 2.7]
+    other = plant("b", corpus=corpus(make_result, "other"), shift=shift,
+                  rows=listed("abcdefghij", audio="other ", train="other"))  # fmt: skip
+    found = only(one, other)
+    assert (found.paired, found.speakers, found.left_out) == (False, 20, 0)
+    assert (found.verdict, found.reason) == ("distinguishable", "")
+    apart = only(one, plant("c", speakers=tuple("klmnopqrst"), shift=shift))
+    assert (found.low, found.high) == (apart.low, apart.high)  # what the ids are plays no part
+
+
+def test_corpora_that_share_audio_share_their_speakers(plant, make_result):
+    runs = [plant(name, corpus=corpus(make_result, name)) for name in ("part", "whole")]
+    assert only(*runs).paired
+
+
 def test_the_table_says_which_runs_share_no_speaker(plant):
     runs = plant("a"), plant("b", speakers=("x", "y"), shift=-0.5)
     said = flowing(shown(compare_runs(runs), 100))
