@@ -199,7 +199,7 @@ def _samples(file: soundfile.SoundFile, content: bytes) -> NDArray[np.float32]:
     else:
         bits, md5 = summed
         levels = file.read(header.frames, dtype="int32", always_2d=True)
-        samples = levels * np.float32(2.0**-31)
+        samples = (levels * 2.0**-31).astype(np.float32)
         raw = (levels >> (32 - bits)).astype("<i4").view(np.uint8).reshape(-1, 4)
         written = raw[:, : bits // 8].tobytes()
         if hashlib.md5(written).digest() != md5:  # noqa: S324 - FLAC's own

@@ -258,7 +258,9 @@ def test_flac_is_decoded_to_the_samples_that_were_written(tmp_path, ledger, subt
     path = tmp_path / "a.audio"
     soundfile.write(path, levels, 8000, format="FLAC", subtype=subtype)
     expected = (levels / 2.0**31).T
-    np.testing.assert_array_equal(FileSource(path, ledger).read(), expected)
+    found = FileSource(path, ledger).read()
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("scale", [2.0**15, 1e30])
