@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torchaudio
 
-from latentbench.corpora.selection import select
+from latentbench.corpora.selection import leave_out
 from latentbench.errors import LatentbenchError
 from latentbench.latents.encoding import encode_missing, plan_batches
 from latentbench.latents.preparation import prepare
@@ -201,7 +201,8 @@ def spread(corpus: Corpus, seconds: float) -> list[Utterance]:
     """Utterances of at least 3 s from all speakers in turn, at least so many seconds."""
     listed = corpus.utterances()
     for limit in range(1, len(listed) + 1):
-        chosen = select(listed, min_seconds=3.0, limit=limit)
+        out = leave_out(listed, min_seconds=3.0, limit=limit, progress=SILENT)
+        chosen = [one for one in listed if one.id not in out]
         if sum(one.seconds for one in chosen) >= seconds:
             break
     return chosen

@@ -325,6 +325,7 @@ class _Work:
     def _where(self, utterance: NDArray[Any], t: NDArray[Any]) -> dict[str, Any]:
         """The columns that say which frame a row is about."""
         stored = self.latents.utterances
+        attributes = dict.fromkeys(name for one in stored for name in one.attributes)
         return {
             "horizon": np.full(len(t), self.cell.horizon, np.int16),
             "seed": np.full(len(t), self.cell.seed, np.int32),
@@ -332,6 +333,12 @@ class _Work:
             "speaker": _dictionary(utterance, [one.speaker for one in stored]),
             "segment": np.array([one.segment for one in stored], np.int16)[utterance],
             "frame": t,
+            **{
+                f"attribute_{name}": _dictionary(
+                    utterance, [one.attributes.get(name, "") for one in stored]
+                )
+                for name in attributes
+            },
         }
 
     def _too_short(self, side: Split) -> int:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from latentbench.cells import CellWork, cell_record, timed
 from latentbench.config import COMPONENTS, KIND_OF, build_options
 from latentbench.corpora import split_speakers
 from latentbench.corpora.copies import audio_digests
-from latentbench.corpora.selection import select
+from latentbench.corpora.selection import LeftOut, count_utterances, leave_out
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
-from latentbench.errors import UsageError
+from latentbench.errors import LatentbenchError, UsageError
 from latentbench.latents.encoding import encode_missing
 from latentbench.latents.fitting import fit_transforms, restore_transforms
-from latentbench.latents.guards import check_latents, require_disjoint_speakers
+from latentbench.latents.guards import check_latents, require_disjoint_speakers, same_sound
 from latentbench.latents.manifest import (
     ManifestRow,
     open_latents,
     read_manifest,
+    used_audio,
     write_manifest,
 )
+from latentbench.latents.resampling import is_odd
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.results import RunFolder, read_result
 from latentbench.results.assembly import assemble
@@ -42,12 +45,22 @@ if TYPE_CHECKING:
 
     from latentbench.config import RunConfig
     from latentbench.corpora import Corpus, SpeakerSplit, Utterance
+    from latentbench.corpora.selection import Counts
     from latentbench.encoders import Encoder
     from latentbench.engines import Engine
+    from latentbench.latents.store import ShardEntry
     from latentbench.plugins import Registry
     from latentbench.results import Result
     from latentbench.results.schema import Provenance
     from latentbench.workspace import Workspace
+
+MANIFEST = "manifest.parquet"
+OTHER_FOLDER = "Choose another --out, or remove the folder."
+TWO = 2
+NEEDS_SPEAKERS = (
+    "Lower utterances.min_seconds, raise the limit, or tell the 'folder' corpus where the speakers "
+    "are (corpus.speaker_pattern or corpus.speakers_csv)."
+)
 
 __all__ = [
     "Audio",
@@ -62,11 +75,29 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Audio:
-    """What a run listens to: the utterances it uses, and which speakers are on which side."""
+    """What a run listens to.
+
+    Attributes:
+        corpus: where the utterances are from.
+        listed: all of them.
+        left_out: utterance id -> why it is not used.
+        split: which speakers are on which side, of those with an utterance that is used.
+    """
 
     corpus: Corpus
-    utterances: tuple[Utterance, ...]
+    listed: tuple[Utterance, ...]
+    left_out: Mapping[str, LeftOut]
     split: SpeakerSplit
+
+    @property
+    def utterances(self) -> list[Utterance]:
+        """Those that are used, in the order of streaming."""
+        return [one for one in self.listed if one.id not in self.left_out]
+
+    @property
+    def counts(self) -> dict[str, Counts]:
+        """The utterances of each side: listed, used, dropped and skipped."""
+        return count_utterances(self.listed, self.split, self.left_out)
 
 
 @dataclass(frozen=True)
@@ -75,9 +106,9 @@ class EncodedCorpus:
 
     Attributes:
         encoder: loaded.
-        audio: what was encoded.
+        audio: what was encoded; what could not be is left out.
         store: the folder of latents.
-        rows: one per utterance, in the order of streaming.
+        rows: one per utterance used or skipped, in the order of streaming.
         fresh: how many utterances were encoded now; the others were there.
     """
 
@@ -105,6 +136,7 @@ def run_experiment(
     """
     with RunFolder.open(folder, config) as run:
         if run.result_file.exists() and not (result := read_result(folder)).failed:
+            _compare_audio(run.path, config, workspace, registry)
             workspace.progress.say(f"{folder} is finished; nothing is computed again.")
             return result
         seconds: dict[str, float] = {}
@@ -117,7 +149,7 @@ def run_experiment(
             transforms = fit_transforms(latents, sides, config, registry, folder)
         with timed(seconds, "guards"):
             seen = restore_transforms(latents, config, registry, transforms)
-            check = check_latents(latents, seen, sides["train"])
+            checks = {side: check_latents(latents, seen, sides[side]) for side in SPLITS}
         cells = [
             Cell(
                 config=config,
@@ -141,8 +173,8 @@ def run_experiment(
             encoder=_encoder_facts(config, encoded.encoder),
             corpus=_corpus_facts(encoded),
             provenance=_provenance(config, encoded, registry, cells, seconds),
-            stamps=encoded.encoder.stamps,
-            latents=None if check is None else LatentFacts(**asdict(check)),
+            stamps=(*encoded.encoder.stamps, *_odd_rates(encoded)),
+            latents={side: LatentFacts(**asdict(check)) for side, check in checks.items() if check},
         )
 
 
@@ -169,44 +201,91 @@ def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -
         device=device,
         progress=workspace.progress,
     )
-    rows = tuple(
-        ManifestRow(
-            utterance=one.id,
-            speaker=one.speaker,
-            split="eval" if one.speaker in audio.split.eval else "train",
-            audio=entry.audio,
-            seconds=one.seconds,
-            skipped=entry.skipped,
-        )
-        for one, entry in zip(audio.utterances, encoded.entries, strict=True)
-    )
-    return EncodedCorpus(encoder, audio, store, rows, encoded.fresh)
+    entries = {entry.utterance: entry for entry in encoded.entries}
+    rows = _rows(audio, entries)
+    if copied := same_sound(open_latents(store, rows)[0]):
+        told = {one: f"a copy: the same sound as {first}" for one, first in copied.items()}
+        rows = [replace(row, skipped=told.get(row.utterance, row.skipped)) for row in rows]
+    skipped = {row.utterance: LeftOut("skipped", row.skipped) for row in rows if row.skipped}
+    audio = replace(audio, left_out={**audio.left_out, **skipped})
+    _require_both_sides(rows)
+    return EncodedCorpus(encoder, audio, store, tuple(rows), encoded.fresh)
 
 
 def choose_audio(config: RunConfig, workspace: Workspace, registry: Registry) -> Audio:
-    """The utterances of a run and the sides of its speakers; decodes nothing.
+    """The utterances of a run and the sides of their speakers; decodes nothing.
+
+    The sides are of speakers with an utterance that is used, as far as listing knows.
 
     Raises:
-        UsageError: the corpus is not there, or a side would be without utterances.
+        UsageError: the corpus is not there, or fewer than two speakers are left.
     """
     corpus = make_corpus(config, workspace, registry)
-    listed = corpus.utterances()
-    split = split_speakers(
-        (one.speaker for one in listed),
-        eval_fraction=config.split.eval_fraction,
-        seed=config.split.seed,
+    listed = tuple(corpus.utterances())
+    left_out = leave_out(
+        listed,
+        min_seconds=config.utterances.min_seconds,
+        limit=config.utterances.limit,
+        progress=workspace.progress,
     )
-    used = select(listed, min_seconds=config.utterances.min_seconds, limit=config.utterances.limit)
-    for side, speakers in (("train", split.train), ("eval", split.eval)):
-        if not any(one.speaker in speakers for one in used):
-            raise UsageError(
-                f"No utterance is left to {side}: {len(used)} of {len(listed)} utterances are "
-                f"used (utterances.min_seconds={config.utterances.min_seconds}, "
-                f"utterances.limit={config.utterances.limit}), none of its "
-                f"{len(speakers)} speaker(s).",
-                "Lower utterances.min_seconds, or raise the limit.",
+    speakers = [one.speaker for one in listed if one.id not in left_out]
+    if len(set(speakers)) < TWO:
+        raise UsageError(
+            f"{len(speakers)} of {len(listed)} utterances can be used, of {len(set(speakers))} "
+            f"speaker(s); a split by speaker needs at least two.{_most_common(left_out)}",
+            NEEDS_SPEAKERS,
+        )
+    split = split_speakers(
+        speakers, eval_fraction=config.split.eval_fraction, seed=config.split.seed
+    )
+    return Audio(corpus, listed, left_out, split)
+
+
+def _most_common(left_out: Mapping[str, LeftOut]) -> str:
+    """What most of the others are left out for."""
+    reasons = Counter(one.reason.partition(":")[0] for one in left_out.values())
+    if not reasons:
+        return ""
+    reason, count = reasons.most_common(1)[0]
+    example = next(one for one, why in left_out.items() if why.reason.startswith(reason))
+    return f" Left out: {count:,} {reason}, e.g. '{example}'."
+
+
+def _rows(audio: Audio, entries: Mapping[str, ShardEntry]) -> list[ManifestRow]:
+    """A row for every utterance that is used or skipped."""
+    rows = []
+    for one in audio.listed:
+        entry, out = entries.get(one.id), audio.left_out.get(one.id)
+        if out is None or out.how == "skipped":
+            rows.append(
+                ManifestRow(
+                    utterance=one.id,
+                    speaker=one.speaker,
+                    split=audio.split.side(one.speaker),
+                    audio=entry.audio if entry else "",
+                    seconds=one.seconds,
+                    skipped=out.reason if out else entries[one.id].skipped,
+                    attributes=tuple(one.attributes.items()),
+                )
             )
-    return Audio(corpus, tuple(used), split)
+    return rows
+
+
+def _require_both_sides(rows: Sequence[ManifestRow]) -> None:
+    """Refuse a side of which decoding and encoding left nothing.
+
+    Raises:
+        UsageError: says what happened to the first.
+    """
+    for side in SPLITS:
+        of_side = [row for row in rows if row.split == side]
+        if all(row.skipped for row in of_side):
+            first = of_side[0]
+            raise UsageError(
+                f"No utterance is left to {side}: all {len(of_side)} are skipped, "
+                f"'{first.utterance}' since: {first.skipped}.",
+                "Look at the audio and the encoder, or choose another split.seed.",
+            )
 
 
 def make_encoder(config: RunConfig, workspace: Workspace, registry: Registry) -> Encoder:
@@ -258,18 +337,60 @@ def _keep_manifest(run: RunFolder, encoded: EncodedCorpus) -> Path:
         LatentbenchError: a speaker is on both sides.
     """
     require_disjoint_speakers(encoded.rows)
-    file = run.path / "manifest.parquet"
+    file = run.path / MANIFEST
     if file.exists():
         store, rows = read_manifest(file)
-        changed = len(set(rows) ^ set(encoded.rows))
-        if store != encoded.store.path.name or changed:
-            what = f"{changed} utterances" if changed else "the encoder's weights or libraries"
+        _require_same(run.path, used_audio(rows), used_audio(encoded.rows))
+        if store != encoded.store.path.name:
             raise UsageError(
-                f"The run folder '{run.path}' was begun with other latents: {what} changed since.",
-                "Choose another --out, or remove the folder.",
+                f"The run folder '{run.path}' was begun with other latents: the encoder's weights "
+                "or libraries changed since.",
+                OTHER_FOLDER,
             )
     write_manifest(file, encoded.store.path.name, encoded.rows)
     return file
+
+
+def _compare_audio(
+    folder: Path, config: RunConfig, workspace: Workspace, registry: Registry
+) -> None:
+    """Refuse to take the result of other audio for that of this command.
+
+    Where the audio is no longer here, the result stands.
+
+    Raises:
+        UsageError: the audio has changed since.
+    """
+    if not make_corpus(config, workspace, registry).is_at_hand():
+        return
+    try:
+        audio = choose_audio(config, workspace, registry)
+        _, rows = read_manifest(folder / MANIFEST)
+    except LatentbenchError as error:
+        workspace.progress.say(f"Whether its audio has changed is unknown: {error.message}")
+        return
+    digests = audio_digests(audio.utterances, workspace.progress)
+    skipped = {(row.utterance, row.speaker, row.audio) for row in rows if row.skipped}
+    now = {(one.id, one.speaker, digests[one.id]) for one in audio.utterances}
+    _require_same(folder, used_audio(rows), now - skipped)
+
+
+def _require_same(
+    folder: Path, then: set[tuple[str, str, str]], now: set[tuple[str, str, str]]
+) -> None:
+    if changed := {utterance for utterance, _, _ in then ^ now}:
+        raise UsageError(
+            f"The run folder '{folder}' was begun with other audio: {len(changed)} utterances "
+            f"changed since, e.g. '{min(changed)}'.",
+            OTHER_FOLDER,
+        )
+
+
+def _odd_rates(encoded: EncodedCorpus) -> list[str]:
+    """A stamp where utterances are resampled from rates that torchaudio has no memory for."""
+    wanted = round(encoded.encoder.sample_rate)
+    odd = sum(is_odd(round(one.sample_rate), wanted) for one in encoded.audio.utterances)
+    return [f"{odd} utterances of odd sample rates"] if odd else []
 
 
 def _encoder_facts(config: RunConfig, encoder: Encoder) -> EncoderFacts:
@@ -285,12 +406,16 @@ def _encoder_facts(config: RunConfig, encoder: Encoder) -> EncoderFacts:
 
 
 def _corpus_facts(encoded: EncodedCorpus) -> CorpusFacts:
-    corpus, split = encoded.audio.corpus, encoded.audio.split
+    audio = encoded.audio
     usable = [row for row in encoded.rows if not row.skipped]
+    heard = {row.speaker for row in usable}
     return CorpusFacts(
-        name=corpus.name,
-        identity=dict(corpus.identity),
-        speakers={"train": split.train, "eval": split.eval},
+        name=audio.corpus.name,
+        identity=dict(audio.corpus.identity),
+        speakers={
+            side: tuple(one for one in getattr(audio.split, side) if one in heard)
+            for side in SPLITS
+        },
         utterances={side: sum(row.split == side for row in usable) for side in SPLITS},
         seconds={side: sum(row.seconds for row in usable if row.split == side) for side in SPLITS},
         skipped=tuple(
@@ -298,6 +423,7 @@ def _corpus_facts(encoded: EncodedCorpus) -> CorpusFacts:
             for row in encoded.rows
             if row.skipped
         ),
+        counts=audio.counts,
     )
 
 

@@ -21,10 +21,12 @@ from latentbench.latents import Latents
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.predictors.training import Training
 from latentbench.progress import SILENT
+from latentbench.results.schema import SPLITS
 
 if TYPE_CHECKING:
     from latentbench.config import RunConfig
     from latentbench.corpora import Utterance
+    from latentbench.corpora.selection import Counts
     from latentbench.encoders import Encoder
     from latentbench.experiment import Audio
     from latentbench.plugins import Registry
@@ -46,7 +48,8 @@ class Plan:
         corpus: name, with the subset.
         predictor: name.
         speakers: per split.
-        utterances: per split.
+        utterances: that are used, per split.
+        counts: of those listed, used, dropped and skipped, per side.
         audio_seconds: in all.
         frames: horizon -> split -> frames to train on or to score from.
         parameters: of one predictor.
@@ -63,6 +66,7 @@ class Plan:
     predictor: str
     speakers: dict[str, int]
     utterances: dict[str, int]
+    counts: dict[str, Counts]
     audio_seconds: float
     frames: dict[int, dict[str, int]]
     parameters: int
@@ -83,10 +87,9 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
     encoder = make_encoder(config, workspace, registry)
     config = in_frames(config, encoder.frame_rate)
     audio = choose_audio(config, workspace, registry)
-    eval_speakers = set(audio.split.eval)
-    sides = {
-        "train": [one for one in audio.utterances if one.speaker not in eval_speakers],
-        "eval": [one for one in audio.utterances if one.speaker in eval_speakers],
+    used = audio.utterances
+    sides: dict[str, list[Utterance]] = {
+        side: [one for one in used if audio.split.side(one.speaker) == side] for side in SPLITS
     }
     lengths = {
         side: [_frames(encoder, one) for one in utterances] for side, utterances in sides.items()
@@ -109,14 +112,15 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
         predictor=config.predictor.name,
         speakers={"train": len(audio.split.train), "eval": len(audio.split.eval)},
         utterances={side: len(utterances) for side, utterances in sides.items()},
-        audio_seconds=sum(one.seconds for one in audio.utterances),
+        counts=audio.counts,
+        audio_seconds=sum(one.seconds for one in used),
         frames=frames,
         parameters=parameters,
         steps=config.training.steps,
         encode_seconds=encode_seconds,
         train_seconds=step_seconds * config.training.steps * horizons,
         disk_bytes=latent_bytes + parameter_bytes,
-        stored_utterances=len(audio.utterances) - len(missing),
+        stored_utterances=len(used) - len(missing),
         notes=tuple(notes),
     )
 
@@ -130,7 +134,7 @@ def _encoding(
     config: RunConfig, workspace: Workspace, encoder: Encoder, audio: Audio, notes: list[str]
 ) -> tuple[float | None, list[Utterance]]:
     """Seconds of encoding to expect, and the utterances that are not stored yet."""
-    everything = list(audio.utterances)
+    everything = audio.utterances
     if not encoder.weights_at_hand():
         notes.append("encoding time is unknown until the weights are here")
         return None, everything

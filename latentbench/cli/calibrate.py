@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import Session, debug_option
 from latentbench.errors import LatentbenchError
 
@@ -22,9 +21,9 @@ __all__ = ["calibrate", "print_checks"]
 HEADINGS = ("k", "quantity", "truth", "estimate", "error", "bias", "±", "")
 
 
-@click.command(cls=Verb)
+@click.command()
 @click.option("--quick", is_flag=True, help="Under a minute, with wider intervals.")
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
 @debug_option
 @click.pass_obj
 def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
@@ -39,7 +38,7 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
 
     checks = calibrated(session.registry(), stderr_progress(), quick=quick)
     if as_json:
-        echo(json.dumps([_record(one) for one in checks], indent=2))
+        click.echo(json.dumps([_record(one) for one in checks], indent=2))
     else:
         print_checks(checks)
     if missed := [one for one in checks if not one.agrees]:
@@ -56,24 +55,25 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
 def print_checks(checks: Sequence[Check]) -> None:
     """A table for each world and model, and what was found over all."""
     from rich import box  # noqa: PLC0415 - costs more than all the rest
+    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     from latentbench.calibration import CONFIDENCE  # noqa: PLC0415 - imports torch
 
-    out = console()
+    console = Console()
     for world, model in dict.fromkeys((one.world, one.model) for one in checks):
-        out.print(Text(f"world:{world}, {MODELS[model]}", style="bold"))
+        console.print(Text(f"world:{world}, {MODELS[model]}", style="bold"))
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
         for heading in HEADINGS:
             table.add_column(heading, justify="left" if heading == "quantity" else "right")
         for one in checks:
             if (one.world, one.model) == (world, model):
                 table.add_row(*_row(one), style="" if one.agrees else "bold red")
-        out.print(table)
-        out.print()
+        console.print(table)
+        console.print()
     agreed = sum(one.agrees for one in checks)
-    out.print(
+    console.print(
         Text(
             f"{agreed} of {len(checks)} figures agree with the truth. Likelihoods are in "
             f"nats/frame; ± is the half-width of an interval over eval speakers, all of which "

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import Session, cache_option, debug_option
 from latentbench.specs import KINDS
 
@@ -33,7 +32,7 @@ COUNTED: dict[Status, str] = {
 }
 
 
-@click.command(cls=Verb)
+@click.command()
 @click.argument("name")
 @click.option("--kind", type=click.Choice(list(KINDS)), help="Where several kinds share NAME.")
 @click.option(
@@ -43,7 +42,7 @@ COUNTED: dict[Status, str] = {
     metavar="OPTION=VALUE",
     help="An option of the component, e.g. weights=random; may be given several times.",
 )
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @cache_option
 @debug_option
 @click.pass_context
@@ -69,7 +68,7 @@ def check(
     kit = kit_of(component.spec.kind)
     findings = list(kit.run(component, options, session.workspace(cache)))
     if as_json:
-        echo(json.dumps(_as_json(component, findings), indent=2))
+        click.echo(json.dumps(_as_json(component, findings), indent=2))
     else:
         _print(findings)
     if any(finding.status == "fail" for finding in findings):
@@ -126,14 +125,15 @@ def _as_json(component: Component, findings: Sequence[Finding]) -> dict[str, Any
 
 
 def _print(findings: Sequence[Finding]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - not for --json
     from rich.text import Text  # noqa: PLC0415
 
-    out = console()
-    out.print(Text(findings[0].whose, style="bold"))
-    out.print(_table(findings))
+    console = Console()
+    console.print(Text(findings[0].whose, style="bold"))
+    console.print(_table(findings))
     counts = Counter(finding.status for finding in findings)
-    out.print()
-    out.print(Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items())))
+    console.print()
+    console.print(Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items())))
 
 
 def _table(findings: Sequence[Finding]) -> Table:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from latentbench.cli.configuration import flag_assignments, run_options
-from latentbench.cli.output import Verb, console, echo, json_option
-from latentbench.cli.session import RunPath, Session, cache_option, debug_option
+from latentbench.cli.session import Session, cache_option, debug_option
 from latentbench.errors import CellFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -44,8 +41,8 @@ def _component_options(command: Any) -> Any:
     return command
 
 
-@click.command(cls=Verb)
-@click.argument("runs", metavar="[RUN...]", nargs=-1, type=RunPath())
+@click.command()
+@click.argument("runs", metavar="[RUN...]", nargs=-1, type=click.Path(path_type=Path))
 @_component_options
 @run_options
 @click.option(
@@ -72,7 +69,6 @@ def _component_options(command: Any) -> Any:
     show_default=True,
     help="What is printed.",
 )
-@json_option
 @click.option(
     "--export",
     "exports",
@@ -95,18 +91,14 @@ def compare(
     exports: tuple[Path, ...],
     strict: bool,
     dry_run: bool,
-    as_json: bool,
     **given: Any,
 ) -> None:
     """Put encoders, predictors, corpora or finished runs side by side.
 
     Give --encoder, --predictor or --corpus several times: every combination is run in a folder
-    of its own, and one that is finished is not run again. Or name finished run folders, or a
-    folder of them.
+    of its own, and one that is finished is not run again. Or name finished run folders.
     """
     _check_exports(exports)
-    if as_json:
-        format_ = "json"
     if runs:
         if asked := sorted({*_set_by_user(given), *(["out"] if out else [])}):
             raise UsageError(
@@ -114,10 +106,8 @@ def compare(
                 "Leave it out, or leave out the run folders.",
             )
         from latentbench.comparison import compare_runs, read_runs  # noqa: PLC0415 - not for --help
-        from latentbench.results.folder import runs_in  # noqa: PLC0415 - imports pydantic
 
-        folders = [run for given in runs for run in runs_in(given) or [given]]
-        found = compare_runs(read_runs(folders), match, strict=strict, registry=session.registry())
+        found = compare_runs(read_runs(runs), match, strict=strict, registry=session.registry())
         _show(found, format_, exports)
         return
     from latentbench.comparison.combinations import Request, combine  # noqa: PLC0415 - not for --help
@@ -135,7 +125,7 @@ def compare(
         registry,
     )
     if dry_run:
-        _show_plans(combinations, session, cache, as_json=as_json)
+        _show_plans(combinations, session, cache)
         return
     from latentbench.comparison import compare_runs  # noqa: PLC0415 - imports torch
     from latentbench.comparison.running import run_combinations  # noqa: PLC0415 - imports torch
@@ -173,21 +163,15 @@ def _default_folder(configs: Sequence[RunConfig]) -> Path:
     return Path("runs", f"compare-{hashlib.sha256(digests.encode()).hexdigest()[:8]}")
 
 
-def _show_plans(
-    combinations: Sequence[Combination], session: Session, cache: Path | None, *, as_json: bool
-) -> None:
+def _show_plans(combinations: Sequence[Combination], session: Session, cache: Path | None) -> None:
     from latentbench.cli.plan import show_plan  # noqa: PLC0415 - only for --dry-run
     from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
 
-    registry, workspace = session.registry(), session.workspace(cache)
-    plans = {one.label: plan_experiment(one.config, workspace, registry) for one in combinations}
-    if as_json:
-        echo(json.dumps({label: asdict(plan) for label, plan in plans.items()}, indent=2))
-        return
-    for label, plan in plans.items():
-        echo(f"{label}:")
+    for one in combinations:
+        plan = plan_experiment(one.config, session.workspace(cache), session.registry())
+        click.echo(f"{one.label}:")
         show_plan(plan, as_json=False)
-        echo()
+        click.echo()
 
 
 def _show(comparison: Comparison, format_: str, exports: Sequence[Path]) -> None:
@@ -202,13 +186,15 @@ def _show(comparison: Comparison, format_: str, exports: Sequence[Path]) -> None
     for file in exports:
         _write(file, EXPORTS[SUFFIXES[file.suffix]](comparison))
     if format_ == "table":
+        from rich.console import Console  # noqa: PLC0415 - costs more than all the rest
+
         from latentbench.comparison.terminal import print_comparison  # noqa: PLC0415 - same
 
-        print_comparison(comparison, console())
+        print_comparison(comparison, Console())
     else:
-        echo(EXPORTS[format_](comparison))
+        click.echo(EXPORTS[format_](comparison), nl=False)
         for warning in comparison.warnings:
-            echo(f"Warning: {warning}", err=True)
+            click.echo(f"Warning: {warning}", err=True)
     failed = [f"{one.run}, {one.matched}" for one in comparison.horizons if one.result.errors]
     failed += [failure.label for failure in comparison.failures]
     if failed:
@@ -225,4 +211,4 @@ def _write(file: Path, text: str) -> None:
         write_text(file, text)
     except OSError as error:
         raise UsageError(f"--export {file} cannot be written: {error.strerror}.") from None
-    echo(f"Wrote {file}", err=True)
+    click.echo(f"Wrote {file}", err=True)

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, echo
-from latentbench.errors import LatentbenchError, missing_module, nearest
-from latentbench.escapes import printable
+from latentbench.errors import LatentbenchError, nearest
 from latentbench.signals import Ended, raising
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ BY_SIGNAL = 128  # the exit code of a process that a signal ended, less its numb
 
 class NamingGroup(click.Group):
     """A group that names the nearest command where there is none of the name given."""
-
-    command_class = Verb
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -71,19 +67,13 @@ class LazyGroup(NamingGroup):
         try:
             with raising():
                 return super().invoke(ctx)
-        except click.ClickException as error:
-            error.message = printable(error.message, keep="\n")  # type: ignore[misc]  # it is read only when it is shown
+        except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
-        except (click.exceptions.Exit, click.Abort):
-            raise
-        except ModuleNotFoundError as error:
-            _tell(ctx, f"{error}.", missing_module(error))
-            ctx.exit(1)
         except LatentbenchError as error:
             _tell(ctx, error.message, error.hint)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt as error:
-            echo("\nInterrupted. The same command continues from here.", err=True)
+            click.echo("\nInterrupted. The same command continues from here.", err=True)
             ctx.exit(BY_SIGNAL + (error.number if isinstance(error, Ended) else signal.SIGINT))
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -96,6 +86,6 @@ class LazyGroup(NamingGroup):
 def _tell(ctx: click.Context, message: str, hint: str) -> None:
     if ctx.obj is not None and ctx.obj.debug:
         traceback.print_exc()
-    echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {message}", err=True)
     if hint:
-        echo(hint, err=True)
+        click.echo(hint, err=True)

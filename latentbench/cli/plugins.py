@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,6 @@ import click
 from latentbench.cli.check import check
 from latentbench.cli.groups import NamingGroup
 from latentbench.cli.new import new
-from latentbench.cli.output import console, echo, json_option
 from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, PredictorSpec, option_fields
 
 if TYPE_CHECKING:
@@ -41,48 +39,41 @@ plugins.add_command(new)
 
 
 @plugins.command("list")
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def list_plugins(session: Session, *, as_json: bool) -> None:
     """List every component, and below them what was refused or is in conflict."""
     registry = session.registry()
     if as_json:
-        echo(json.dumps(_as_json(registry), indent=2))
+        click.echo(json.dumps(_as_json(registry), indent=2))
         return
+    from rich.console import Console  # noqa: PLC0415 - not for --json
 
-    out = console()
-    out.print(_components_table(registry))
+    console = Console()
+    console.print(_components_table(registry))
     for text in _troubles(registry):
-        out.print()
-        out.print(text, style="yellow", markup=False, highlight=False)
+        console.print()
+        console.print(text, style="yellow", markup=False, highlight=False)
 
 
 @plugins.command("show")
 @click.argument("name")
-@json_option
 @click.pass_obj
-def show_plugin(session: Session, name: str, *, as_json: bool) -> None:
+def show_plugin(session: Session, name: str) -> None:
     """Describe the components called NAME and their options."""
     components = session.registry().find(name)
-    if as_json:
-        described = [{**_facts(one), "options": _options(one)} for one in components]
-        echo(json.dumps(described, indent=2, default=str))
-        return
+    from rich.console import Console  # noqa: PLC0415 - not for --help
     from rich.text import Text  # noqa: PLC0415
 
-    out = console()
+    console = Console()
     for number, component in enumerate(components):
         if number:
-            out.print()
+            console.print()
         for line in _description(component):
-            out.print(Text(line))
+            console.print(Text(line))
         if option_fields(component.spec.options):
-            out.print()
-            out.print(_options_table(component))
-
-
-def _options(component: Component) -> list[dict[str, Any]]:
-    return [asdict(option) for option in option_fields(component.spec.options)]
+            console.print()
+            console.print(_options_table(component))
 
 
 def _facts(component: Component) -> dict[str, Any]:

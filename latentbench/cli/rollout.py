@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
-from latentbench.cli.output import Verb, console, echo, json_option
-from latentbench.cli.session import RunPath, Session, cache_option, debug_option
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from latentbench.cli.session import Session, cache_option, debug_option
 
 __all__ = ["rollout"]
 
@@ -32,8 +29,8 @@ class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 
             self.fail(f"'{value}' is no list of depths such as 1,2,4,8.", param, ctx)
 
 
-@click.command(cls=Verb)
-@click.argument("folder", metavar="RUN", type=RunPath())
+@click.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--horizon",
     "horizons",
@@ -77,7 +74,7 @@ class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 
 )
 @click.option("--device", metavar="NAME", default="", help="auto, cpu, cuda, cuda:1.")
 @cache_option
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
 @debug_option
 @click.pass_obj
 def rollout(
@@ -95,6 +92,8 @@ def rollout(
 
     RUN is the folder that was given to --out of 'run'. Nothing is trained.
     """
+    from rich.console import Console  # noqa: PLC0415 - not for --help
+
     from latentbench.curves import Rolling, rollout_curves  # noqa: PLC0415 - imports torch
     from latentbench.finished import FinishedRun  # noqa: PLC0415
     from latentbench.metrics.injection import Injection  # noqa: PLC0415
@@ -105,6 +104,6 @@ def rollout(
     run = FinishedRun(folder, workspace.cache, session.registry(), device)
     found = rollout_curves(run, rolling, workspace.progress)
     if as_json:
-        echo(found.to_json())
+        click.echo(found.to_json(), nl=False)
     else:
-        show_rollout(found, console())
+        show_rollout(found, Console())

@@ -132,6 +132,10 @@ class Corpus(ABC):
     def identity(self) -> Mapping[str, str]:
         """What tells this corpus from another, as plain strings."""
 
+    def is_at_hand(self) -> bool:
+        """Whether `utterances` would need no download."""
+        return True
+
     @abstractmethod
     def utterances(self) -> Sequence[Utterance]:
         """Every utterance in a fixed order (the order of streaming); decodes nothing.

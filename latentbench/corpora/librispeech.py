@@ -83,6 +83,11 @@ class LibriSpeech(Corpus):
         """The subsets, in order of name; wherever the copy is, it is the same corpus."""
         return {"corpus": "librispeech", "subset": "+".join(sorted(self._subsets))}
 
+    def is_at_hand(self) -> bool:
+        """Whether a root was given, or all subsets are in the cache."""
+        there = self._workspace.cache / "downloads" / "librispeech" / "LibriSpeech"
+        return bool(self._options.root) or all((there / one).is_dir() for one in self._subsets)
+
     def utterances(self) -> Sequence[Utterance]:
         """Every utterance of the subsets, downloading them first where no root was given.
 

@@ -6,7 +6,8 @@ import math
 import random
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from latentbench.errors import UsageError
 
@@ -25,6 +26,20 @@ class SpeakerSplit:
     train: tuple[str, ...]
     eval: tuple[str, ...]
 
+    def side(self, speaker: str) -> Literal["train", "eval", ""]:
+        """Where a speaker is; empty where on neither side."""
+        if speaker in self._on_eval:
+            return "eval"
+        return "train" if speaker in self._on_train else ""
+
+    @cached_property
+    def _on_train(self) -> frozenset[str]:
+        return frozenset(self.train)
+
+    @cached_property
+    def _on_eval(self) -> frozenset[str]:
+        return frozenset(self.eval)
+
 
 def split_speakers(speakers: Iterable[str], *, eval_fraction: float, seed: int) -> SpeakerSplit:
     """Sort the ids, shuffle them by `random.Random(seed)`, take the last ones as eval.
@@ -42,7 +57,8 @@ def split_speakers(speakers: Iterable[str], *, eval_fraction: float, seed: int) 
     ordered = sorted(ids, key=lambda name: (int(name), name)) if numeric else sorted(ids)
     if len(ordered) < MIN_SPEAKERS:
         raise UsageError(
-            f"The corpus has {len(ordered)} speaker(s); a split by speaker needs at least two.",
+            f"The corpus has {len(ordered)} speaker(s) with audio that can be used; a split by "
+            "speaker needs at least two.",
             "Use a corpus with more speakers, or tell the 'folder' corpus how to find them "
             "(corpus.speaker_pattern or corpus.speakers_csv).",
         )

@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 
     from latentbench.corpora import Corpus
 
-__all__ = ["WHOLE_UTTERANCE", "Encoder", "Segment", "sight_text"]
-
-WHOLE_UTTERANCE = 2**31 - 1  # as `look_ahead`: more frames than any utterance or staleness has
-
-
-def sight_text(look_ahead: int) -> str:
-    """`8 frames`, or `the whole utterance`."""
-    return "the whole utterance" if look_ahead == WHOLE_UTTERANCE else f"{look_ahead} frames"
+__all__ = ["Encoder", "Segment"]
 
 
 class Segment(NamedTuple):
@@ -42,8 +35,7 @@ class Encoder(ABC):
         hop: samples from one frame to the next.
         dim: D, size of a latent frame.
         channels: audio channels it takes: 1 or 2; D of an encoder that takes latents.
-        look_ahead: how many frames after t frame x_t can see; `WHOLE_UTTERANCE` where it sees
-            them all.
+        look_ahead: how many frames after t frame x_t can see.
         max_batch_seconds: padded audio that one call of `encode` may hold; 0 where utterances
             must be encoded one at a time.
         stamps: what a result must carry, e.g. `("random weights",)`.
@@ -104,7 +96,10 @@ class Encoder(ABC):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode a batch of zero-padded utterances.
 
-        An utterance gives the same frames alone and in a batch.
+        An utterance gives the same frames alone and in a batch. Frames that are not finite
+        exclude it from the run; an exception on a batch is answered by asking for each utterance
+        alone, and one on a single utterance ends the run and names it, unless it is an
+        `AudioError`, which only skips it.
 
         Args:
             audio: float32 [B, T] (mono) or [B, channels, T] on the encoder's device; T is a

@@ -81,7 +81,8 @@ def explain_run(
         worst, look = cell.look(np.concatenate([named, carrying]), len(named))
         meter.advance()
         carriers = carriers_of(cell.scores, cell.frames, carrying, look, nearest_far)
-        hypotheses, verdict, summary = judge(tails[place], carriers, run.result.latents)
+        facts = run.result.latents.get(cell.scores.split)
+        hypotheses, verdict, summary = judge(tails[place], carriers, facts)
         bins = distance_bins(cell.scores.nll, cell.quantile)
         meter.advance()
     return Explanation(

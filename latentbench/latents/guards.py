@@ -1,7 +1,8 @@
 """What makes a likelihood of latents meaningless, looked for before anything is fitted.
 
-Speakers on both sides of the split; and, on a bounded sample of the train frames, constant
-dimensions, repeated frames, digital silence, values on a lattice and directions of no variance.
+Speakers on both sides of the split; the same sound twice; and, on a bounded sample of the frames
+of each side, constant dimensions, repeated frames, digital silence, values on a lattice and
+directions of no variance.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from latentbench.latents.manifest import ManifestRow
     from latentbench.latents.reader import Latents
 
-__all__ = ["LatentCheck", "check_latents", "require_disjoint_speakers"]
+__all__ = ["LatentCheck", "check_latents", "require_disjoint_speakers", "same_sound"]
 
 PAIRS = 8_192
+VARIED = 4
+HEAD = 64  # frames in which they are looked for
 # A dimension is on a lattice where values recur, and differ by whole steps that are no rounding.
 MOST_DISTINCT = 0.5
 LEAST_STEP = 1e-3
@@ -34,7 +37,7 @@ TINY = 1e-6
 
 @dataclass(frozen=True)
 class LatentCheck:
-    """What a sample of the train frames looks like.
+    """What a sample of the frames of one side looks like.
 
     Attributes:
         frames: looked at.
@@ -77,22 +80,42 @@ def require_disjoint_speakers(rows: Sequence[ManifestRow]) -> None:
         )
 
 
+def same_sound(latents: Latents) -> dict[str, str]:
+    """Utterances that sound like one before them -> that one.
+
+    The same samples in another format, or with other tags, are other bytes, but the RMS of every
+    frame is the same float32. Utterances of fewer than `VARIED` different values say too little.
+    """
+    heard: dict[str, list[NDArray[np.float32]]] = {}
+    for one in latents.utterances:
+        heard.setdefault(one.id, []).append(latents.energy[one.start : one.start + one.frames])
+    first: dict[bytes, str] = {}
+    found = {}
+    for name, parts in heard.items():
+        energy = np.concatenate(parts)
+        if len(np.unique(energy[:HEAD])) < VARIED:
+            continue
+        if (other := first.setdefault(energy.tobytes(), name)) != name:
+            found[name] = other
+    return found
+
+
 def check_latents(
-    stored: Latents, seen: Latents, train: Sequence[int], pairs: int = PAIRS
+    stored: Latents, seen: Latents, side: Sequence[int], pairs: int = PAIRS
 ) -> LatentCheck | None:
-    """Look at evenly spaced pairs of consecutive train frames.
+    """Look at evenly spaced pairs of consecutive frames of one side.
 
     Args:
         stored: as the encoder gave them: repeats and lattices are theirs.
         seen: the same as the predictor sees them, after the transforms: constant dimensions
             and directions without variance are its business.
-        train: indices into `utterances` of either.
+        side: its utterances, as indices into `utterances` of either.
         pairs: how many pairs at most.
 
     Returns:
-        None where no train utterance has two frames.
+        None where no utterance of the side has two frames.
     """
-    rows = _sample(stored, train, pairs)
+    rows = _sample(stored, side, pairs)
     if not len(rows):
         return None
     first, second = stored.gather(rows).numpy(), stored.gather(rows + 1).numpy()
@@ -113,9 +136,9 @@ def check_latents(
     )
 
 
-def _sample(latents: Latents, train: Sequence[int], pairs: int) -> NDArray[np.int64]:
-    """Rows that have a next one in their utterance, evenly spaced over the train frames."""
-    spans = [latents.utterances[index] for index in train]
+def _sample(latents: Latents, side: Sequence[int], pairs: int) -> NDArray[np.int64]:
+    """Rows that have a next one in their utterance, evenly spaced over the frames of a side."""
+    spans = [latents.utterances[index] for index in side]
     rows = [np.arange(one.start, one.start + one.frames - 1, dtype=np.int64) for one in spans]
     if not rows:
         return np.empty(0, np.int64)

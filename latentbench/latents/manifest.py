@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,9 +19,20 @@ if TYPE_CHECKING:
 
     from latentbench.latents.store import LatentStore
 
-__all__ = ["ManifestRow", "open_latents", "read_manifest", "write_manifest"]
+__all__ = ["ManifestRow", "open_latents", "read_manifest", "used_audio", "write_manifest"]
 
 STORE = b"latentbench.store"
+SCHEMA = pa.schema(
+    [
+        ("utterance", pa.string()),
+        ("speaker", pa.string()),
+        ("split", pa.string()),
+        ("audio", pa.string()),
+        ("seconds", pa.float64()),
+        ("skipped", pa.string()),
+        ("attributes", pa.map_(pa.string(), pa.string())),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -31,24 +42,26 @@ class ManifestRow:
     Attributes:
         utterance: id in the corpus.
         speaker: id in the corpus.
-        split: the side its speaker is on.
-        audio: digest of its audio.
+        split: the side its speaker is on; empty where nothing of the speaker can be used.
+        audio: digest of its audio; empty where that was not looked at.
         seconds: of audio.
         skipped: why its audio could not be used; empty where it could.
+        attributes: what the corpus says of it, as pairs, e.g. `("sex", "F")`.
     """
 
     utterance: str
     speaker: str
-    split: Literal["train", "eval"]
+    split: Literal["train", "eval", ""]
     audio: str
     seconds: float
     skipped: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 def write_manifest(file: Path, store: str, rows: Sequence[ManifestRow]) -> None:
     """Write the rows as Parquet, atomically, with the name of the store they are in."""
-    names = [column.name for column in fields(ManifestRow)]
-    table = pa.table({name: [getattr(row, name) for row in rows] for name in names})
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    table = pa.table(columns, schema=SCHEMA)
     with atomic(file) as partial:
         pq.write_table(table.replace_schema_metadata({STORE: store}), partial)
 
@@ -57,7 +70,15 @@ def read_manifest(file: Path) -> tuple[str, list[ManifestRow]]:
     """The name of the store, and the rows in the order of streaming."""
     table = pq.read_table(file)
     store = table.schema.metadata[STORE].decode()
-    return store, [ManifestRow(**row) for row in table.to_pylist()]
+    return store, [
+        ManifestRow(**row | {"attributes": tuple(row.get("attributes", ()))})
+        for row in table.to_pylist()
+    ]
+
+
+def used_audio(rows: Sequence[ManifestRow]) -> set[tuple[str, str, str]]:
+    """Utterance, speaker and digest of what was used."""
+    return {(row.utterance, row.speaker, row.audio) for row in rows if not row.skipped}
 
 
 def open_latents(
@@ -90,9 +111,12 @@ def open_latents(
     sides: dict[str, list[int]] = {"train": [], "eval": []}
     for row, entry in zip(usable, found, strict=True):
         start = first_row[entry.shard] + entry.start
+        attributes = dict(row.attributes)
         for segment, frames in enumerate(entry.segments):
             sides[row.split].append(len(utterances))
-            utterances.append(StoredUtterance(row.utterance, row.speaker, start, frames, segment))
+            utterances.append(
+                StoredUtterance(row.utterance, row.speaker, start, frames, segment, attributes)
+            )
             start += frames
     geometry = store.key["geometry"]
     energy_rows = np.concatenate(energies) if energies else np.zeros(0, np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class StoredUtterance:
         start: row of its first frame among all rows.
         frames: how many rows it has; they follow one another.
         segment: which stretch of the utterance this is, where its encoder works in chunks.
+        attributes: what the corpus says of it, e.g. `{"sex": "F"}`.
     """
 
     id: str
@@ -34,6 +35,7 @@ class StoredUtterance:
     start: int
     frames: int
     segment: int = 0
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Latents:

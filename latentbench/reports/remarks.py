@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from latentbench.escapes import printable
+from latentbench.corpora.selection import left_out
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.numbers import compact
 from latentbench.results.degeneracy import degeneracies
@@ -28,7 +28,9 @@ def remarks(result: Result) -> Iterator[str]:
         yield from (f"k={horizon.k} failed: {error}" for error in horizon.errors)
     yield from _notes(result)
     yield from _leaks(result)
-    yield from (f"Latents: {found.sentence}" for found in degeneracies(result.latents))
+    for side, facts in result.latents.items():
+        yield from (f"Latents, {side}: {found.sentence}" for found in degeneracies(facts))
+    yield from left_out(result.corpus.counts)
     yield from _skipped(result)
 
 
@@ -74,14 +76,14 @@ def _leaks(result: Result) -> Iterator[str]:
     if leaky:
         yield (
             f"k={','.join(leaky)}: leaky, within the encoder's look-ahead of "
-            f"{result.encoder.sight}: the context has seen the target"
+            f"{result.encoder.look_ahead} frames: the context has seen the target"
         )
 
 
 def _skipped(result: Result) -> Iterator[str]:
     skipped = result.corpus.skipped
     if skipped:
-        named = [printable(f"{one.utterance} ({one.reason})") for one in skipped[:SKIPPED_SHOWN]]
+        named = [f"{one.utterance} ({one.reason})" for one in skipped[:SKIPPED_SHOWN]]
         if (more := len(skipped) - SKIPPED_SHOWN) > 0:
             named.append(f"and {more} more, named in result.json")
         yield f"{len(skipped)} utterances skipped: {', '.join(named)}"

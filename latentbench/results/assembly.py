@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from latentbench.config import ComponentConfig, build_options
@@ -19,13 +20,19 @@ from latentbench.results.summary import mean_over_seeds, summarise_frames, summa
 from latentbench.results.tables import link_or_copy, merge_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
     from latentbench.results.folder import RunFolder
-    from latentbench.results.schema import CorpusFacts, EncoderFacts, LatentFacts, Provenance
+    from latentbench.results.schema import (
+        CorpusFacts,
+        EncoderFacts,
+        LatentFacts,
+        Provenance,
+        Split,
+    )
     from latentbench.results.summary import MetricMaker
 
 __all__ = ["assemble", "metric_maker", "metric_makers", "metric_options"]
@@ -48,7 +55,7 @@ def assemble(
     corpus: CorpusFacts,
     provenance: Provenance,
     stamps: Sequence[str] = (),
-    latents: LatentFacts | None = None,
+    latents: Mapping[Split, LatentFacts] = MappingProxyType({}),
 ) -> Result:
     """Sum up every cell of a run and write all files of its folder.
 
@@ -61,7 +68,7 @@ def assemble(
         provenance: what made the numbers.
         stamps: of the encoder; those of a limit, of a slice alone, of a leaky horizon and of
             degenerate latents are added here.
-        latents: what the train frames look like.
+        latents: what the frames of each side look like.
 
     Raises:
         LatentbenchError: the disk is full, or a table of a cell is damaged.
@@ -80,9 +87,14 @@ def assemble(
             *([f"limited to {limit} utterances"] if limit else []),
             *([f"only {config.task.only} frames"] if config.task.only != ALL else []),
             *([f"leaky: {', '.join(leaky)}"] if leaky else []),
-            *(found.name for found in degeneracies(latents) if found.bounds_nothing),
+            *dict.fromkeys(
+                found.name
+                for facts in latents.values()
+                for found in degeneracies(facts)
+                if found.bounds_nothing
+            ),
         ),
-        latents=latents,
+        latents=dict(latents),
         provenance=provenance,
     )
     _write(run, result, config.seeds)

@@ -8,11 +8,12 @@ and `"NaN"`, so any JSON reader takes the file, and they read back as floats.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from latentbench.encoders.encoder import sight_text
+from latentbench.corpora.selection import Counts  # noqa: TC001 - pydantic reads it
 from latentbench.errors import UsageError, nearest
 
 __all__ = [
@@ -253,11 +254,6 @@ class EncoderFacts(_Record):
     look_ahead: int = 0
     fingerprint: dict[str, str] = {}
 
-    @property
-    def sight(self) -> str:
-        """How far ahead a frame sees, for readers."""
-        return sight_text(self.look_ahead)
-
 
 class Skipped(_Record):
     """An utterance that could not be used, and why in a few words."""
@@ -267,7 +263,11 @@ class Skipped(_Record):
 
 
 class CorpusFacts(_Record):
-    """The corpus as it was used: speaker ids, utterances and seconds of audio per split."""
+    """The corpus as it was used: speaker ids, utterances and seconds of audio per split.
+
+    `counts` says of the utterances of each side, and of speakers who are on neither, how many were
+    listed and used, and how many dropped or skipped, by reason.
+    """
 
     name: str
     identity: dict[str, str] = {}
@@ -275,10 +275,11 @@ class CorpusFacts(_Record):
     utterances: dict[Split, int]
     seconds: dict[Split, float]
     skipped: tuple[Skipped, ...] = ()
+    counts: dict[str, Counts] = {}
 
 
 class LatentFacts(_Record):
-    """What a sample of the train frames looks like; `latents.guards` measures it.
+    """What a sample of the frames of one side looks like; `latents.guards` measures it.
 
     Attributes:
         frames: looked at.
@@ -332,13 +333,20 @@ class Provenance(_Record):
     peak_memory_bytes: int = 0
 
 
+def _of_train(found: Any) -> Any:
+    """Results were once of the train side only."""
+    if isinstance(found, Mapping):
+        return {"train": found} if "frames" in found else found
+    return found or {}
+
+
 class Result(_Record):
     """A finished run (`result.json`).
 
     Attributes:
         config: the resolved configuration, as plain values.
         stamps: what a reader must know before comparing, e.g. `random weights`.
-        latents: what the train frames look like; None where nothing looked.
+        latents: what the frames of each side look like, where any were looked at.
     """
 
     schema_version: Literal[1] = 1
@@ -347,7 +355,7 @@ class Result(_Record):
     corpus: CorpusFacts
     horizons: tuple[HorizonResult, ...]
     stamps: tuple[str, ...] = ()
-    latents: LatentFacts | None = None
+    latents: Annotated[dict[Split, LatentFacts], BeforeValidator(_of_train)] = {}
     provenance: Provenance
 
     @property

@@ -43,7 +43,8 @@ def check_slice(name: str, latents: Latents) -> None:
     """Refuse a name that is no slice of these latents.
 
     Raises:
-        UsageError: an unknown slice, or a speaker who is not in the corpus; names the nearest.
+        UsageError: an unknown slice, or a speaker or attribute that is not in the corpus; names
+            the nearest.
     """
     if name.startswith(SPEAKER_PREFIX):
         speaker = name.removeprefix(SPEAKER_PREFIX)
@@ -52,9 +53,18 @@ def check_slice(name: str, latents: Latents) -> None:
             raise UsageError(
                 f"The slice '{name}' names no speaker of this corpus.", nearest(speaker, known)
             )
+    elif "=" in name:
+        pairs = {pair for stored in latents.utterances for pair in stored.attributes.items()}
+        known = {f"{attribute}={value}" for attribute, value in pairs}
+        if name not in known:
+            raise UsageError(
+                f"The slice '{name}' is no attribute of an utterance of this corpus.",
+                nearest(name, sorted(known)),
+            )
     elif name not in SLICES:
         raise UsageError(
-            f"There is no slice called '{name}'.", nearest(name, (*SLICES, f"{SPEAKER_PREFIX}ID"))
+            f"There is no slice called '{name}'.",
+            nearest(name, (*SLICES, f"{SPEAKER_PREFIX}ID", "ATTRIBUTE=VALUE")),
         )
 
 
@@ -63,7 +73,8 @@ def slice_mask(name: str, frames: TaskFrames, *, median: float) -> NDArray[np.bo
 
     Args:
         name: `all`; `high_energy`, RMS of the frame's audio above `median`; `utterance_medial`,
-            0.17 <= t/T <= 0.83 with T the frames of the utterance; `speaker:ID`.
+            0.17 <= t/T <= 0.83 with T the frames of the utterance; `speaker:ID`; or
+            `ATTRIBUTE=VALUE`, e.g. `sex=F`.
         frames: of either split.
         median: `energy_median` of the train utterances.
 
@@ -79,6 +90,12 @@ def slice_mask(name: str, frames: TaskFrames, *, median: float) -> NDArray[np.bo
         lengths = np.array([stored.frames for stored in frames.latents.utterances])
         position = frames.t / lengths[frames.utterance]
         return np.asarray((position >= MEDIAL[0]) & (position <= MEDIAL[1]))
-    wanted = name.removeprefix(SPEAKER_PREFIX)
-    speaks = np.array([stored.speaker == wanted for stored in frames.latents.utterances])
-    return np.asarray(speaks[frames.utterance])
+    if name.startswith(SPEAKER_PREFIX):
+        wanted = name.removeprefix(SPEAKER_PREFIX)
+        inside = np.array([stored.speaker == wanted for stored in frames.latents.utterances])
+    else:
+        attribute, _, value = name.partition("=")
+        inside = np.array(
+            [stored.attributes.get(attribute) == value for stored in frames.latents.utterances]
+        )
+    return np.asarray(inside[frames.utterance])

@@ -28,7 +28,8 @@ def test_a_lattice_without_an_unusual_tail_is_the_verdict(open_planted):
 def test_sound_latents_carry_no_stamp_and_their_spectrum_is_kept(open_planted):
     result = open_planted("none").result
     assert result.stamps == ()
-    assert not any(line.startswith("Latents: ") for line in remarks(result))
-    assert result.latents.dim == 4
-    assert result.latents.effective_rank == pytest.approx(4, abs=0.1)
+    assert not any(line.startswith("Latents") for line in remarks(result))
+    for side in ("train", "eval"):
+        assert result.latents[side].dim == 4
+        assert result.latents[side].effective_rank == pytest.approx(4, abs=0.1)
     assert "guards" in result.provenance.seconds

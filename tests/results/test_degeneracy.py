@@ -1,12 +1,13 @@
 """Each degenerate property is said once, with what it does; sound latents are not mentioned."""
 
+import json
 import re
 
 import pytest
 
 from latentbench.reports.remarks import remarks
 from latentbench.results.degeneracy import degeneracies
-from latentbench.results.schema import LatentFacts
+from latentbench.results.schema import LatentFacts, Result
 
 SOUND = {
     "frames": 1000,
@@ -57,7 +58,15 @@ def test_constant_dimensions_are_not_said_twice():
 
 
 def test_a_line_below_the_table_says_it(make_result):
-    result = make_result(latents=facts(lattice=1.0, lattice_step=0.5))
-    lines = [line for line in remarks(result) if line.startswith("Latents: ")]
-    assert len(lines) == 1
-    assert "lattice of step 0.5" in lines[0]
+    result = make_result(latents={"train": facts(), "eval": facts(lattice=1.0, lattice_step=0.5)})
+    (line,) = (line for line in remarks(result) if line.startswith("Latents"))
+    assert line.startswith("Latents, eval: ")
+    assert "lattice of step 0.5" in line
+
+
+def test_results_that_looked_at_train_only_are_read(make_result):
+    written = json.loads(make_result(latents={"train": facts(silent=0.5)}).to_json())
+    written["latents"] = written["latents"]["train"]
+    assert Result.model_validate(written).latents == {"train": facts(silent=0.5)}
+    written["latents"] = None
+    assert Result.model_validate(written).latents == {}

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latentbench.errors import UsageError
 from latentbench.latents import Latents
+from latentbench.latents.reader import StoredUtterance
 from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import check_slice, energy_median, slice_mask
 
@@ -29,6 +31,23 @@ def test_the_energy_threshold_is_the_median_of_every_train_frame():
     own = np.concatenate([energy[:20], energy[29:62]])  # utterances 0 and 2
     assert energy_median(latents, [2, 0]) == np.sort(own)[26]  # of 53
     assert np.isnan(energy_median(latents, []))
+
+
+def test_an_attribute_of_utterances_is_a_slice():
+    utterances = [
+        StoredUtterance("a", "1", 0, 20, attributes={"sex": "F", "accent": "en"}),
+        StoredUtterance("b", "2", 20, 20, attributes={"sex": "M", "accent": "en"}),
+        StoredUtterance("c", "3", 40, 20),
+    ]
+    latents = Latents([torch.zeros(60, 2)], np.zeros(60, np.float32), utterances, 12.5)
+    frames = WindowTask(4, 2).frames(latents, [0, 1, 2])
+    for name, inside in {"sex=F": {0}, "sex=M": {1}, "accent=en": {0, 1}}.items():
+        mask = slice_mask(name, frames, median=float("nan"))
+        assert set(frames.utterance[mask]) == inside
+        assert mask.sum() == np.isin(frames.utterance, list(inside)).sum() > 0
+    with pytest.raises(UsageError, match="'sex=f' is no attribute") as error:
+        check_slice("sex=f", latents)
+    assert "Did you mean 'sex=" in error.value.hint
 
 
 def test_high_energy_frames_are_above_the_threshold_in_their_own_row():

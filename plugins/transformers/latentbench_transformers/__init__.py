@@ -1,3 +1,0 @@
-"""Audio models of the transformers library as encoders of latentbench."""
-
-__all__: list[str] = []
