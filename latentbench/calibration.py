@@ -38,7 +38,7 @@ from latentbench.results.intervals import speaker_codes
 from latentbench.results.uncertainty import variance_parts
 from latentbench.workspace import Workspace
 from latentbench.worlds.gaussian import LinearGaussian
-from latentbench.worlds.plugin import DRAWN, build_world, world_options
+from latentbench.worlds.plugin import DRAWN, WORLDS, build_world, world_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +62,13 @@ HORIZONS = (1, 2, 4, 8)
 EXCESS_PER_DIM = 0.06  # nats a trained network may be above the optimum, per dimension
 
 Model = Literal["exact", "mdn"]
+
+LIKELIHOODS = ("nll", "dnll")
+OF_MEAN = ("direction_cos", "logmag_r2", "logmag_r2_var")
+METRICS: Mapping[Model, tuple[str, ...]] = {
+    "exact": (*LIKELIHOODS, *OF_MEAN, "energy_score"),
+    "mdn": LIKELIHOODS,
+}
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,7 @@ class Trial:
                     "slices": ["all"],
                 },
                 "training": {"steps": self.steps, "sampling": "uniform"},
+                "evaluation": {"metrics": METRICS[self.model]},
                 "rollout": {"utterances": 64},
                 "device": "cpu",
             },
@@ -155,23 +163,29 @@ class Trial:
 
 
 MORE: Mapping[str, Any] = {"speakers": 96, "utterances": 8}
+# Four components hold every difference of two states, and peaks of this width are soon found.
+LEARNABLE: Mapping[str, Mapping[str, Any]] = {"markov": {"states": 2, "sigma": 0.3}}
 
 
 def trials(*, quick: bool) -> tuple[Trial, ...]:
     """The runs of a calibration: every world with the exact predictor, and some trained."""
-    worlds = ("ar1", "var", "state-space", "scale-mixture", "switching", "sign-symmetric")
-    learned = {"utterances": 8}
+    worlds = [name for name in WORLDS if name != "iid"]
     if quick:
+        learned = {"utterances": 8}
         return (
             Trial("iid", "exact", {"utterances": 1}, horizons=(1, 2)),
             *(Trial(name, "exact", {"utterances": 2}) for name in worlds),
             Trial("ar1", "mdn", {**learned, "dim": 8}, (1,), steps=250, width=64),
             Trial("scale-mixture", "mdn", learned, (2,), steps=250, width=64),
+            Trial("factored", "mdn", {**learned, "dim": 8}, (1,), steps=250, width=64),
         )
     return (
         Trial("iid", "exact"),
         *(Trial(name, "exact", MORE) for name in worlds),
-        *(Trial(name, "mdn", {**MORE, "dim": 8}, (1, 4), steps=600) for name in ("iid", *worlds)),
+        *(
+            Trial(name, "mdn", {**MORE, "dim": 8, **LEARNABLE.get(name, {})}, (1, 4), steps=600)
+            for name in WORLDS
+        ),
     )
 
 

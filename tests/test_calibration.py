@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from latentbench import calibration
-from latentbench.calibration import HORIZONS, Check, Trial, calibrate, trials
+from latentbench.calibration import HORIZONS, OF_MEAN, Check, Trial, calibrate, trials
 from latentbench.cli import main
 from latentbench.metrics import columns
 from latentbench.metrics.likelihood import NLL, ContextNLL, DeltaNLL
@@ -19,6 +19,8 @@ SMALL = {"speakers": 48, "utterances": 2, "frames": 60}
 PLAN = (
     Trial("ar1", "exact", {**SMALL, "dim": 8}, horizons=(1, 2)),
     Trial("switching", "exact", {**SMALL, "dim": 4}, horizons=(2,)),
+    Trial("markov", "exact", {**SMALL, "dim": 4, "states": 4}, horizons=(1, 2)),
+    Trial("factored", "exact", {**SMALL, "dim": 6, "predictable": 2}, horizons=(2,)),
 )
 QUANTITIES = {
     "nll",
@@ -30,6 +32,7 @@ QUANTITIES = {
     "direction_cos",
     "logmag_r2",
     "logmag_r2_var",
+    "energy_score",
     "rollout_gap",
 }
 
@@ -52,6 +55,13 @@ def test_the_optimal_predictor_scores_the_truth(checks):
     for one in of_ar1:
         if one.quantity in {"dnll", "dnll_context", "x_gain", "rollout_gap", "direction_cos"}:
             assert 0 < one.half_width < 0.5 * abs(one.truth)
+
+
+def test_a_world_checks_what_it_knows_of_itself(checks):
+    """A mean over peaks that nobody integrated is left out, not guessed."""
+    of_markov = {one.quantity for one in checks if one.world == "markov"}
+    assert of_markov == QUANTITIES - {*OF_MEAN, "rollout_gap"}
+    assert {one.quantity for one in checks if one.world == "factored"} == QUANTITIES
 
 
 def test_a_wrong_world_is_found_out(registry):
@@ -105,7 +115,7 @@ def test_both_calibrations_cover_every_world_and_horizon():
 
 
 def test_the_command_prints_every_figure_and_succeeds(checks, monkeypatch):
-    monkeypatch.setattr(calibration, "trials", lambda *, quick: PLAN[1:] if quick else ())
+    monkeypatch.setattr(calibration, "trials", lambda *, quick: PLAN[1:2] if quick else ())
     done = CliRunner().invoke(main, ["calibrate", "--quick", "--json"])
     assert done.exit_code == 0
     found = json.loads(done.stdout)
@@ -116,7 +126,7 @@ def test_the_command_prints_every_figure_and_succeeds(checks, monkeypatch):
 
 
 def test_a_miss_is_named_and_exit_code_1(monkeypatch):
-    monkeypatch.setattr(calibration, "trials", lambda *, quick: PLAN[1:] if quick else ())
+    monkeypatch.setattr(calibration, "trials", lambda *, quick: PLAN[1:2] if quick else ())
     nll = columns.nll
 
     def too_low(prediction):
@@ -126,6 +136,9 @@ def test_a_miss_is_named_and_exit_code_1(monkeypatch):
         monkeypatch.setattr(metric, "columns", {**metric.columns, "nll": too_low})
     done = CliRunner().invoke(main, ["calibrate", "--quick"])
     assert done.exit_code == 1
-    assert "world:switching, the optimal predictor" in done.stdout
-    assert "MISSES" in done.stdout
+    # One line for the world, a row for each figure that missed, and no row for the others.
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert "world:switching, the optimal predictor, k = 2: 9 figures, 3 of them MISS" in done.stdout
+    missed = [line[1] for line in lines if line and line[0] == "2"]
+    assert missed == ["nll", "dnll", "dnll_context"]
     assert "miss the truth: switching exact k=2 nll, switching exact k=2 dnll" in done.stderr

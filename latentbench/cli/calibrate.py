@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate", "print_checks"]
 
-HEADINGS = ("k", "quantity", "truth", "estimate", "error", "bias", "±", "")
+MODELS = {"exact": "the optimal predictor", "mdn": "a trained network"}
+HEADINGS = ("k", "quantity", "truth", "estimate", "error", "bias", "±")
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Under a minute, with wider intervals.")
+@click.option("--quick", is_flag=True, help="About a minute, with wider intervals.")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
 @debug_option
 @click.pass_obj
@@ -53,36 +54,35 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
 
 
 def print_checks(checks: Sequence[Check]) -> None:
-    """A table for each world and model, and what was found over all."""
+    """A line for each world and model, and a table of the figures that missed."""
     from rich import box  # noqa: PLC0415 - costs more than all the rest
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
 
     from latentbench.calibration import CONFIDENCE  # noqa: PLC0415 - imports torch
 
     console = Console()
     for world, model in dict.fromkeys((one.world, one.model) for one in checks):
-        console.print(Text(f"world:{world}, {MODELS[model]}", style="bold"))
-        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
-        for heading in HEADINGS:
-            table.add_column(heading, justify="left" if heading == "quantity" else "right")
-        for one in checks:
-            if (one.world, one.model) == (world, model):
-                table.add_row(*_row(one), style="" if one.agrees else "bold red")
-        console.print(table)
-        console.print()
+        here = [one for one in checks if (one.world, one.model) == (world, model)]
+        missed = [one for one in here if not one.agrees]
+        horizons = ", ".join(str(k) for k in dict.fromkeys(one.horizon for one in here))
+        verdict = f"figures, {len(missed)} of them MISS" if missed else "figures agree"
+        console.print(
+            f"world:{world}, {MODELS[model]}, k = {horizons}: {len(here)} {verdict}",
+            style="bold red" if missed else "",
+            highlight=False,
+        )
+        if missed:
+            table = Table(*HEADINGS, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+            for one in missed:
+                table.add_row(*_row(one))
+            console.print(table)
     agreed = sum(one.agrees for one in checks)
     console.print(
-        Text(
-            f"{agreed} of {len(checks)} figures agree with the truth. Likelihoods are in "
-            f"nats/frame; ± is the half-width of an interval over eval speakers, all of which "
-            f"hold together with {CONFIDENCE:.0%}; bias is how far the estimate is expected off."
-        )
+        f"\n{agreed} of {len(checks)} figures agree with the truth; all intervals, over eval "
+        f"speakers, hold together with {CONFIDENCE:.0%}. Every figure: --json.",
+        highlight=False,
     )
-
-
-MODELS = {"exact": "the optimal predictor", "mdn": "a trained network"}
 
 
 def _row(one: Check) -> tuple[str, ...]:
@@ -96,7 +96,6 @@ def _row(one: Check) -> tuple[str, ...]:
         f"{one.error:.3f}",
         bias if one.bias != (0.0, 0.0) else "0",
         f"{one.half_width:.3f}",
-        "agrees" if one.agrees else "MISSES",
     )
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import linalg
 
-from latentbench.worlds.norms import Block, PairScores, score_pairs
+from latentbench.errors import UsageError
+from latentbench.worlds.norms import Block, PairScores, mean_norm, score_pairs
 from latentbench.worlds.process import LinearProcess
 from latentbench.worlds.world import LOG_2PI_E, Truth, World, diagonal_entropy
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from latentbench.worlds.world import Target
 
-__all__ = ["LinearGaussian", "ar1", "state_space", "var", "white_noise"]
+__all__ = ["Factored", "LinearGaussian", "ar1", "factored", "state_space", "var", "white_noise"]
 
 NOISE_RATIO = 4.0  # of the largest to the smallest variance of the innovations of `var`
 FASTEST = 0.5  # pole of the fastest state of `state_space`, relative to that of the slowest
@@ -62,7 +64,14 @@ class LinearGaussian(LinearProcess, World):
             nll_diagonal=self.copies * diagonal_entropy(np.diag(found.residual)),
             nll_unconditional=self.copies * _entropy(found.total),
             nll_baseline=self.copies * diagonal_entropy(np.diag(found.total)),
+            energy_score=self._energy(found.residual),
+            energy_score_unconditional=self._energy(found.total),
+            variance_ratio=float(np.trace(found.residual) / np.trace(found.total)),
         )
+
+    def _energy(self, covariance: NDArray[np.float64]) -> float:
+        """½ E|y - y'| of Gaussians, whose difference has twice the covariance."""
+        return float(mean_norm(linalg.eigvalsh(covariance), copies=self.copies) / 2**0.5)
 
     def direction(self, horizon: int, context_frames: int, target: Target) -> PairScores:
         """The conditional mean m and the target y = m + e have Cov(m, y) = Cov(m)."""
@@ -130,6 +139,63 @@ def state_space(dim: int, rho: float, noise: float, rotation_seed: int) -> Linea
         noise=np.diag(1 - poles**2),
         observation=_rotation(dim, rotation_seed),
         observation_noise=noise**2 * np.eye(dim),
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Factored(LinearGaussian):
+    """x = M [s; τ r]: d predictable dimensions s beside q of innovation r, M orthogonal.
+
+    NLL(x | past) = NLL(s | past) + h(τ r): no factorisation can lower the total rate.
+
+    Attributes:
+        predictable: d.
+        tau: τ.
+    """
+
+    predictable: int
+    tau: float
+
+    @property
+    def basis(self) -> NDArray[np.float64]:
+        """The columns of M that carry s, [D, d]."""
+        return self.observation[:, : self.predictable]
+
+    @property
+    def innovation_entropy(self) -> float:
+        """h(τ r), nats."""
+        return diagonal_entropy(np.full(self.dim - self.predictable, self.tau**2))
+
+    def least_error(self, budget: float) -> float:
+        """The least squared error of x when r is told with `budget` nats: q τ² e^{-2B/q}.
+
+        The distortion-rate function of a Gaussian source (Cover & Thomas, section 10.3).
+        """
+        q = self.dim - self.predictable
+        return float(q * self.tau**2 * np.exp(-2 * budget / q))
+
+
+def factored(dim: int, predictable: int, rho: float, tau: float, rotation_seed: int) -> Factored:
+    """A state s of independent AR(1) of unit variance, and r white in the other dimensions.
+
+    Raises:
+        UsageError: there would be no innovation.
+    """
+    if predictable >= dim:
+        raise UsageError(
+            f"A factored world of dim={dim} has no room for predictable={predictable} "
+            "dimensions beside its innovation.",
+            f"Give fewer than {dim}.",
+        )
+    of_state = np.arange(dim) < predictable
+    return Factored(
+        transition=np.diag(np.where(of_state, rho, 0.0)),
+        noise=np.diag(np.where(of_state, 1 - rho**2, tau**2)),
+        observation=_rotation(dim, rotation_seed),
+        observation_noise=np.zeros((dim, dim)),
+        markov=True,
+        predictable=predictable,
+        tau=tau,
     )
 
 

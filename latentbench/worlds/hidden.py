@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy.special import logsumexp
 
-from latentbench.worlds.norms import Block, PairScores, score_pairs
+from latentbench.worlds.norms import Block, PairScores, mean_norm, score_pairs
 from latentbench.worlds.world import LOG_2PI_E, Truth, World, diagonal_entropy
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class HiddenChain(World):
-    """Gaussian frames around the means of a stationary chain, with E[x_t | z_{t-1}] = 0.
+    """Gaussian frames around the means of a stationary chain, whose mean is 0.
 
     Attributes:
         transition: [J, J], row j the distribution after state j.
@@ -117,6 +117,12 @@ class HiddenChain(World):
     def over_contexts(self, value: OfBelief, context_frames: int) -> float:
         """Expectation of a value of P(z_{t-k+1} | context) over the contexts."""
 
+    def peaks(self, target: Target) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weights [M] and means [M, D] of the different components of the target's density."""
+        pairs = self.pairs(target, previous_seen=False)
+        means, which = np.unique(pairs.means, axis=0, return_inverse=True)
+        return self.stationary_pairs @ np.eye(len(means))[which.ravel()], means
+
     def sample(self, sequences: int, frames: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """The chain from its stationary distribution, then the frames, [sequences, frames, D]."""
         cumulated = np.cumsum(self.transition, axis=1)
@@ -131,27 +137,62 @@ class HiddenChain(World):
         return np.asarray(drawn)
 
     def target_variances(self, target: Target) -> NDArray[np.float64]:
-        """Frames do not correlate, so a delta has twice the variance of a frame."""
-        frame = self.stationary @ (self.variances[:, None] + self.means**2)
-        return np.asarray(2 * frame if target == "delta" else frame)
+        """Of the means of a pair of states, and of the noise, [D]."""
+        pairs = self.pairs(target, previous_seen=False)
+        return np.asarray(self.stationary_pairs @ (pairs.variances[:, None] + pairs.means**2))
 
     def truth(self, horizon: int, context_frames: int, target: Target) -> Truth:
         """By integration."""
         seen = _previous_seen(horizon, target)
         given, alone = (self.pairs(target, previous_seen=one) for one in (seen, False))
-        nll = self.over_contexts(
-            lambda belief: self.entropy(self.pair_weights(belief, horizon), given), context_frames
-        )
-        total = self.target_variances(target)
+
+        def expected(score: Callable[[NDArray[np.float64], Pairs], NDArray[np.float64]]) -> float:
+            return self.over_contexts(
+                lambda belief: score(self.pair_weights(belief, horizon), given), context_frames
+            )
+
+        total, explained = self.target_variances(target), self._explained(horizon, target)
+        unconditional = self.stationary_pairs[None]
         return Truth(
-            nll=nll,
-            nll_diagonal=diagonal_entropy(self.target_variances("x") if seen else total),
-            nll_unconditional=float(self.entropy(self.stationary_pairs[None], alone)[0]),
+            nll=expected(self.entropy),
+            nll_diagonal=diagonal_entropy(total - explained),
+            nll_unconditional=float(self.entropy(unconditional, alone)[0]),
             nll_baseline=diagonal_entropy(total),
+            energy_score=expected(self._energy),
+            energy_score_unconditional=float(self._energy(unconditional, alone)[0]),
+            variance_ratio=float(1 - explained.sum() / total.sum()),
         )
 
-    def direction(self, horizon: int, context_frames: int, target: Target) -> PairScores:  # noqa: ARG002 - no frame of the context but x_{t-1} counts
-        """Of the optimal mean -x_{t-1} where that frame is seen, and 0 elsewhere."""
+    def _explained(self, horizon: int, target: Target) -> NDArray[np.float64]:
+        """Variance of the optimal mean, [D]: z_{t-k} is either seen or tells nothing of it."""
+        expected = np.linalg.matrix_power(self.transition, horizon)
+        if target == "delta":
+            expected = expected - np.linalg.matrix_power(self.transition, horizon - 1)
+        of_state = self.stationary @ (expected @ self.means) ** 2
+        noise = self.stationary @ self.variances if _previous_seen(horizon, target) else 0.0
+        return np.asarray(of_state + noise)
+
+    def _energy(self, weights: NDArray[np.float64], pairs: Pairs) -> NDArray[np.float64]:
+        """½ E|y - y'|, the energy score of the mixture itself, [N, J²] -> [N]."""
+        apart = np.square(pairs.means[:, None] - pairs.means).sum(-1)
+        spread = pairs.variances[:, None] + pairs.variances
+        distances = mean_norm(spread[..., None], apart[..., None], self.dim)
+        return np.asarray(0.5 * ((weights @ distances) * weights).sum(-1))
+
+    @property
+    def _centred(self) -> bool:
+        """E[x_t | z_{t-1}] = 0: the state tells nothing of the next frame's mean."""
+        return not np.any(self.transition @ self.means)
+
+    def direction(
+        self,
+        horizon: int,
+        context_frames: int,  # noqa: ARG002 - no frame of the context but x_{t-1} counts
+        target: Target,
+    ) -> PairScores | None:
+        """Where E[x_t | past] = 0: of the optimal mean -x_{t-1}, if that frame is seen, or 0."""
+        if not self._centred:
+            return None
         if not _previous_seen(horizon, target):
             return PairScores(0.0, None, 0.0)
         mixture = []
@@ -179,9 +220,11 @@ class HiddenChain(World):
         along = Block(covariance, np.array([predicted @ axis, target @ axis]))
         return [along, Block(covariance, np.zeros(2), self.dim - 1)] if self.dim > 1 else [along]
 
-    def inflation(self, horizon: int, context_frames: int) -> float:  # noqa: ARG002 - the contract's signature
-        """1 at k = 1, where x̂_t is a draw of x_t; beyond, deltas are added without end."""
-        return 1.0 if horizon == 1 else float("inf")
+    def inflation(self, horizon: int, context_frames: int) -> float | None:  # noqa: ARG002 - the contract's signature
+        """1 at k = 1, where x̂_t is a draw of x_t; beyond, centred deltas are added without end."""
+        if horizon == 1:
+            return 1.0
+        return float("inf") if self._centred else None
 
     def rollout_gap(
         self, horizon: int, context_frames: int, target: Target, frames: int

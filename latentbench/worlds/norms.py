@@ -74,12 +74,14 @@ def mean_norm(
         squares: squared lengths of the mean along the dimensions of each variance, [..., n].
         copies: dimensions of each variance.
     """
-    s, of_variance = np.exp(GRID), variances[..., None]
-    grown = 2 * s * of_variance
-    shift = s * np.asarray(squares)[..., None] / (1 + grown)
+    squares = np.broadcast_to(squares, variances.shape)
+    power = (copies * variances + squares).sum(-1)  # E|y|², the unit of the grid
+    s = np.exp(GRID) / power[..., None, None]
+    grown = 2 * s * variances[..., None]
+    shift = s * squares[..., None] / (1 + grown)
     log_transform = -(0.5 * copies * np.log1p(grown) + shift).sum(-2)
     integrand = -np.expm1(log_transform) * np.exp(-GRID / 2)
-    return np.asarray(STEP / (2 * np.pi**0.5) * integrand.sum(-1))
+    return np.asarray(np.sqrt(power) * STEP / (2 * np.pi**0.5) * integrand.sum(-1))
 
 
 def score_pairs(mixture: Mixture) -> PairScores:

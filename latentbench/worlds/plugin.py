@@ -25,7 +25,9 @@ __all__ = [
     "WORLDS",
     "Ar1Options",
     "ExactOptions",
+    "FactoredOptions",
     "IidOptions",
+    "MarkovOptions",
     "ScaleMixtureOptions",
     "SignSymmetricOptions",
     "StateSpaceOptions",
@@ -135,6 +137,34 @@ class SignSymmetricOptions(WorldOptions):
 
 
 @dataclass(frozen=True)
+class MarkovOptions(WorldOptions):
+    """States of a slow chain: what a lookup of as many keys can get."""
+
+    world = "markov"
+    maker = "markov:markov"
+
+    dim: Annotated[int, Gt(0), "dimensions of a frame, D"] = 16
+    states: Annotated[int, Ge(2), "number of states, C"] = 8
+    sigma: Annotated[float, Gt(0), "standard deviation of the noise; the means have 1"] = 0.05
+    stay: Annotated[float, Ge(0), Lt(1), "share a of P = a I + (1 - a) Dirichlet rows"] = 0.9
+    chain_seed: Annotated[int, Ge(0), "of the means and of P"] = 1
+
+
+@dataclass(frozen=True)
+class FactoredOptions(WorldOptions):
+    """A predictable state beside innovation: what a factorisation can find."""
+
+    world = "factored"
+    maker = "gaussian:factored"
+
+    dim: Annotated[int, Gt(1), "dimensions of a frame, D"] = 16
+    predictable: Annotated[int, Gt(0), "dimensions of the state, d"] = 4
+    rho: Annotated[float, Gt(-1), Lt(1), "autocorrelation of the state"] = 0.9
+    tau: Annotated[float, Gt(0), "standard deviation of the innovation; the state has 1"] = 1.0
+    rotation_seed: Annotated[int, Ge(0), "of the mixing"] = 1
+
+
+@dataclass(frozen=True)
 class ExactOptions:
     """Options of `exact`."""
 
@@ -154,6 +184,8 @@ WORLDS: dict[str, type[WorldOptions]] = {
         ScaleMixtureOptions,
         SwitchingOptions,
         SignSymmetricOptions,
+        MarkovOptions,
+        FactoredOptions,
     )
 }
 

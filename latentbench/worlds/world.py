@@ -32,12 +32,18 @@ class Truth:
         nll_diagonal: of the exact conditional mean with the best constant diagonal covariance.
         nll_unconditional: of the exact density of the target without any context.
         nll_baseline: of the diagonal Gaussian with the target's mean and variances.
+        energy_score: of the exact conditional density, in units of the latents.
+        energy_score_unconditional: of the exact density without any context.
+        variance_ratio: share of the target's squares that is left around the conditional mean.
     """
 
     nll: float
     nll_diagonal: float
     nll_unconditional: float
     nll_baseline: float
+    energy_score: float
+    energy_score_unconditional: float
+    variance_ratio: float
 
     @property
     def dnll(self) -> float:
@@ -61,6 +67,11 @@ class Truth:
         With the target `x` this is the x-target gain.
         """
         return self.nll - self.nll_unconditional
+
+    @property
+    def energy_skill(self) -> float:
+        """How much of the energy score without context the context takes away."""
+        return 1.0 - self.energy_score / self.energy_score_unconditional
 
 
 class World(ABC):
@@ -88,11 +99,11 @@ class World(ABC):
         """Direction and magnitude of the optimal mean beside the target; None where not known."""
 
     @abstractmethod
-    def inflation(self, horizon: int, context_frames: int) -> float:
+    def inflation(self, horizon: int, context_frames: int) -> float | None:
         """Stationary variance of the perfect model's own lagged-delta rollout over the true one.
 
         x̂_t = x̂_{t-1} + Δ̂ with Δ̂ drawn from the exact density given x̂_{t-k-W+1..t-k}; inf where
-        the rollout has no stationary state.
+        the rollout has no stationary state, None where it is not known.
         """
 
     @abstractmethod
@@ -115,6 +126,11 @@ class World(ABC):
             "dnll": truth.dnll,
             "dnll_capacity": truth.dnll_capacity,
             "dnll_context": truth.dnll_context,
+            "gain": -truth.dnll_context,
+            "energy_score": truth.energy_score,
+            "energy_skill": truth.energy_skill,
+            "spread_skill": 1.0,  # of every calibrated density
+            "variance_ratio": truth.variance_ratio,
             "x_gain": self.truth(horizon, context_frames, "x").dnll,
             **({} if direction is None else vars(direction)),
         }

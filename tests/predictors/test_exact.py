@@ -1,5 +1,7 @@
 """The exact predictor gives the density of its world."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,8 @@ from latentbench.worlds.plugin import (
 
 TRAINING = Training(TrainingConfig(), 0, torch.device("cpu"), None, SILENT)
 W = 3
+PARAMETERS = {"factored": {"predictable": 1}, "markov": {"stay": 0.3}}
+SMALL = {name: one(dim=3, **PARAMETERS.get(name, {})) for name, one in WORLDS.items()}
 
 
 def frames_of(options, k, target, *, step=1):
@@ -52,7 +56,7 @@ def fitted(name, parameters, frames):
 def test_gaussian_densities_are_those_of_the_joint_covariance(name, options, k, target):
     world, frames = build_world(options), frames_of(options, k, target)
     batch = frames.batch(np.arange(20))
-    found = fitted(name, {}, frames)(batch.context)
+    found = fitted(name, PARAMETERS.get(name, {}), frames)(batch.context)
     # log p(target | context) = log p(context, target) - log p(context), over W + k frames.
     d, length = world.dim, W + k
     gammas = {h: np.kron(np.eye(world.copies), world.autocovariance(h)) for h in range(length)}
@@ -78,8 +82,8 @@ def test_gaussian_densities_are_those_of_the_joint_covariance(name, options, k, 
 @pytest.mark.parametrize("name", WORLDS)
 @pytest.mark.parametrize(("k", "target"), [(1, "delta"), (2, "delta"), (2, "x")])
 def test_draws_have_the_mean_of_the_density(name, k, target):
-    frames = frames_of(WORLDS[name](dim=3), k, target)
-    density = fitted(name, {}, frames)(frames.batch(np.arange(4)).context)
+    frames = frames_of(SMALL[name], k, target)
+    density = fitted(name, PARAMETERS.get(name, {}), frames)(frames.batch(np.arange(4)).context)
     assert (density.batch_shape, density.event_shape) == ((4,), (3,))
     torch.manual_seed(0)
     draws = density.sample((20_000,))
@@ -90,9 +94,11 @@ def test_draws_have_the_mean_of_the_density(name, k, target):
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_without_context_the_density_is_the_unconditional_one(name):
-    options = WORLDS[name](dim=3)
+    options = SMALL[name]
     for k, target in ((1, "delta"), (3, "x")):
-        blind = fitted(name, {}, frames_of(options, k, target).without_context())
+        blind = fitted(
+            name, PARAMETERS.get(name, {}), frames_of(options, k, target).without_context()
+        )
         rng = np.random.default_rng(3)
         x = build_world(options).sample(40_000, 2, rng).astype(np.float32)
         value = torch.from_numpy(x[:, 1] - x[:, 0] if target == "delta" else x[:, 1])
@@ -103,10 +109,36 @@ def test_without_context_the_density_is_the_unconditional_one(name):
         assert -float(one.mean()) == pytest.approx(expected, abs=error)
 
 
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize(("k", "target"), [(1, "delta"), (2, "delta"), (2, "x")])
+def test_scores_of_samples_are_the_world_s(name, k, target):
+    """Energy score, and spread over error, from 20,000 independent contexts of the world."""
+    options, samples = SMALL[name], 4
+    x = build_world(options).sample(20_000, W + k, np.random.default_rng(6)).astype(np.float32)
+    y = torch.from_numpy(x[:, -1] - x[:, -2] if target == "delta" else x[:, -1]).double()
+    frames = frames_of(options, k, target)
+    torch.manual_seed(0)
+    for blind in (False, True):
+        one = fitted(name, PARAMETERS.get(name, {}), frames.without_context() if blind else frames)
+        drawn = one(torch.from_numpy(x[:, :W])).sample((samples,)).double()
+        away = (drawn - y).norm(dim=-1).mean(0)
+        apart = torch.stack([(a - b).norm(dim=-1) for a, b in combinations(drawn, 2)]).mean(0)
+        score = away - 0.5 * apart
+        figures = build_world(options).truth(k, W, target)
+        truth = figures.energy_score_unconditional if blind else figures.energy_score
+        error = 4 * float(score.std()) / len(x) ** 0.5
+        assert error < 0.05 * figures.energy_score_unconditional
+        assert float(score.mean()) == pytest.approx(truth, abs=error)
+        # E of M/(M+1) |y - mean|² less the samples' variance is 0 for a calibrated density.
+        spread = drawn.var(0).sum(-1)
+        off = spread * (samples + 1) / samples - (y - drawn.mean(0)).square().sum(-1)
+        assert float(off.mean().abs()) < 4 * float(off.std()) / len(x) ** 0.5
+
+
 @pytest.mark.parametrize("name", ["ar1", "switching"])
 def test_state_brings_the_density_back(name):
-    frames = frames_of(WORLDS[name](dim=3), 2, "delta")
-    first = fitted(name, {}, frames)
+    frames = frames_of(SMALL[name], 2, "delta")
+    first = fitted(name, PARAMETERS.get(name, {}), frames)
     second = exact(ExactOptions(name), context_frames=W, dim=3)
     second.load_state_dict(first.state_dict())
     batch = frames.batch(np.arange(5))

@@ -8,7 +8,8 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.special import gammaln, hyp2f1, polygamma
 
-from latentbench.worlds.gaussian import ar1, state_space, var, white_noise
+from latentbench.errors import UsageError
+from latentbench.worlds.gaussian import ar1, factored, state_space, var, white_noise
 from latentbench.worlds.norms import Block, score_pairs
 
 W = 8
@@ -202,3 +203,56 @@ def test_scores_of_pairs_agree_with_simulation():
     assert found.direction_cos == pytest.approx(cos.mean(), abs=4 * cos.std() / math.sqrt(n))
     assert found.logmag_r2_var == pytest.approx(1 - error.var() / spread, abs=0.03)
     assert found.logmag_r2 == pytest.approx(1 - (error**2).mean() / spread, abs=0.03)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 32, 512])
+@pytest.mark.parametrize(("rho", "k"), [(0.0, 1), (0.64, 1), (0.9, 3)])
+def test_the_energy_score_of_isotropic_gaussians(dim, rho, k):
+    figures = ar1(dim, rho).figures(k, W, "delta")
+    r2 = rho ** (2 * (k - 1)) * (1 - rho) / 2
+    spread = math.sqrt(2 * (1 - rho) * (1 - r2))
+    per_deviation = math.exp(gammaln((dim + 1) / 2) - gammaln(dim / 2))
+    assert figures["energy_score"] == pytest.approx(spread * per_deviation, rel=1e-9)
+    assert figures["energy_skill"] == pytest.approx(1 - math.sqrt(1 - r2), abs=1e-9)
+    assert figures["variance_ratio"] == pytest.approx(1 - r2)
+    assert figures["spread_skill"] == 1.0
+
+
+@pytest.mark.parametrize("tau", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("k", [1, 2, 8])
+def test_all_that_is_predictable_is_the_state(k, tau):
+    world = factored(dim=7, predictable=3, rho=0.9, tau=tau, rotation_seed=1)
+    assert world.figures(k, W, "x")["gain"] == pytest.approx(-1.5 * math.log1p(-(0.9 ** (2 * k))))
+    # Seen through its own basis, the state is an AR(1) world and the rest is noise.
+    s = world.basis.T @ world.autocovariance(k) @ world.basis
+    assert s == pytest.approx(0.9**k * np.eye(3), abs=1e-12)
+    rest = world.observation[:, 3:]
+    assert rest.T @ world.autocovariance(0) @ rest == pytest.approx(tau**2 * np.eye(4), abs=1e-12)
+    assert rest.T @ world.autocovariance(k) @ rest == pytest.approx(np.zeros((4, 4)), abs=1e-12)
+    state = ar1(3, 0.9).truth(k, W, "x").nll
+    total = world.truth(k, W, "x").nll
+    assert total == pytest.approx(state + world.innovation_entropy, abs=1e-10)
+
+
+def test_no_channel_is_better_than_the_rate_distortion_curve():
+    world = factored(dim=6, predictable=2, rho=0.9, tau=1.5, rotation_seed=0)
+    rng = np.random.default_rng(0)
+    source, gaps = 1.5**2 * np.eye(4), []
+    for _ in range(300):
+        # r + noise of any covariance, decoded at best: rate ½ ln |R| / |R given it|.
+        root = rng.normal(size=(4, 4)) * rng.lognormal(sigma=1.0, size=4)
+        left = np.linalg.inv(np.linalg.inv(source) + root @ root.T)
+        rate = 0.5 * (np.linalg.slogdet(source)[1] - np.linalg.slogdet(left)[1])
+        gaps.append(np.trace(left) / world.least_error(rate) - 1)
+    assert min(gaps) > 0
+    # Noise of equal strength in every dimension reaches it.
+    for strength in (0.1, 1.0, 10.0):
+        left = 1 / (1 / 1.5**2 + strength)
+        rate = 2 * math.log(1.5**2 / left)
+        assert world.least_error(rate) == pytest.approx(4 * left)
+    assert world.least_error(0.0) == pytest.approx(4 * 1.5**2)
+
+
+def test_a_factored_world_needs_room_for_innovation():
+    with pytest.raises(UsageError, match="dim=4 has no room for predictable=4"):
+        factored(dim=4, predictable=4, rho=0.9, tau=1.0, rotation_seed=0)

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import logsumexp
 
 from latentbench.worlds.hidden import sign_symmetric
+from latentbench.worlds.markov import markov
 from latentbench.worlds.scales import scale_mixture, switching
 
 WORLDS = {
@@ -17,6 +18,7 @@ WORLDS = {
     "switching often": switching(3, 3.0, 0.2),
     "sign-symmetric": sign_symmetric(3, 3.0),
 }
+MARKOV = {"markov": markov(dim=3, states=3, sigma=0.05, stay=0.5, chain_seed=2)}
 
 
 def log_normal(value, mean, variance):
@@ -56,10 +58,10 @@ def log_delta(world, x, context):
     return logsumexp(with_target, axis=0) - log_joint(world, x, seen)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", WORLDS | MARKOV)
 @pytest.mark.parametrize(("target", "k"), [("x", 1), ("x", 3), ("delta", 1), ("delta", 2)])
 def test_likelihoods_agree_with_enumerated_paths(name, target, k):
-    world, context = WORLDS[name], 3
+    world, context = (WORLDS | MARKOV)[name], 3
     x = world.sample(10_000, context + k, np.random.default_rng(0))
     seen = range(context)
     if target == "delta" and k > 1:
@@ -76,9 +78,9 @@ def test_likelihoods_agree_with_enumerated_paths(name, target, k):
     assert coarse.nll_unconditional == pytest.approx(truth.nll_unconditional, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", WORLDS | MARKOV)
 def test_marginals_agree_with_samples(name):
-    world = WORLDS[name]
+    world = (WORLDS | MARKOV)[name]
     x = world.sample(100_000, 2, np.random.default_rng(1))
     deltas = x[:, 1] - x[:, 0]
     for target, values in (("x", x[:, 1]), ("delta", deltas)):
@@ -134,6 +136,23 @@ def test_two_far_peaks_cost_one_bit():
     # h(x) = ln 2 + ½ ln 2πe per dimension, once the peaks do not overlap.
     truth = sign_symmetric(5, 30.0).truth(1, 8, "x")
     assert truth.nll == pytest.approx(math.log(2) + 2.5 * math.log(2 * math.pi * math.e), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("target", "weights", "places"),
+    [("x", [0.5, 0.5], [-3, 3]), ("delta", [0.25, 0.5, 0.25], [-6, 0, 6])],
+)
+def test_peaks_are_where_samples_are(target, weights, places):
+    world = sign_symmetric(3, 3.0)
+    found, means = world.peaks(target)
+    assert found == pytest.approx(weights)
+    assert means.sum(1) / 3**0.5 == pytest.approx(places)
+    x = world.sample(100_000, 2, np.random.default_rng(4))
+    values = x[:, 1] - x[:, 0] if target == "delta" else x[:, 1]
+    nearest = np.square(values[:, None] - means).sum(-1).argmin(1)
+    shares = np.bincount(nearest) / len(x)
+    # The peaks are 6 deviations apart at least, √2 wider in a delta: 1.7 % are taken for another.
+    assert shares == pytest.approx(found, abs=0.02)
 
 
 def test_rollouts_that_are_known():

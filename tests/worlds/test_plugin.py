@@ -13,7 +13,7 @@ from latentbench.worlds.plugin import (
 
 def test_every_option_has_help_and_a_default():
     specs = [*latentbench_corpora(), *latentbench_encoders(), *latentbench_predictors()]
-    assert len(specs) == 9
+    assert len(specs) == 11
     for spec in specs:
         for option in option_fields(spec.options):
             assert option.help, f"{spec.name}.{option.name}"
