@@ -390,7 +390,7 @@ def _odd_rates(encoded: EncodedCorpus) -> list[str]:
     """A stamp where utterances are resampled from rates that torchaudio has no memory for."""
     wanted = round(encoded.encoder.sample_rate)
     odd = sum(is_odd(round(one.sample_rate), wanted) for one in encoded.audio.utterances)
-    return [f"{odd} utterances of odd sample rates"] if odd else []
+    return [f"odd sample rates: {odd}"] if odd else []
 
 
 def _encoder_facts(config: RunConfig, encoder: Encoder) -> EncoderFacts:

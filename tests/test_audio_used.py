@@ -202,4 +202,4 @@ def test_one_utterance_of_an_odd_rate_is_used_and_stamped(speech, tmp_path):
     soundfile.write(file, samples, 44_099)
     result, _ = run(speech, tmp_path)
     assert not result.corpus.skipped
-    assert "1 utterances of odd sample rates" in result.stamps
+    assert "odd sample rates: 1" in result.stamps

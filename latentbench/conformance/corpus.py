@@ -50,9 +50,10 @@ class CorpusSubject(Subject):
 
     @property
     def tried(self) -> list[Utterance]:
-        """A few utterances from the first to the last."""
-        at = np.linspace(0, len(self.utterances) - 1, TRIED).astype(int)
-        return [self.utterances[index] for index in dict.fromkeys(at.tolist())]
+        """A few utterances from the first to the last, of those without a problem."""
+        sound = [one for one in self.utterances if not one.problem]
+        at = np.linspace(0, len(sound) - 1, min(TRIED, len(sound))).astype(int)
+        return [sound[index] for index in dict.fromkeys(at.tolist())]
 
 
 def lists(subject: CorpusSubject) -> Verdict:

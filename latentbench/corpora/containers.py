@@ -89,7 +89,7 @@ def require_whole(file: BinaryIO) -> None:
     if held < promised:
         raise AudioError(f"cut short: {held:,} of {promised:,} bytes")
     if held > promised * (1 + SLACK):
-        raise AudioError(f"its header promises {promised:,} bytes of audio, {held:,} are there")
+        raise AudioError(f"more than its header says: {held:,} of {promised:,} bytes")
 
 
 def _promised_and_held(file: BinaryIO, end: int) -> tuple[int, int] | None:

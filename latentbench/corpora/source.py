@@ -105,7 +105,7 @@ class FileSource(AudioSource):
         if not np.isfinite(samples).all():
             raise AudioError("not finite")
         if (peak := float(np.abs(samples).max())) > LOUDEST:
-            raise AudioError(f"samples up to {peak:.4g}, full scale is 1")
+            raise AudioError(f"beyond full scale: samples up to {peak:.4g}, which should be 1")
         return Recording(np.ascontiguousarray(samples.T), rate, hashlib.sha256(content).hexdigest())
 
     def digest(self) -> str:

@@ -230,7 +230,7 @@ def promise(path, container, frames):
 def test_a_header_that_promises_less_than_there_is_is_not_believed(tmp_path, ledger, container):
     path = written(tmp_path / "a.audio", container)
     promise(path, container, 1_250)
-    with pytest.raises(AudioError, match=r"^(its header promises|its samples are not)"):
+    with pytest.raises(AudioError, match=r"^(more than its header says: |its samples are not)"):
         FileSource(path, ledger).record()
 
 
@@ -267,7 +267,7 @@ def test_flac_is_decoded_to_the_samples_that_were_written(tmp_path, ledger, subt
 def test_samples_on_the_scale_of_integers_are_not_taken_for_loud_ones(tmp_path, ledger, scale):
     path = tmp_path / "a.wav"
     soundfile.write(path, (NOISE * scale).astype(np.float32), 16_000, subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"^samples up to .*, full scale is 1$"):
+    with pytest.raises(AudioError, match=r"^beyond full scale: samples up to "):
         FileSource(path, ledger).record()
 
 
