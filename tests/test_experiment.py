@@ -24,6 +24,7 @@ from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus, run_experiment
 from latentbench.files import write_text
 from latentbench.latents import Latents
+from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.plan import plan_experiment
@@ -504,6 +505,20 @@ def test_transforms_are_fitted_on_train_and_saved_with_the_run(speech, tmp_path)
     weights = load_file(tmp_path / "run" / "model-k1.safetensors")
     assert weights["predictor.means.weight"].shape[0] == 8 * 4
     assert result.config["transforms"][1] == {"name": "pca", "components": 4, "whiten": False}
+    store, rows = read_manifest(tmp_path / "run" / "manifest.parquet")
+    stored, sides = open_latents(LatentStore.at(tmp_path / "cache" / "latents" / store), rows)
+    seen = restore_transforms(
+        stored, config, load_registry(), sorted((tmp_path / "run").glob("t*"))
+    )
+
+    def moments(used):
+        every = np.concatenate([seen.utterance(u).numpy().astype(np.float64) for u in used])
+        return every.mean(0), np.cov(every.T)
+
+    mean, covariance = moments(sides["train"])
+    np.testing.assert_allclose(mean, 0, atol=1e-5)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-5)
+    assert abs(moments([*sides["train"], *sides["eval"]])[0]).max() > 1e-3  # or nothing is shown
 
 
 def test_a_task_in_milliseconds_is_the_task_in_frames(speech, tmp_path):

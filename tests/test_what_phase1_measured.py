@@ -1,4 +1,4 @@
-"""The commands of docs/what-phase-1-measured.md run as written, on less speech and in fewer steps."""
+"""The commands of docs/what-phase-1-measured.md run as written, on less speech, in two steps."""
 
 import re
 import shlex

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from latentbench.metrics.marginals import correlated_gaussian, diagonal_mixture, row_blocks
+from latentbench.metrics.scoring import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,9 +104,7 @@ def _from_mixture(mixture: GaussianMarginals, keys: torch.Tensor, samples: int) 
 
 def _sampled(density: Distribution, keys: torch.Tensor, samples: int) -> torch.Tensor:
     """[S, B or 1, D] by the density's own sampler; the process's generators are left alone."""
-    cuda = [keys.device] if keys.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(int(keys.sum()))
+    with seeded(int(keys.sum()), keys.device):
         drawn: torch.Tensor = density.sample(torch.Size([samples]))
         return drawn
 

@@ -19,6 +19,7 @@ from latentbench.corpora.copies import audio_digests
 from latentbench.corpora.corpus import AudioSource, Recording
 from latentbench.encoders import Encoder, Segment
 from latentbench.errors import LatentbenchError, UsageError
+from latentbench.latents import store as stores
 from latentbench.latents.encoding import encode_missing, plan_batches
 from latentbench.latents.manifest import ManifestRow, open_latents
 from latentbench.latents.store import (
@@ -197,16 +198,31 @@ def test_changed_audio_of_the_same_name_is_never_a_hit(filled):
     np.testing.assert_allclose(latents.utterance(0)[:, 0], 2.0)
 
 
-def test_whatever_changes_latents_changes_the_key(tmp_path):
-    encoder = FrameMeans()
-    base = LatentStore.for_key(tmp_path, store_key(encoder, "means", Told())).path
-    encoder.hop = 20
-    assert LatentStore.for_key(tmp_path, store_key(encoder, "means", Told())).path != base
-    encoder.hop = HOP
-    encoder.fingerprint = lambda: {"encoder": "other weights"}
-    assert LatentStore.for_key(tmp_path, store_key(encoder, "means", Told())).path != base
-    other = Told("other")
-    assert LatentStore.for_key(tmp_path, store_key(FrameMeans(), "means", other)).path != base
+@pytest.mark.parametrize(
+    ("owner", "attribute", "value"),
+    [
+        ("encoder", "hop", 20),
+        ("encoder", "dim", 3),
+        ("encoder", "channels", 2),
+        ("encoder", "sample_rate", 8_000),
+        ("encoder", "fingerprint", lambda: {"encoder": "other weights"}),
+        ("corpus", "name", "other"),
+        ("corpus", "what", "another subset"),
+        ("store", "PREPARATION", "another resampler"),
+        ("store", "SCHEMA", 0),
+    ],
+)
+def test_whatever_changes_latents_changes_the_key(tmp_path, monkeypatch, owner, attribute, value):
+    parts = {"encoder": FrameMeans(), "corpus": Told(), "store": stores}
+
+    def place(name="means"):
+        key = store_key(parts["encoder"], name, parts["corpus"])
+        return LatentStore.for_key(tmp_path, key).path
+
+    base = place()
+    assert place() == base != place("other")
+    monkeypatch.setattr(parts[owner], attribute, value)
+    assert place() != base
 
 
 def test_bad_audio_is_skipped_with_its_reason_and_not_decoded_into_frames(filled):

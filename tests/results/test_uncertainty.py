@@ -51,6 +51,29 @@ def test_resamples_are_those_of_a_naive_bootstrap_of_frames():
     assert found.standard_error == pytest.approx(np.std(naive), rel=0.15)
 
 
+@pytest.mark.parametrize("count", [8, 12, 40])
+def test_the_bounds_part_the_draws_at_the_expanded_percentiles(count):
+    """Of B draws, floor(B Φ(-t √(G/(G-1)))) lie below the interval and as many above it."""
+    values = np.random.default_rng(count).normal(size=count) ** 3
+    seen = []
+
+    class Watched(SpeakerTable):
+        speakers, frames, costly = tuple(names(count)), count, False
+
+        def values(self, weights):
+            seen.append(weights @ values / weights.sum(axis=1))
+            return seen[-1]
+
+    found = estimate(Watched(), resamples=2_000)
+    draws = np.concatenate([one for one in seen if len(one) > count])  # not the jackknife's
+    assert len(draws) == 2_000
+    tail = stats.norm.cdf(-stats.t.ppf(0.975, count - 1) * math.sqrt(count / (count - 1)))
+    outside = int(2_000 * tail)
+    ordered = sorted(draws.tolist())
+    assert found.low == ordered[outside] > ordered[outside - 1]
+    assert found.high == ordered[-1 - outside] < ordered[-outside]
+
+
 def test_a_costly_table_gets_the_jackknife_however_many_speakers_it_has():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(20, 30)) + rng.normal(size=20)[:, None]
