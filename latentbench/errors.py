@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CellFailedError", "LatentbenchError", "UsageError", "nearest"]
+__all__ = ["CellFailedError", "LatentbenchError", "UsageError", "missing_module", "nearest"]
 
 
 class LatentbenchError(Exception):
@@ -38,6 +38,12 @@ class UsageError(LatentbenchError):
 
 class CellFailedError(LatentbenchError):
     """At least one cell of a run failed; the others are on disk (exit code 1)."""
+
+
+def missing_module(error: ModuleNotFoundError) -> str:
+    """A hint that installs what an import did not find, by the module's name."""
+    module = (error.name or "").partition(".")[0]
+    return f"pip install {module or '(the module)'}, or the distribution that brings it."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

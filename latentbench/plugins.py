@@ -17,13 +17,13 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field, fields, is_dataclass
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pluggy
 
 from latentbench import hookspecs
-from latentbench.errors import UsageError, nearest
+from latentbench.errors import UsageError, missing_module, nearest
 from latentbench.specs import KINDS, ComponentSpec
 
 if TYPE_CHECKING:
@@ -65,11 +65,18 @@ HOOKS = {
 
 @dataclass(frozen=True)
 class Provider:
-    """Whose plugin it is: distribution (or file), its version, and the module."""
+    """Whose plugin it is: distribution (or file), its version, the module, and its entry point."""
 
     distribution: str
     version: str
     module: str
+    entry: str = field(default="", compare=False)
+
+    @property
+    def names(self) -> set[str]:
+        """What a user may call it: as above, and the distribution without `latentbench-`."""
+        short = self.distribution.removeprefix("latentbench-")
+        return {self.distribution, short, self.module, self.entry} - {""}
 
 
 @dataclass(frozen=True)
@@ -97,16 +104,38 @@ class Component:
             )
         module, _, attribute = self.spec.factory.partition(":")
         try:
-            factory = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+            imported = importlib.import_module(module)
+            if (factory := getattr(imported, attribute, None)) is None:
+                raise ImportError(f"module '{module}' has no attribute '{attribute}'")  # noqa: TRY301 - told as every failed import
+            made = factory(options, *args, **kwargs)
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"The {whose} needs the module '{error.name}', which is not installed.",
+                self._remedy(error, module),
+            ) from error
+        except ImportError as error:
             raise UsageError(
                 f"The {whose} names the factory '{self.spec.factory}', "
                 f"which cannot be imported: {error}",
                 f"Reinstall or update {self.provider.distribution}.",
             ) from error
-        made = factory(options, *args, **kwargs)
         self.spec.declare(made, options)
         return made
+
+    def _remedy(self, error: ModuleNotFoundError, module: str) -> str:
+        """The pip command that brings a module: by the distribution's requirements, or by name."""
+        own = module.partition(".")[0]
+        if (error.name or "").partition(".")[0] == own:
+            return f"Reinstall or update {self.provider.distribution}."
+        try:
+            unmet = [
+                need for need in requires(self.provider.distribution) or () if not _is_met(need)
+            ]
+        except PackageNotFoundError:
+            unmet = []
+        if unmet:
+            return f"pip install {' '.join(repr(need) for need in unmet)}"
+        return missing_module(error)
 
 
 @dataclass(frozen=True)
@@ -153,22 +182,32 @@ class Registry:
             return found[0]
         if found:
             raise UsageError(*_conflict(found))
-        hint = nearest(name, {component.spec.name for component in known})
-        if self.refusals:
-            hint += " Refused plugins: " + "; ".join(map(str, self.refusals))
-        raise UsageError(f"There is no {kind} called '{name}'.", hint)
+        raise self._absent(kind, name, known)
 
     def find(self, name: str) -> list[Component]:
         """All components called `name`, of any kind.
 
         Raises:
-            UsageError: there is none; names the nearest.
+            UsageError: there is none (names the nearest, and any refused plugin).
         """
         found = [component for component in self.components if component.spec.name == name]
         if not found:
-            known = {component.spec.name for component in self.components}
-            raise UsageError(f"There is no plugin called '{name}'.", nearest(name, known))
+            raise self._absent("plugin", name, self.components)
         return found
+
+    def _absent(self, kind: str, name: str, known: Iterable[Component]) -> UsageError:
+        """Why nothing is called so: the refusal, where a refused plugin goes by the name."""
+        by_name = [one for one in self.refusals if name in one.provider.names]
+        if by_name:
+            why = "; ".join(map(str, by_name))
+            return UsageError(
+                f"The plugin '{name}' was refused: {why}",
+                "Mend or reinstall it; --debug shows where it failed.",
+            )
+        hint = nearest(name, {component.spec.name for component in known})
+        if self.refusals:
+            hint += " Refused plugins: " + "; ".join(map(str, self.refusals))
+        return UsageError(f"There is no {kind} called '{name}'.", hint)
 
     def require_clean(self) -> None:
         """Fail if anything was refused or is in conflict (`--strict-plugins`).
@@ -202,7 +241,10 @@ def load_registry(files: Iterable[Path] = ()) -> Registry:
     for entry in _entry_points(registry, wanted):
         dist = entry.dist
         provider = Provider(
-            dist.name if dist else entry.name, dist.version if dist else "", entry.value
+            dist.name if dist else entry.name,
+            dist.version if dist else "",
+            entry.value,
+            entry.name,
         )
         _register(registry, manager, provider, entry.load)
     for file in files:
@@ -239,7 +281,10 @@ def _register(
     try:
         components = [Component(spec, provider) for spec in _specs(manager, load())]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may do anything
-        registry.refusals.append(Refusal(provider, f"{type(error).__name__}: {error}"))
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            reason += f". {missing_module(error)}"
+        registry.refusals.append(Refusal(provider, reason))
     else:
         registry.components.extend(components)
 

@@ -62,7 +62,7 @@ def test_an_installed_plugin_is_found_with_its_distribution(install):
     install("acme-codec", good())
     found = load_registry().get("encoder", "tiny")
     assert found.provider == Provider("acme-codec", "1.2", "acme_codec")
-    assert found.create() == {}
+    assert found.create({}) == {}
 
 
 @pytest.mark.parametrize(
@@ -225,11 +225,12 @@ def test_a_wanted_plugin_that_is_not_installed_is_told(install, monkeypatch):
 def test_a_file_is_a_plugin_and_its_classes_can_be_imported(tmp_path):
     file = tmp_path / "inline.py"
     file.write_text(
-        good(factory="latentbench_inline_inline:Encoder") + "\nclass Encoder:\n    made = True\n"
+        good(factory="latentbench_inline_inline:Encoder")
+        + "\nclass Encoder:\n    def __init__(self, options):\n        self.made = options\n"
     )
     found = load_registry([file]).get("encoder", "tiny")
     assert found.provider.distribution == str(file)
-    assert found.create().made
+    assert found.create(1).made == 1
 
 
 @pytest.mark.parametrize(
@@ -249,6 +250,46 @@ def test_a_named_file_that_is_no_plugin_is_an_error(tmp_path, name, text, reason
         load_registry([file])
 
 
+@pytest.mark.parametrize("name", ["acme-codec", "acme_codec", "codec"])
+def test_a_refused_plugin_says_why_by_any_of_its_names(install, name):
+    distribution = "latentbench-codec" if name == "codec" else "acme-codec"
+    install(distribution, "import module_that_nobody_has")
+    with pytest.raises(UsageError, match=f"The plugin '{name}' was refused: ") as error:
+        load_registry().find(name)
+    assert "No module named 'module_that_nobody_has'" in error.value.message
+    assert "pip install module_that_nobody_has" in error.value.message
+
+
+def test_a_component_of_a_refused_plugin_says_what_was_refused(install):
+    install("acme-codec", good(factory="nowhere"))
+    for find in (lambda registry: registry.find("tiny"), lambda r: r.get("encoder", "tiny")):
+        with pytest.raises(UsageError, match=r"Refused plugins: acme-codec 1\.2 .*'nowhere'"):
+            find(load_registry())
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_module_that_a_factory_lacks_is_named_with_its_pip_command(install, late):
+    lacks = "import module_that_nobody_has"
+    body = f"    def __init__(self, options):\n        {lacks}" if late else f"    {lacks}"
+    install("acme-codec", good(factory="acme_code:Encoder"))
+    install("acme-code", f"class Encoder:\n{body}")
+    component = load_registry().get("encoder", "tiny")
+    with pytest.raises(UsageError, match="needs the module 'module_that_nobody_has'") as error:
+        component.create(None)
+    assert error.value.hint.startswith("pip install module_that_nobody_has")
+
+
+def test_the_pip_command_is_of_what_the_distribution_asks_for(install, tmp_path):
+    """A module's name need not be that of what pip installs."""
+    install("acme-codec", good(factory="acme_code:Encoder"))
+    install("acme-code", "import module_that_nobody_has")
+    metadata = tmp_path / "acme_codec-1.2.dist-info" / "METADATA"
+    metadata.write_text(f"{metadata.read_text()}Requires-Dist: nobody-has-this>=2\n")
+    with pytest.raises(UsageError) as error:
+        load_registry().get("encoder", "tiny").create(None)
+    assert error.value.hint == "pip install 'nobody-has-this>=2'"
+
+
 def test_unknown_names_name_the_nearest():
     registry = load_registry()
     with pytest.raises(UsageError, match=r"no encoder called 'mimmi'.\nDid you mean 'mimi'\?"):
@@ -265,14 +306,14 @@ def component(**facts):
 
 def test_a_factory_that_is_not_there_is_told():
     with pytest.raises(UsageError, match=r"encoder 'e' of acme names the factory 'collections:No"):
-        component().create()
+        component().create(None)
     with pytest.raises(UsageError, match="Reinstall or update acme"):
-        component(factory="no_such_module:X").create()
+        component(factory="no_such_module:X").create(None)
 
 
 def test_a_missing_requirement_says_how_to_get_it():
     with pytest.raises(UsageError) as missing:
-        component(requires=("no-such-dist>=1",)).create()
+        component(requires=("no-such-dist>=1",)).create(None)
     assert "cannot run here: no-such-dist>=1 not installed" in missing.value.message
     assert missing.value.hint == "pip install 'no-such-dist>=1'"
 

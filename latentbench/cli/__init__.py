@@ -31,7 +31,7 @@ VERBS = {
         "latentbench.cli.rollout:rollout",
         "Roll the models of a finished run out again, and show the curve by depth.",
     ),
-    "show": ("latentbench.cli.show:show", "Show a finished run again."),
+    "show": ("latentbench.cli.show:show", "Show a finished run again, or all in a folder of runs."),
     "explain": (
         "latentbench.cli.explain:explain",
         "Say which frames make the means of a finished run, and why.",

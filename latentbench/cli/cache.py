@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from latentbench.cli.groups import NamingGroup
+from latentbench.cli.output import console, echo, json_option
 from latentbench.cli.session import cache_option
 from latentbench.cli.units import bytes_text
 from latentbench.errors import UsageError, nearest
@@ -34,21 +35,20 @@ def cache() -> None:
 
 @cache.command("list")
 @cache_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_cache(cache: Path | None, *, as_json: bool) -> None:
     """List latent stores, then the other folders."""
     root = _root(cache)
     stores, sizes = _stores(root), _sizes(root)
     if as_json:
-        click.echo(json.dumps(_as_json(root, stores, sizes), indent=2))
+        echo(json.dumps(_as_json(root, stores, sizes), indent=2))
         return
     from rich import box  # noqa: PLC0415 - not for --json
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console()
-    console.print(Text(str(root)))
+    out = console()
+    out.print(Text(str(root)))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("name", overflow="fold")
     table.add_column("what it is", ratio=1)
@@ -58,23 +58,30 @@ def list_cache(cache: Path | None, *, as_json: bool) -> None:
         table.add_row(*map(Text, (store.key, what, bytes_text(store.bytes))))
     for name, size in sizes.items():
         table.add_row(*map(Text, (name, FOLDERS[name], bytes_text(size))))
-    console.print(table)
+    out.print(table)
 
 
 @cache.command("size")
 @cache_option
-def size_of_cache(cache: Path | None) -> None:
+@json_option
+def size_of_cache(cache: Path | None, *, as_json: bool) -> None:
     """Print the size of each folder and of all."""
     sizes = _sizes(_root(cache))
+    if as_json:
+        echo(json.dumps({**sizes, "all": sum(sizes.values())}, indent=2))
+        return
     for name, size in (*sizes.items(), ("all", sum(sizes.values()))):
-        click.echo(f"{name:<12} {bytes_text(size):>10}")
+        echo(f"{name:<12} {bytes_text(size):>10}")
 
 
 @cache.command("remove")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @cache_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def remove_from_cache(names: tuple[str, ...], cache: Path | None, *, yes: bool) -> None:
+@json_option
+def remove_from_cache(
+    names: tuple[str, ...], cache: Path | None, *, yes: bool, as_json: bool
+) -> None:
     """Remove latent stores or folders by the names that 'cache list' prints."""
     root = _root(cache)
     stores, sizes = {store.key: store.bytes for store in _stores(root)}, _sizes(root)
@@ -84,7 +91,7 @@ def remove_from_cache(names: tuple[str, ...], cache: Path | None, *, yes: bool) 
             raise UsageError(f"There is no '{name}' in {root}.", nearest(name, present))
     total = bytes_text(sum(present[name] for name in names))
     if not yes and not click.confirm(f"Remove {', '.join(names)} ({total}) from {root}?"):
-        click.echo("Nothing was removed.")
+        echo("Nothing was removed.")
         return
     for name in names:
         # A store named beside `latents`, or twice, may be gone by now.
@@ -94,7 +101,12 @@ def remove_from_cache(names: tuple[str, ...], cache: Path | None, *, yes: bool) 
             remove_store(root, name)
         elif name in sizes and (root / name).exists():
             shutil.rmtree(root / name)
-    click.echo(f"Removed {', '.join(names)} ({total}).")
+    if as_json:
+        echo(
+            json.dumps({"removed": names, "bytes": sum(present[name] for name in names)}, indent=2)
+        )
+        return
+    echo(f"Removed {', '.join(names)} ({total}).")
 
 
 def _root(cache: Path | None) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import Session, debug_option
 from latentbench.errors import LatentbenchError
 
@@ -22,9 +23,9 @@ MODELS = {"exact": "the optimal predictor", "mdn": "a trained network"}
 HEADINGS = ("k", "quantity", "truth", "estimate", "error", "bias", "±")
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.option("--quick", is_flag=True, help="About a minute, with wider intervals.")
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@json_option
 @debug_option
 @click.pass_obj
 def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
@@ -39,7 +40,7 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
 
     checks = calibrated(session.registry(), stderr_progress(), quick=quick)
     if as_json:
-        click.echo(json.dumps([_record(one) for one in checks], indent=2))
+        echo(json.dumps([_record(one) for one in checks], indent=2))
     else:
         print_checks(checks)
     if missed := [one for one in checks if not one.agrees]:
@@ -56,18 +57,17 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
 def print_checks(checks: Sequence[Check]) -> None:
     """A line for each world and model, and a table of the figures that missed."""
     from rich import box  # noqa: PLC0415 - costs more than all the rest
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from latentbench.calibration import CONFIDENCE  # noqa: PLC0415 - imports torch
 
-    console = Console()
+    out = console()
     for world, model in dict.fromkeys((one.world, one.model) for one in checks):
         here = [one for one in checks if (one.world, one.model) == (world, model)]
         missed = [one for one in here if not one.agrees]
         horizons = ", ".join(str(k) for k in dict.fromkeys(one.horizon for one in here))
         verdict = f"figures, {len(missed)} of them MISS" if missed else "figures agree"
-        console.print(
+        out.print(
             f"world:{world}, {MODELS[model]}, k = {horizons}: {len(here)} {verdict}",
             style="bold red" if missed else "",
             highlight=False,
@@ -76,9 +76,9 @@ def print_checks(checks: Sequence[Check]) -> None:
             table = Table(*HEADINGS, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
             for one in missed:
                 table.add_row(*_row(one))
-            console.print(table)
+            out.print(table)
     agreed = sum(one.agrees for one in checks)
-    console.print(
+    out.print(
         f"\n{agreed} of {len(checks)} figures agree with the truth; all intervals, over eval "
         f"speakers, hold together with {CONFIDENCE:.0%}. Every figure: --json.",
         highlight=False,

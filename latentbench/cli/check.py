@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import Session, cache_option, debug_option
 from latentbench.specs import KINDS
 
@@ -32,7 +33,7 @@ COUNTED: dict[Status, str] = {
 }
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("name")
 @click.option("--kind", type=click.Choice(list(KINDS)), help="Where several kinds share NAME.")
 @click.option(
@@ -42,7 +43,7 @@ COUNTED: dict[Status, str] = {
     metavar="OPTION=VALUE",
     help="An option of the component, e.g. weights=random; may be given several times.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @cache_option
 @debug_option
 @click.pass_context
@@ -68,7 +69,7 @@ def check(
     kit = kit_of(component.spec.kind)
     findings = list(kit.run(component, options, session.workspace(cache)))
     if as_json:
-        click.echo(json.dumps(_as_json(component, findings), indent=2))
+        echo(json.dumps(_as_json(component, findings), indent=2))
     else:
         _print(findings)
     if any(finding.status == "fail" for finding in findings):
@@ -125,15 +126,14 @@ def _as_json(component: Component, findings: Sequence[Finding]) -> dict[str, Any
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - not for --json
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console()
-    console.print(Text(findings[0].whose, style="bold"))
-    console.print(_table(findings))
+    out = console()
+    out.print(Text(findings[0].whose, style="bold"))
+    out.print(_table(findings))
     counts = Counter(finding.status for finding in findings)
-    console.print()
-    console.print(Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items())))
+    out.print()
+    out.print(Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items())))
 
 
 def _table(findings: Sequence[Finding]) -> Table:

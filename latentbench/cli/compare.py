@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from latentbench.cli.configuration import flag_assignments, run_options
-from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench.cli.session import RunPath, Session, cache_option, debug_option
 from latentbench.errors import CellFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -41,8 +44,8 @@ def _component_options(command: Any) -> Any:
     return command
 
 
-@click.command()
-@click.argument("runs", metavar="[RUN...]", nargs=-1, type=click.Path(path_type=Path))
+@click.command(cls=Verb)
+@click.argument("runs", metavar="[RUN...]", nargs=-1, type=RunPath())
 @_component_options
 @run_options
 @click.option(
@@ -69,6 +72,7 @@ def _component_options(command: Any) -> Any:
     show_default=True,
     help="What is printed.",
 )
+@json_option
 @click.option(
     "--export",
     "exports",
@@ -91,14 +95,18 @@ def compare(
     exports: tuple[Path, ...],
     strict: bool,
     dry_run: bool,
+    as_json: bool,
     **given: Any,
 ) -> None:
     """Put encoders, predictors, corpora or finished runs side by side.
 
     Give --encoder, --predictor or --corpus several times: every combination is run in a folder
-    of its own, and one that is finished is not run again. Or name finished run folders.
+    of its own, and one that is finished is not run again. Or name finished run folders, or a
+    folder of them.
     """
     _check_exports(exports)
+    if as_json:
+        format_ = "json"
     if runs:
         if asked := sorted({*_set_by_user(given), *(["out"] if out else [])}):
             raise UsageError(
@@ -106,8 +114,10 @@ def compare(
                 "Leave it out, or leave out the run folders.",
             )
         from latentbench.comparison import compare_runs, read_runs  # noqa: PLC0415 - not for --help
+        from latentbench.results.folder import runs_in  # noqa: PLC0415 - imports pydantic
 
-        found = compare_runs(read_runs(runs), match, strict=strict, registry=session.registry())
+        folders = [run for given in runs for run in runs_in(given) or [given]]
+        found = compare_runs(read_runs(folders), match, strict=strict, registry=session.registry())
         _show(found, format_, exports)
         return
     from latentbench.comparison.combinations import Request, combine  # noqa: PLC0415 - not for --help
@@ -125,7 +135,7 @@ def compare(
         registry,
     )
     if dry_run:
-        _show_plans(combinations, session, cache)
+        _show_plans(combinations, session, cache, as_json=as_json)
         return
     from latentbench.comparison import compare_runs  # noqa: PLC0415 - imports torch
     from latentbench.comparison.running import run_combinations  # noqa: PLC0415 - imports torch
@@ -163,15 +173,21 @@ def _default_folder(configs: Sequence[RunConfig]) -> Path:
     return Path("runs", f"compare-{hashlib.sha256(digests.encode()).hexdigest()[:8]}")
 
 
-def _show_plans(combinations: Sequence[Combination], session: Session, cache: Path | None) -> None:
+def _show_plans(
+    combinations: Sequence[Combination], session: Session, cache: Path | None, *, as_json: bool
+) -> None:
     from latentbench.cli.plan import show_plan  # noqa: PLC0415 - only for --dry-run
     from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
 
-    for one in combinations:
-        plan = plan_experiment(one.config, session.workspace(cache), session.registry())
-        click.echo(f"{one.label}:")
+    registry, workspace = session.registry(), session.workspace(cache)
+    plans = {one.label: plan_experiment(one.config, workspace, registry) for one in combinations}
+    if as_json:
+        echo(json.dumps({label: asdict(plan) for label, plan in plans.items()}, indent=2))
+        return
+    for label, plan in plans.items():
+        echo(f"{label}:")
         show_plan(plan, as_json=False)
-        click.echo()
+        echo()
 
 
 def _show(comparison: Comparison, format_: str, exports: Sequence[Path]) -> None:
@@ -186,15 +202,13 @@ def _show(comparison: Comparison, format_: str, exports: Sequence[Path]) -> None
     for file in exports:
         _write(file, EXPORTS[SUFFIXES[file.suffix]](comparison))
     if format_ == "table":
-        from rich.console import Console  # noqa: PLC0415 - costs more than all the rest
-
         from latentbench.comparison.terminal import print_comparison  # noqa: PLC0415 - same
 
-        print_comparison(comparison, Console())
+        print_comparison(comparison, console())
     else:
-        click.echo(EXPORTS[format_](comparison), nl=False)
+        echo(EXPORTS[format_](comparison))
         for warning in comparison.warnings:
-            click.echo(f"Warning: {warning}", err=True)
+            echo(f"Warning: {warning}", err=True)
     failed = [f"{one.run}, {one.matched}" for one in comparison.horizons if one.result.errors]
     failed += [failure.label for failure in comparison.failures]
     if failed:
@@ -211,4 +225,4 @@ def _write(file: Path, text: str) -> None:
         write_text(file, text)
     except OSError as error:
         raise UsageError(f"--export {file} cannot be written: {error.strerror}.") from None
-    click.echo(f"Wrote {file}", err=True)
+    echo(f"Wrote {file}", err=True)

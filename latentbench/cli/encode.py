@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from latentbench.cli.configuration import configuration_options, resolve_flags
+from latentbench.cli.output import Verb, echo, json_option
 from latentbench.cli.session import Session, cache_option, debug_option
 
 if TYPE_CHECKING:
@@ -15,12 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["encode"]
 
 
-@click.command()
+@click.command(cls=Verb)
 @configuration_options
 @cache_option
+@json_option
 @debug_option
 @click.pass_obj
-def encode(session: Session, /, cache: Path | None, **given: Any) -> None:
+def encode(session: Session, /, cache: Path | None, *, as_json: bool, **given: Any) -> None:
     """Fill the latent store only.
 
     Takes the options of 'run'. A run with the same encoder and corpus then encodes nothing.
@@ -31,7 +34,11 @@ def encode(session: Session, /, cache: Path | None, **given: Any) -> None:
 
     encoded = encode_corpus(config, session.workspace(cache), registry)
     skipped = sum(bool(row.skipped) for row in encoded.rows)
-    click.echo(
+    if as_json:
+        found = {"store": str(encoded.store.path), "utterances": len(encoded.rows) - skipped}
+        echo(json.dumps({**found, "read_now": encoded.fresh, "skipped": skipped}, indent=2))
+        return
+    echo(
         f"{len(encoded.rows) - skipped:,} utterances in {encoded.store.path}: "
         f"{encoded.fresh:,} read now, {skipped:,} skipped"
     )

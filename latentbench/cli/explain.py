@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench.cli.session import RunPath, Session, cache_option, debug_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["explain"]
 
 
-@click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.command(cls=Verb)
+@click.argument("folder", metavar="RUN", type=RunPath())
 @click.option(
     "--horizon", type=int, metavar="K", help="Of the cell [default: where the tail weighs most]."
 )
@@ -34,7 +37,7 @@ __all__ = ["explain"]
 )
 @click.option("--device", metavar="NAME", default="", help="auto, cpu, cuda, cuda:1, ...")
 @cache_option
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@json_option
 @debug_option
 @click.pass_obj
 def explain(
@@ -51,8 +54,6 @@ def explain(
 
     RUN is the folder that was given to --out of 'run'. Its latents must still be in the cache.
     """
-    from rich.console import Console  # noqa: PLC0415 - not for --help
-
     from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
     from latentbench.forensics.explain import explain_run  # noqa: PLC0415 - imports torch
     from latentbench.forensics.view import show_explanation  # noqa: PLC0415 - imports rich
@@ -61,6 +62,6 @@ def explain(
     run = FinishedRun(folder, workspace.cache, session.registry(), device)
     found = explain_run(run, **asked, progress=workspace.progress)
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        echo(found.model_dump_json(indent=2))
     else:
-        show_explanation(found, Console())
+        show_explanation(found, console())

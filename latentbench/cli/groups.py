@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.errors import LatentbenchError, nearest
+from latentbench.cli.output import Verb, echo
+from latentbench.errors import LatentbenchError, missing_module, nearest
+from latentbench.escapes import printable
 from latentbench.signals import Ended, raising
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ BY_SIGNAL = 128  # the exit code of a process that a signal ended, less its numb
 
 class NamingGroup(click.Group):
     """A group that names the nearest command where there is none of the name given."""
+
+    command_class = Verb
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -67,13 +71,19 @@ class LazyGroup(NamingGroup):
         try:
             with raising():
                 return super().invoke(ctx)
-        except (click.exceptions.Exit, click.ClickException, click.Abort):
+        except click.ClickException as error:
+            error.message = printable(error.message, keep="\n")  # type: ignore[misc]  # it is read only when it is shown
             raise
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except ModuleNotFoundError as error:
+            _tell(ctx, f"{error}.", missing_module(error))
+            ctx.exit(1)
         except LatentbenchError as error:
             _tell(ctx, error.message, error.hint)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt as error:
-            click.echo("\nInterrupted. The same command continues from here.", err=True)
+            echo("\nInterrupted. The same command continues from here.", err=True)
             ctx.exit(BY_SIGNAL + (error.number if isinstance(error, Ended) else signal.SIGINT))
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -86,6 +96,6 @@ class LazyGroup(NamingGroup):
 def _tell(ctx: click.Context, message: str, hint: str) -> None:
     if ctx.obj is not None and ctx.obj.debug:
         traceback.print_exc()
-    click.echo(f"Error: {message}", err=True)
+    echo(f"Error: {message}", err=True)
     if hint:
-        click.echo(hint, err=True)
+        echo(hint, err=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from latentbench.cli.output import Verb, echo, json_option
 from latentbench.cli.session import debug_option
 from latentbench.scaffold import TEMPLATE_KINDS
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["new"]
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("kind", type=click.Choice(TEMPLATE_KINDS))
 @click.argument("name")
 @click.option(
@@ -26,9 +28,10 @@ __all__ = ["new"]
     default=Path(),
     help="Where the new folder NAME is made [default: here].",
 )
+@json_option
 @debug_option
 @click.pass_obj
-def new(session: Session, kind: str, name: str, out: Path) -> None:
+def new(session: Session, kind: str, name: str, out: Path, *, as_json: bool) -> None:
     """Write a complete distribution with a working component NAME of that KIND.
 
     It installs and passes its tests at once; then make it yours.
@@ -36,10 +39,14 @@ def new(session: Session, kind: str, name: str, out: Path) -> None:
     from latentbench.scaffold import create  # noqa: PLC0415 - not for --help
 
     made = create(kind, name, out, session.registry())
-    click.echo(f"Made {made.folder}:")
+    if as_json:
+        files = [str(file) for file in made.files]
+        echo(json.dumps({"folder": str(made.folder), "files": files}, indent=2))
+        return
+    echo(f"Made {made.folder}:")
     for file in made.files:
-        click.echo(f"  {file}")
-    click.echo("Next:")
-    click.echo(f"  python -m pip install -e {made.folder}")
-    click.echo(f"  latentbench plugins check {name}")
-    click.echo(f"  python -m pytest {made.folder}")
+        echo(f"  {file}")
+    echo("Next:")
+    echo(f"  python -m pip install -e {made.folder}")
+    echo(f"  latentbench plugins check {name}")
+    echo(f"  python -m pytest {made.folder}")

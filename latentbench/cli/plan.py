@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from latentbench.cli.output import console, echo
 from latentbench.cli.units import bytes_text, duration_text
 from latentbench.corpora.selection import left_out
 
@@ -22,22 +23,21 @@ __all__ = ["show_plan"]
 def show_plan(plan: Plan, *, as_json: bool) -> None:
     """Print the plan on stdout, as tables or as one JSON object."""
     if as_json:
-        print(json.dumps(asdict(plan), indent=2))  # noqa: T201 - the output of the command
+        echo(json.dumps(asdict(plan), indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415 - not for --json
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console()
+    out = console()
     title = f"{plan.encoder} on {plan.corpus}, {plan.predictor}"
-    console.print(Text(title, style="bold"))
-    console.print(_sizes(plan))
+    out.print(Text(title, style="bold"))
+    out.print(_sizes(plan))
     for line in left_out(plan.counts):
-        console.print(Text(line))
-    console.print()
-    console.print(_frames(plan))
-    console.print()
+        out.print(Text(line))
+    out.print()
+    out.print(_frames(plan))
+    out.print()
     for line in (*_costs(plan), *plan.notes):
-        console.print(Text(line))
+        out.print(Text(line))
 
 
 def _sizes(plan: Plan) -> Table:

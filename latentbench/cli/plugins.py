@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from latentbench.cli.check import check
 from latentbench.cli.groups import NamingGroup
 from latentbench.cli.new import new
+from latentbench.cli.output import console, echo, json_option
 from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, PredictorSpec, option_fields
 
 if TYPE_CHECKING:
@@ -39,41 +41,48 @@ plugins.add_command(new)
 
 
 @plugins.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def list_plugins(session: Session, *, as_json: bool) -> None:
     """List every component, and below them what was refused or is in conflict."""
     registry = session.registry()
     if as_json:
-        click.echo(json.dumps(_as_json(registry), indent=2))
+        echo(json.dumps(_as_json(registry), indent=2))
         return
-    from rich.console import Console  # noqa: PLC0415 - not for --json
 
-    console = Console()
-    console.print(_components_table(registry))
+    out = console()
+    out.print(_components_table(registry))
     for text in _troubles(registry):
-        console.print()
-        console.print(text, style="yellow", markup=False, highlight=False)
+        out.print()
+        out.print(text, style="yellow", markup=False, highlight=False)
 
 
 @plugins.command("show")
 @click.argument("name")
+@json_option
 @click.pass_obj
-def show_plugin(session: Session, name: str) -> None:
+def show_plugin(session: Session, name: str, *, as_json: bool) -> None:
     """Describe the components called NAME and their options."""
     components = session.registry().find(name)
-    from rich.console import Console  # noqa: PLC0415 - not for --help
+    if as_json:
+        described = [{**_facts(one), "options": _options(one)} for one in components]
+        echo(json.dumps(described, indent=2, default=str))
+        return
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console()
+    out = console()
     for number, component in enumerate(components):
         if number:
-            console.print()
+            out.print()
         for line in _description(component):
-            console.print(Text(line))
+            out.print(Text(line))
         if option_fields(component.spec.options):
-            console.print()
-            console.print(_options_table(component))
+            out.print()
+            out.print(_options_table(component))
+
+
+def _options(component: Component) -> list[dict[str, Any]]:
+    return [asdict(option) for option in option_fields(component.spec.options)]
 
 
 def _facts(component: Component) -> dict[str, Any]:

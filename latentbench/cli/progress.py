@@ -11,7 +11,9 @@ import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from latentbench.cli.output import console
 from latentbench.cli.units import bytes_text, duration_text
+from latentbench.escapes import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,10 +38,8 @@ AUDIO_SCALES = ((3600, 1, "h of audio"), (60, 1, "min of audio"), (1, 0, "s of a
 
 def stderr_progress() -> Progress:
     """Bars where stderr is a terminal, else lines."""
-    from rich.console import Console  # noqa: PLC0415 - a verb that reports nothing needs no rich
-
-    console = Console(stderr=True)
-    return BarProgress(console) if console.is_terminal else LineProgress(console.file)
+    stderr = console(err=True)
+    return BarProgress(stderr) if stderr.is_terminal else LineProgress(stderr.file)
 
 
 def amount_text(done: float, total: float | None, unit: str) -> str:
@@ -172,7 +172,7 @@ class LineProgress:
     def say(self, text: str) -> None:
         """Write a line."""
         with self._lock:
-            self._stream.write(f"{text}\n")
+            self._stream.write(printable(text, keep="\n") + "\n")
             self._stream.flush()
 
     def now(self) -> float:

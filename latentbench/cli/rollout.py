@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench.cli.session import RunPath, Session, cache_option, debug_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["rollout"]
 
@@ -29,8 +32,8 @@ class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 
             self.fail(f"'{value}' is no list of depths such as 1,2,4,8.", param, ctx)
 
 
-@click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.command(cls=Verb)
+@click.argument("folder", metavar="RUN", type=RunPath())
 @click.option(
     "--horizon",
     "horizons",
@@ -74,7 +77,7 @@ class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 
 )
 @click.option("--device", metavar="NAME", default="", help="auto, cpu, cuda, cuda:1.")
 @cache_option
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@json_option
 @debug_option
 @click.pass_obj
 def rollout(
@@ -92,8 +95,6 @@ def rollout(
 
     RUN is the folder that was given to --out of 'run'. Nothing is trained.
     """
-    from rich.console import Console  # noqa: PLC0415 - not for --help
-
     from latentbench.curves import Rolling, rollout_curves  # noqa: PLC0415 - imports torch
     from latentbench.finished import FinishedRun  # noqa: PLC0415
     from latentbench.metrics.injection import Injection  # noqa: PLC0415
@@ -104,6 +105,6 @@ def rollout(
     run = FinishedRun(folder, workspace.cache, session.registry(), device)
     found = rollout_curves(run, rolling, workspace.progress)
     if as_json:
-        click.echo(found.to_json(), nl=False)
+        echo(found.to_json())
     else:
-        show_rollout(found, Console())
+        show_rollout(found, console())

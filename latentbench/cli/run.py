@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from latentbench.cli.configuration import configuration_options, resolve_flags
+from latentbench.cli.output import Verb, json_option
 from latentbench.cli.session import Session, cache_option, debug_option
 from latentbench.cli.show import make_reporter, print_files, print_result, reporter_option
 from latentbench.errors import CellFailedError
@@ -23,7 +24,7 @@ __all__ = ["run"]
 REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
 
 
-@click.command()
+@click.command(cls=Verb)
 @configuration_options
 @click.option(
     "--out",
@@ -33,7 +34,7 @@ REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
 )
 @cache_option
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@json_option
 @reporter_option
 @debug_option
 @click.pass_obj

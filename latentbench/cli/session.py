@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,19 @@ if TYPE_CHECKING:
     from latentbench.plugins import Registry
     from latentbench.workspace import Workspace
 
-__all__ = ["Session", "cache_option", "debug_option"]
+__all__ = ["RunPath", "Session", "cache_option", "debug_option"]
+
+
+class RunPath(click.Path):
+    """The folder of a run, which a file in it stands for too."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The folder."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        return path.parent if path.is_file() else path
 
 
 @dataclass

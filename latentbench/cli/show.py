@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.cli.session import Session, debug_option
+from latentbench.cli.output import Verb, console, echo
+from latentbench.cli.session import RunPath, Session, debug_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from latentbench.plugins import Registry
     from latentbench.reports.reporter import Reporter
     from latentbench.results.schema import Result
@@ -24,25 +26,33 @@ reporter_option = click.option(
 )
 
 
-@click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.command(cls=Verb)
+@click.argument("folder", metavar="RUN", type=RunPath())
 @reporter_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --reporter json.")
 @debug_option
 @click.pass_obj
 def show(session: Session, folder: Path, reporter: str | None, *, as_json: bool) -> None:
-    """Show a finished run again.
+    """Show a finished run again, or all in a folder of runs.
 
-    RUN is the folder that was given to --out of 'run'.
+    RUN is the folder that was given to --out of 'run', or one that holds such folders.
     """
     if as_json and reporter not in (None, "json"):
         raise click.UsageError(f"--json and --reporter {reporter} exclude each other.")
-    from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
+    from latentbench.results.folder import read_result, runs_in  # noqa: PLC0415 - imports pydantic
 
-    name = reporter or ("json" if as_json else "table")
-    print_result(read_result(folder), name, session.registry())
-    if name == "table":
-        print_files(folder)
+    name, registry = reporter or ("json" if as_json else "table"), session.registry()
+    several = runs_in(folder)
+    if name == "json" and several:
+        texts = (read_result(run).to_json() for run in several)
+        echo(f"[{','.join(texts)}]")
+        return
+    for run in several or [folder]:
+        print_result(read_result(run), name, registry)
+        if name == "table":
+            print_files(run)
+        if several:
+            echo()
 
 
 def print_result(result: Result, reporter: str, registry: Registry) -> None:
@@ -51,9 +61,7 @@ def print_result(result: Result, reporter: str, registry: Registry) -> None:
     Raises:
         UsageError: there is no such reporter or option; names the nearest.
     """
-    from rich.console import Console  # noqa: PLC0415 - costs more than all the rest
-
-    make_reporter(reporter, registry).report(result, Console())
+    make_reporter(reporter, registry).report(result, console())
 
 
 def make_reporter(reporter: str, registry: Registry) -> Reporter:
@@ -72,10 +80,9 @@ def make_reporter(reporter: str, registry: Registry) -> Reporter:
 
 def print_files(folder: Path) -> None:
     """Say where the files of a run are."""
-    from rich.console import Console  # noqa: PLC0415 - costs more than all the rest
     from rich.text import Text  # noqa: PLC0415
 
     from latentbench.results.folder import RunFolder  # noqa: PLC0415
 
     names = ", ".join(file.name for file in RunFolder(folder).files())
-    Console().print(Text(f"Files in {folder}: {names}", style="dim"))
+    console().print(Text(f"Files in {folder}: {names}", style="dim"))

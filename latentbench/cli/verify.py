@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.cli.session import Session, debug_option
+from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench.cli.session import RunPath, Session, debug_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["verify"]
 
 
-@click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")
+@click.command(cls=Verb)
+@click.argument("folder", metavar="RUN", type=RunPath())
+@json_option
 @debug_option
 @click.pass_context
 def verify(ctx: click.Context, folder: Path, *, as_json: bool) -> None:
@@ -23,8 +27,6 @@ def verify(ctx: click.Context, folder: Path, *, as_json: bool) -> None:
     is met and no figure lies outside the reference runs. 1: one does, or the run cannot be
     compared.
     """
-    from rich.console import Console  # noqa: PLC0415 - not for --help
-
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
     from latentbench.verification.verify import verify_result  # noqa: PLC0415 - imports pydantic
     from latentbench.verification.view import show_verification  # noqa: PLC0415 - imports rich
@@ -32,7 +34,7 @@ def verify(ctx: click.Context, folder: Path, *, as_json: bool) -> None:
     session: Session = ctx.obj
     found = verify_result(read_result(folder), session.registry())
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        echo(found.model_dump_json(indent=2))
     else:
-        show_verification(found, Console())
+        show_verification(found, console())
     ctx.exit(0 if found.reproduced else 1)

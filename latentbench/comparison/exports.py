@@ -25,29 +25,16 @@ from latentbench.comparison.verdicts import (
     verdict_notes,
     verdict_rows,
 )
+from latentbench.escapes import for_csv, for_latex, for_markdown, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from latentbench.comparison.columns import Column
     from latentbench.comparison.schema import Comparison
 
 __all__ = ["EXPORTS", "to_csv", "to_json", "to_latex", "to_markdown"]
 
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "Δ": r"$\Delta$",
-    "²": r"$^2$",
-}
 VERDICT_RULES = ["---", "---", "---", "---", "---:", "---:", "---"]
 HORIZON: Mapping[Match, str] = dict(zip(get_args(Match), ("staleness", "k"), strict=True))
 
@@ -70,15 +57,15 @@ def to_json(comparison: Comparison) -> str:
 def to_markdown(comparison: Comparison) -> str:
     """Pipe tables of the figures and of the verdicts, then what a reader must know, as lists."""
     heading, rows = _table(comparison)
-    lines = [title(comparison), ""]
+    lines = [for_markdown(title(comparison)), ""]
     lines += [_piped(heading), _piped(["---", "---", *["---:"] * (len(heading) - 2)])]
     lines += [_piped(row) for group in rows for row in group]
     if comparison.paired:
         heading = [HORIZON[comparison.match], *VERDICT_HEADING]
-        lines += ["", f"{against(comparison)}:", "", _piped(heading)]
+        lines += ["", f"{for_markdown(against(comparison))}:", "", _piped(heading)]
         lines += [_piped(VERDICT_RULES), *map(_piped, verdict_rows(comparison))]
     for name, texts in _beside(comparison):
-        lines += ["", f"{name}:", "", *(f"- {text}" for text in texts)]
+        lines += ["", f"{for_markdown(name)}:", "", *(f"- {for_markdown(text)}" for text in texts)]
     return "\n".join(lines) + "\n"
 
 
@@ -88,16 +75,16 @@ def to_latex(comparison: Comparison) -> str:
     What a reader must know stands above as comments.
     """
     heading, rows = _table(comparison)
-    lines = [r"% needs \usepackage{booktabs}", f"% {title(comparison)}"]
+    lines = [r"% needs \usepackage{booktabs}", _comment(title(comparison))]
     for name, texts in _beside(comparison):
-        lines += [f"% {name}: {' '.join(text.split())}" for text in texts]
+        lines += [_comment(f"{name}: {text}") for text in texts]
     lines += [rf"\begin{{tabular}}{{ll{'r' * (len(heading) - 2)}}}", r"\toprule"]
     lines.append(_tabbed(heading))
     for group in rows:
         lines += [r"\midrule", *map(_tabbed, group)]
     lines += [r"\bottomrule", r"\end{tabular}"]
     if comparison.paired:
-        lines += ["", f"% {against(comparison)}", r"\begin{tabular}{llllrrl}", r"\toprule"]
+        lines += ["", _comment(against(comparison)), r"\begin{tabular}{llllrrl}", r"\toprule"]
         lines.append(_tabbed([HORIZON[comparison.match], *VERDICT_HEADING]))
         lines += [r"\midrule", *map(_tabbed, verdict_rows(comparison))]
         lines += [r"\bottomrule", r"\end{tabular}"]
@@ -141,26 +128,16 @@ def _beside(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
 def _csv(value: Any) -> str:
     if value is None:
         return ""
-    return repr(value) if isinstance(value, float) else str(value)
+    return for_csv(value) if isinstance(value, str) else repr(value)
 
 
-def _piped(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+def _piped(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(for_markdown, cells))} |"
 
 
-def _tabbed(cells: list[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
+def _tabbed(cells: Iterable[str]) -> str:
+    return " & ".join(map(for_latex, cells)) + r" \\"
 
 
-def _latex(cell: str) -> str:
-    """Escaped; numbers with a minus sign or an exponent in math."""
-    try:
-        number = float(cell)
-    except ValueError:
-        return "".join(LATEX.get(one, one) for one in cell)
-    if number in (float("inf"), float("-inf")):
-        return r"$\infty$" if number > 0 else r"$-\infty$"
-    mantissa, exponent, power = cell.partition("e")
-    if exponent:
-        return rf"${mantissa}\cdot10^{{{int(power)}}}$"
-    return f"${cell}$" if cell.startswith("-") else cell
+def _comment(text: str) -> str:
+    return f"% {printable(' '.join(text.split()))}"

@@ -54,7 +54,7 @@ def remarks(comparison: Comparison) -> Iterator[str]:
         if leaky:
             yield (
                 f"{run.label}, k={','.join(map(str, leaky))}: leaky, within the encoder's "
-                f"look-ahead of {run.encoder.look_ahead} frames: the context has seen the target"
+                f"look-ahead of {run.encoder.sight}: the context has seen the target"
             )
     differing = {found.what for found in comparison.differences}
     yield from (text for what, text in REMEDIES.items() if what in differing)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from latentbench.errors import UsageError
+from latentbench.escapes import printable
 from latentbench.latents.manifest import read_manifest
 from latentbench.results import read_result
 
@@ -57,7 +58,7 @@ def read_run(folder: Path, label: str, audio: str = "") -> FinishedRun:
             f"'{file}' cannot be read, so which utterances the run used is unknown.",
             "Remove the folder and give its 'latentbench run' command again.",
         ) from None
-    return FinishedRun(label, folder, result, tuple(rows), audio)
+    return FinishedRun(printable(label), folder, result, tuple(rows), audio)
 
 
 def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:

@@ -65,7 +65,7 @@ def _runs(comparison: Comparison, width: int) -> Iterator[Table]:
     columns: dict[str, Callable[[ComparedRun], str]] = {
         "D": lambda run: _over_horizons(comparison, run, lambda found: f"{found.dim}"),
         "Hz": lambda run: f"{run.encoder.frame_rate:.5g}",
-        "look-ahead": lambda run: str(run.encoder.look_ahead),
+        "look-ahead": lambda run: run.encoder.sight.removesuffix(" frames"),
         "context": lambda run: f"{run.context_frames} = {time_text(run.context_ms)} ms",
         "target": lambda run: f"Δ {time_text(run.step_ms)} ms" if run.target == "delta" else "x",
         "parameters": lambda run: _over_horizons(

@@ -14,6 +14,7 @@ from latentbench.conformance.encoding import EncoderSubject, change, shape_text
 from latentbench.conformance.fingerprints import fingerprint, fingerprint_of_options
 from latentbench.conformance.lookahead import look_ahead
 from latentbench.conformance.signals import noise
+from latentbench.encoders.encoder import sight_text
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = ["KIT", "ROUNDING", "SAME"]
 SAME = 1e-6  # of the latents' largest magnitude: rounding of one and the same computation
 ROUNDING = 1e-5  # of the same: rounding of a computation in another order
 MORE_HOPS = 3
+LEVELS = (1e-5, 1.0, 1e-2)  # of the utterances of a batch
 
 
 def loads(subject: EncoderSubject) -> Verdict:
@@ -73,7 +75,8 @@ def geometry(subject: EncoderSubject) -> Verdict:
         _require_segments(encoder, samples)
     return (
         f"{encoder.sample_rate:g} Hz, hop {encoder.hop} ({encoder.frame_rate:g} frames/s), "
-        f"D = {encoder.dim}, channels {encoder.channels}, look-ahead {encoder.look_ahead}"
+        f"D = {encoder.dim}, channels {encoder.channels}, "
+        f"look-ahead {sight_text(encoder.look_ahead)}"
     )
 
 
@@ -145,13 +148,13 @@ def second_instance(subject: EncoderSubject) -> Verdict:
 
 
 def batch(subject: EncoderSubject) -> Verdict:
-    """An utterance gives the same frames alone and in a batch with longer ones.
+    """An utterance gives the same frames alone and in a batch with longer and louder ones.
 
     To 1e-5 of the latents' largest magnitude.
     """
     if not subject.encoder.max_batch_seconds:
         return Skip("max_batch_seconds = 0: utterances are encoded one at a time")
-    waves = _utterances(subject)
+    waves = [level * wave for level, wave in zip(LEVELS, _utterances(subject), strict=True)]
     worst = 0.0
     for number, (wave, together) in enumerate(zip(waves, subject.encode(waves), strict=True)):
         (alone,) = subject.encode([wave])

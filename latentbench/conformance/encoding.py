@@ -11,6 +11,7 @@ import torch
 from latentbench.conformance.check import NonconformityError, Subject, described
 from latentbench.conformance.signals import speechlike
 from latentbench.corpora.corpus import Corpus, LatentFormat, Utterance
+from latentbench.encoders import WHOLE_UTTERANCE
 from latentbench.errors import LatentbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class EncoderSubject(Subject):
     def samples(self) -> int:
         """The length of the audio most checks use: no whole number of hops."""
         encoder = self.encoder
-        frames = max(math.ceil(SECONDS * encoder.frame_rate), 2 * encoder.look_ahead)
+        seen = 0 if encoder.look_ahead == WHOLE_UTTERANCE else encoder.look_ahead
+        frames = max(math.ceil(SECONDS * encoder.frame_rate), 2 * seen)
         return (frames + FRAMES_BEYOND) * encoder.hop - encoder.hop // 3
 
     def audio(self, samples: int, seed: int = 0) -> torch.Tensor:
@@ -172,9 +174,9 @@ def shape_text(tensor: torch.Tensor) -> str:
     return str(list(tensor.shape))
 
 
-def scale(latents: torch.Tensor) -> float:
-    """The largest magnitude of latents, against which differences are judged; 1 if all are 0."""
-    return float(latents.abs().max()) or 1.0
+def scale(*latents: torch.Tensor) -> float:
+    """The largest finite magnitude, against which differences are judged; 1 if all are 0."""
+    return max(float(one.nan_to_num(0.0, 0.0, 0.0).abs().max()) for one in latents) or 1.0
 
 
 def change(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -182,5 +184,5 @@ def change(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
     Infinite where either is not finite.
     """
-    distance = (one.double() - other.double()).abs().amax(-1) / scale(one)
+    distance = (one.double() - other.double()).abs().amax(-1) / scale(one, other)
     return distance.nan_to_num(nan=math.inf)

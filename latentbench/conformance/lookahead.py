@@ -1,4 +1,9 @@
-"""Whether frames see as far ahead as their encoder declares, found by changing later audio."""
+"""Whether frames see as far ahead as their encoder declares, found by changing later audio.
+
+Later audio is replaced by noise of the speech's level, by silence after speech, and by noise
+after speech far quieter: what is normalised or floored by the loudest or the quietest part of
+an utterance (as Whisper's log-mel is, 80 dB below its maximum) shows only where levels change.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,12 @@ from typing import TYPE_CHECKING
 from latentbench.conformance.check import Doubt, NonconformityError, Verdict
 from latentbench.conformance.encoding import change
 from latentbench.conformance.signals import noise
+from latentbench.encoders import WHOLE_UTTERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
     from latentbench.conformance.encoding import EncoderSubject
 
@@ -21,6 +29,8 @@ CHANGED = 1e-5  # of the latents' largest magnitude
 # A frame that sees further only inside the first window of Phase 1 (W = 8 frames) does no harm:
 # no target is that early. Padding by reflection at the start does this.
 START = 8
+
+QUIET = (1e-3, 1e-5)  # of full scale: 60 dB and 100 dB below the noise that follows
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,9 @@ def look_ahead(subject: EncoderSubject) -> Verdict:
             f"ahead, but nothing past hop {START}: no window of Phase 1 ends that early"
         )
     farthest = max((sight.ahead for sight in sights), default=0)
+    half = len(subject.latents) / 2
+    if declared == WHOLE_UTTERANCE and any(not s.frame and s.hops >= half for s in sights):
+        return f"frame 0 sees {farthest} frame(s) ahead: the whole utterance, as declared"
     if farthest < declared:
         return Doubt(
             f"look_ahead = {declared} is declared, but no frame saw more than {farthest} ahead; "
@@ -66,18 +79,14 @@ def look_ahead(subject: EncoderSubject) -> Verdict:
 
 
 def _sights(subject: EncoderSubject) -> Iterator[_Sight]:
-    """Every frame that changed when audio from some sample on was replaced by noise."""
-    encoder, speech, before = subject.encoder, subject.speech, subject.latents
-    other = noise(speech.shape[-1], channels=encoder.channels, seed=9, level=0.7)
-    segments = encoder.segments(speech.shape[-1])
-    first = segments[0]
-    hops = {2, 5, START + 1, first.frames // 2, first.frames - 1 - encoder.look_ahead}
-    hops.add(first.frames - 1)
-    for hop in sorted(hop for hop in hops if 0 < hop < first.frames):
-        sample = first.start + hop * encoder.hop
-        wave = speech.clone()
-        wave[:, sample:] = other[:, sample:]
-        (after,) = subject.encode([wave])
+    """Every frame that changed when audio from some sample on was replaced."""
+    encoder = subject.encoder
+    segments = encoder.segments(subject.samples)
+    for hop, wave, tail in _probes(subject):
+        sample = segments[0].start + hop * encoder.hop
+        changed = wave.clone()
+        changed[:, sample:] = tail[:, sample:]
+        before, after = subject.encode([wave])[0], subject.encode([changed])[0]
         sizes = change(before, after).tolist()
         row = 0
         for segment in segments:
@@ -88,3 +97,16 @@ def _sights(subject: EncoderSubject) -> Iterator[_Sight]:
                     within = (sample - segment.start) / encoder.hop
                     yield _Sight(frame, within, ahead, sizes[row + frame])
             row += segment.frames
+
+
+def _probes(subject: EncoderSubject) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """A hop of the first segment, audio, and what replaces the audio from that hop on."""
+    encoder, speech = subject.encoder, subject.speech
+    other = noise(speech.shape[-1], channels=encoder.channels, seed=9, level=0.7)
+    frames = encoder.segments(speech.shape[-1])[0].frames
+    hops = {2, 5, START + 1, frames // 2, frames - 1 - encoder.look_ahead, frames - 1}
+    inside = sorted(hop for hop in hops if 0 < hop < frames)
+    yield from ((hop, speech, other) for hop in inside)
+    for hop in (hop for hop in inside if hop in {START + 1, frames // 2}):
+        yield hop, speech, 0 * speech
+        yield from ((hop, level * speech, other) for level in QUIET)

@@ -11,7 +11,21 @@ from torch.distributions import Distribution
 
 from latentbench.conformance.check import Check, Kit, NonconformityError, Skip, Subject, require
 from latentbench.conformance.density import integrates, sampled
-from latentbench.conformance.world import CONTEXT_FRAMES, SEED, SmallWorld, small_world, training
+from latentbench.conformance.importance import (
+    ERRORS,
+    Weighed,
+    integrates_in_many,
+    sampled_in_many,
+    weighed,
+)
+from latentbench.conformance.world import (
+    CONTEXT_FRAMES,
+    SEED,
+    SmallWorld,
+    small_world,
+    training,
+    true_density,
+)
 from latentbench.errors import LatentbenchError
 from latentbench.predictors import Predictor
 
@@ -22,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["KIT"]
 
 DIM = 6
+MANY = 8  # what importance sampling still reaches
+KNOWN = 16
 BATCH = 32
 DRAWS = 3
 SAME = 1e-6
@@ -70,6 +86,13 @@ class PredictorSubject(Subject):
         """A predictor fitted on frames of one dimension, and one context, [1, W, 1]."""
         frames = small_world(1).frames()
         return self.fit(self.make(1), frames), frames.batch(np.arange(1)).context
+
+    @cached_property
+    def many(self) -> Weighed:
+        """A predictor fitted on frames of eight dimensions, weighed in one context."""
+        frames = small_world(MANY).frames()
+        context = frames.batch(np.arange(1)).context
+        return weighed(self.fit(self.make(MANY), frames), context)
 
 
 def creates(subject: PredictorSubject) -> Verdict:
@@ -147,6 +170,32 @@ def density(subject: PredictorSubject) -> Verdict:
 def samples(subject: PredictorSubject) -> Verdict:
     """Samples follow the density, and follow torch.manual_seed (looked at with D = 1)."""
     return sampled(*subject.line)
+
+
+def density_in_many(subject: PredictorSubject) -> Verdict:
+    """The same with D = 8, by importance sampling (to 5 standard errors)."""
+    return integrates_in_many(subject.many)
+
+
+def samples_in_many(subject: PredictorSubject) -> Verdict:
+    """Samples follow the density with D = 8 too: log_prob of both is distributed alike."""
+    return sampled_in_many(subject.many)
+
+
+def no_better_than_truth(subject: PredictorSubject) -> Verdict:
+    """On frames of a known Gaussian of 16 dimensions the density is no better than the truth.
+
+    Not by more than 5 standard errors: on average over new frames no density is.
+    """
+    predictor = subject.fit(subject.make(KNOWN), small_world(KNOWN).frames())
+    frames = small_world(KNOWN, seed=1).frames()
+    batch = frames.batch(np.arange(len(frames), dtype=np.int64))
+    truth: torch.Tensor = true_density(batch.context).log_prob(batch.target)
+    gain = _log_prob(predictor, batch) - truth
+    mean, error = float(gain.mean()), float(gain.std()) / len(gain) ** 0.5
+    found = f"{mean:+.2f} nats/frame against the truth (standard error {error:.2g})"
+    require(mean <= ERRORS * error, "a mean log_prob no higher than the true density's", found)
+    return found
 
 
 def batch_invariant(subject: PredictorSubject) -> Verdict:
@@ -237,6 +286,9 @@ KIT: Kit[PredictorSubject] = Kit(
         Check(shapes, gate=True),
         Check(density),
         Check(samples),
+        Check(density_in_many),
+        Check(samples_in_many),
+        Check(no_better_than_truth),
         Check(batch_invariant),
         Check(context_only),
         Check(deterministic),

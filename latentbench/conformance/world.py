@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.distributions import Distribution, Independent, Normal
 
 from latentbench.config import TrainingConfig
 from latentbench.latents import Latents, StoredUtterance
@@ -18,7 +19,7 @@ from latentbench.worlds.gaussian import ar1
 if TYPE_CHECKING:
     from latentbench.tasks import TaskFrames
 
-__all__ = ["CONTEXT_FRAMES", "SEED", "SmallWorld", "small_world", "training"]
+__all__ = ["CONTEXT_FRAMES", "SEED", "SmallWorld", "small_world", "training", "true_density"]
 
 CONTEXT_FRAMES = 4
 SEED = 7
@@ -56,9 +57,21 @@ class SmallWorld:
         return self.rows[utterance * FRAMES : (utterance + 1) * FRAMES]
 
 
-def small_world(dim: int) -> SmallWorld:
-    """x_t = 0.64 x_{t-1} + noise, stationary, of variance 1 a dimension; always the same."""
-    drawn = ar1(dim, PERSISTENCE).sample(UTTERANCES, FRAMES, np.random.default_rng(0))
+def true_density(context: torch.Tensor) -> Distribution:
+    """The density of Δ_t in the small world given a context [B, W, D] that ends at t - 1.
+
+    x_t given the past is Gaussian around 0.64 x_{t-1}, of variance 1 - 0.64² a dimension.
+    """
+    last = context[:, -1].double()
+    found: Distribution = Independent(
+        Normal((PERSISTENCE - 1) * last, (1 - PERSISTENCE**2) ** 0.5), 1
+    )
+    return found
+
+
+def small_world(dim: int, seed: int = 0) -> SmallWorld:
+    """x_t = 0.64 x_{t-1} + noise, stationary, of variance 1 a dimension; the same for a seed."""
+    drawn = ar1(dim, PERSISTENCE).sample(UTTERANCES, FRAMES, np.random.default_rng(seed))
     rows = torch.from_numpy(drawn.reshape(-1, dim).astype(np.float32))
     utterances = [
         StoredUtterance(f"u{number}", f"s{number}", number * FRAMES, FRAMES)

@@ -1,8 +1,16 @@
 """Station 2, frames: maps from audio to continuous latents."""
 
-from latentbench.encoders.encoder import Encoder, Segment
+from latentbench.encoders.encoder import WHOLE_UTTERANCE, Encoder, Segment
 from latentbench.encoders.options import RANDOM, CodecOptions
 from latentbench.encoders.precision import exact_float32
 from latentbench.encoders.views import codebooks_summed
 
-__all__ = ["RANDOM", "CodecOptions", "Encoder", "Segment", "codebooks_summed", "exact_float32"]
+__all__ = [
+    "RANDOM",
+    "WHOLE_UTTERANCE",
+    "CodecOptions",
+    "Encoder",
+    "Segment",
+    "codebooks_summed",
+    "exact_float32",
+]

@@ -40,7 +40,7 @@ from latentbench.digest import file_digest
 from latentbench.encoders.network_encoder import NetworkEncoder
 from latentbench.encoders.options import RANDOM
 from latentbench.encoders.views import codebooks_summed
-from latentbench.encoders.weights import WeightsMismatchError, fill
+from latentbench.encoders.weights import WeightsMismatchError, fill, of_parts
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -150,10 +150,9 @@ class CodecEncoder(NetworkEncoder):
                 f"The weights '{file}' cannot be loaded: {reason}.", self._known()
             ) from error
         state = self.state_dict_of(checkpoint)
-        parts = {_part(name) for name in network.state_dict()}
-        given = state if isinstance(state, dict) else {}
+        given = {str(name): state[name] for name in state} if isinstance(state, dict) else {}
         try:
-            fill(network, {name: given[name] for name in given if _part(name) in parts})
+            fill(network, {name: given[name] for name in of_parts(given, network)})
         except WeightsMismatchError as error:
             raise UsageError(
                 f"'{file}' is no checkpoint of {self.name}: {error}.",
@@ -163,8 +162,3 @@ class CodecEncoder(NetworkEncoder):
 
     def _known(self) -> str:
         return f"Known: pretrained, random, or the path of a checkpoint: {self.published().url}."
-
-
-def _part(name: object) -> str:
-    """The part of a model that a tensor of its state dict belongs to."""
-    return str(name).partition(".")[0]

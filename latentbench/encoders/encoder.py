@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
     from latentbench.corpora import Corpus
 
-__all__ = ["Encoder", "Segment"]
+__all__ = ["WHOLE_UTTERANCE", "Encoder", "Segment", "sight_text"]
+
+WHOLE_UTTERANCE = 2**31 - 1  # as `look_ahead`: more frames than any utterance or staleness has
+
+
+def sight_text(look_ahead: int) -> str:
+    """`8 frames`, or `the whole utterance`."""
+    return "the whole utterance" if look_ahead == WHOLE_UTTERANCE else f"{look_ahead} frames"
 
 
 class Segment(NamedTuple):
@@ -35,7 +42,8 @@ class Encoder(ABC):
         hop: samples from one frame to the next.
         dim: D, size of a latent frame.
         channels: audio channels it takes: 1 or 2; D of an encoder that takes latents.
-        look_ahead: how many frames after t frame x_t can see.
+        look_ahead: how many frames after t frame x_t can see; `WHOLE_UTTERANCE` where it sees
+            them all.
         max_batch_seconds: padded audio that one call of `encode` may hold; 0 where utterances
             must be encoded one at a time.
         stamps: what a result must carry, e.g. `("random weights",)`.

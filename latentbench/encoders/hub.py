@@ -35,7 +35,13 @@ PROBE_SECONDS = 5.0
 
 
 class HubError(Exception):
-    """A file that cannot be had from the hub; the text says why."""
+    """A file that cannot be had from the hub; the text says why.
+
+    Attributes:
+        damaged: whether a copy is in the cache, of other content.
+    """
+
+    damaged = False
 
 
 @dataclass(frozen=True)
@@ -78,15 +84,27 @@ def fetch(
         HubError: no answer in time, a refusal, a broken transfer, or other content.
     """
     cached = try_to_load_from_cache(file.repo, file.name, cache_dir=cache, revision=file.revision)
-    if isinstance(cached, str):
-        if file_digest(Path(cached)) == file.sha256:
-            return Path(cached)
-        progress.say(f"The cached copy of {file.repo} {file.name} is damaged; fetching it again.")
-    _probe(file, endpoint, patience)
-    path = _download(file, progress, endpoint, cache, again=isinstance(cached, str))
+    damaged = isinstance(cached, str) and not _holds(Path(cached), file)
+    if isinstance(cached, str) and not damaged:
+        return Path(cached)
+    if damaged:
+        progress.say(f"The cached copy '{cached}' is damaged; fetching it again.")
+    try:
+        _probe(file, endpoint, patience)
+        path = _download(file, progress, endpoint, cache, again=damaged)
+    except HubError as error:
+        error.damaged = damaged
+        raise
     if (found := file_digest(path)) != file.sha256:
         raise HubError(f"{file.name} arrived with sha256 {found}, expected {file.sha256}")
     return path
+
+
+def _holds(path: Path, file: HubFile) -> bool:
+    try:
+        return file_digest(path) == file.sha256
+    except OSError:
+        return False
 
 
 def is_cached(file: HubFile) -> bool:

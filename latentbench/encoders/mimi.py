@@ -35,11 +35,15 @@ class MimiEncoder(PublishedEncoder):
         super().__init__(options, workspace)
         self.dim = int(self._architecture["hidden_size"])
 
-    def build(self) -> nn.Module:
-        """Mimi's encoder half; see `NetworkEncoder.build`."""
+    def network(self) -> nn.Module:
+        """Mimi's encoder half."""
         from latentbench.encoders.mimi_network import MimiNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
 
         return MimiNetwork(self._architecture, self.options.view)
+
+    def leaves_out(self, name: str) -> bool:
+        """The codebooks; see `PublishedEncoder.leaves_out`."""
+        return name.startswith("quantizer.") and ".layers." in name
 
     def settings(self) -> Mapping[str, str]:
         """The view, and what all such encoders have."""

@@ -38,14 +38,12 @@ class PocketTTSEncoder(PublishedEncoder):
         super().__init__(options, workspace)
         self.dim = int(self._architecture["latent_dim"])
 
-    def build(self) -> nn.Module:
-        """The codec's encoder; see `NetworkEncoder.build`."""
+    def network(self) -> nn.Module:
+        """The codec's encoder."""
         from latentbench.encoders.pocket_tts_network import PocketTTSNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
 
         return PocketTTSNetwork(self._architecture)
 
-    def read(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:
+    def read(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - all that is read is the encoder's
         """See `PublishedEncoder.read`; the file's names may be Kyutai's own."""
-        known = network.state_dict()
-        weights = read_weights(file, int(self._architecture["head_dim"]))
-        return {name: tensor for name, tensor in weights.items() if name in known}
+        return read_weights(file, int(self._architecture["head_dim"]))

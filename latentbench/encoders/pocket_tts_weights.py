@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latentbench.encoders.checkpoint import read_tensors, tensor_names
 from latentbench.encoders.hub import HubFile
-from latentbench.encoders.published import Published, read_tensors, tensor_names
+from latentbench.encoders.published import Published
+from latentbench.encoders.weights import WeightsMismatchError
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +88,9 @@ FROM_TRANSFORMERS = {
     "encoder_seanet.": "encoder.",
     "encoder_transformer.": "encoder_transformer.",
     "downsample.": "downsample.",
+    "encoder.": "encoder.",  # no name of transformers': it will not be known
 }
+ORIGINAL = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
 ORIGINAL_LAYER = "mimi.encoder_transformer.transformer.layers."
 IN_LAYER = {
     "self_attn.out_proj": "self_attn.o_proj",
@@ -101,7 +105,7 @@ STACKED = ".self_attn.in_proj.weight"
 
 
 def read_weights(file: Path, head_dim: int) -> dict[str, torch.Tensor]:
-    """The encoder's weights, float32, named as `PocketTTSNetwork` names them.
+    """The encoder's weights, named as `PocketTTSNetwork` names them.
 
     Args:
         file: the published file or one saved by transformers.
@@ -113,7 +117,7 @@ def read_weights(file: Path, head_dim: int) -> dict[str, torch.Tensor]:
     names = tensor_names(file)
     original = any(name.startswith("mimi.encoder.") for name in names)
     weights = _from_original(file, names, head_dim) if original else _from_saved(file, names)
-    if weights and not any(tensor.any() for tensor in weights.values()):
+    if weights and not any(tensor.float().any() for tensor in weights.values()):
         raise UsageError(
             f"The encoder in '{file}' is all zeros: this is the checkpoint without voice "
             "cloning, which has no encoder.",
@@ -133,23 +137,27 @@ def _from_saved(file: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
 
 
 def _from_original(file: Path, names: Iterable[str], head_dim: int) -> dict[str, torch.Tensor]:
-    wanted = ("mimi.encoder.", ORIGINAL_LAYER, "mimi.downsample.")
     weights: dict[str, torch.Tensor] = {}
-    for name, tensor in read_tensors(file, (n for n in names if n.startswith(wanted))).items():
+    for name, tensor in read_tensors(file, (n for n in names if n.startswith(ORIGINAL))).items():
         if name.startswith(ORIGINAL_LAYER):
             weights |= _layer_weight(name.removeprefix(ORIGINAL_LAYER), tensor, head_dim)
-        elif name.startswith("mimi.encoder."):
-            weights[name.replace("mimi.encoder.model.", "encoder.layers.")] = tensor
         else:
-            weights[name.replace("mimi.downsample.conv.conv.", "downsample.conv.")] = tensor
+            own = name.replace("mimi.encoder.model.", "encoder.layers.")
+            weights[own.replace("mimi.downsample.conv.conv.", "downsample.conv.")] = tensor
     return weights
 
 
 def _layer_weight(name: str, tensor: torch.Tensor, head_dim: int) -> dict[str, torch.Tensor]:
-    """The weights that one of the original transformer's stands for."""
+    """The weights that one of the original transformer's stands for.
+
+    Raises:
+        WeightsMismatchError: stacked projections that are no three of whole heads.
+    """
     layer, _, part = name.partition(".")
     prefix = f"encoder_transformer.layers.{layer}"
     if name.endswith(STACKED):
+        if tensor.ndim != 2 or tensor.shape[0] % (3 * head_dim):  # noqa: PLR2004 - rows, columns
+            raise WeightsMismatchError(f"{name} {list(tensor.shape)}: heads have {head_dim} rows")
         query, key, value = tensor.chunk(3)
         turned = {"q": _half_split(query, head_dim), "k": _half_split(key, head_dim), "v": value}
         return {f"{prefix}.self_attn.{one}_proj.weight": rows for one, rows in turned.items()}

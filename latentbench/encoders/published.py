@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
+from latentbench.encoders.checkpoint import INDEX
 from latentbench.encoders.hub import HubError, HubFile, fetch
 from latentbench.encoders.options import RANDOM
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    import torch
+    from collections.abc import Mapping
 
     from latentbench.progress import Progress
 
-__all__ = ["Published", "read_tensors", "tensor_names"]
+__all__ = ["Published"]
 
 USUAL_NAME = "model.safetensors"
+SUFFIXES = (".safetensors", INDEX)
+SHOWN = 6  # files of a folder that an error names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,41 +60,49 @@ class Published:
         if weights in {self.file.repo, RANDOM}:
             return None
         path = Path(weights).expanduser()
-        files = [path / self.file.name, path / USUAL_NAME] if path.is_dir() else [path]
-        for file in files:
-            if file.suffix == ".safetensors" and file.is_file():
+        folders = (path, path / "snapshots" / self.file.revision)  # as the hub's cache has it
+        names = (self.file.name, USUAL_NAME, USUAL_NAME + INDEX)
+        files = [folder / name for folder in folders for name in names]
+        for file in files if path.is_dir() else [path]:
+            if file.name.endswith(SUFFIXES) and file.is_file():
                 return file
-        if path.is_dir():
-            found = f"holds no {self.file.name}"
-        else:
-            found = "is no folder and no .safetensors file"
         raise UsageError(
-            f"encoder.weights={weights}: '{path}' {found}.",
+            f"encoder.weights={weights}: '{path}' {_found(path, self.file.name)}.",
             f"Known: {self.file.repo}, {RANDOM}, a folder with {self.file.name}, "
-            "or a .safetensors file.",
+            f"or a .safetensors file, or the {INDEX} of several.",
         )
 
     def architecture_of(self, file: Path | None) -> dict[str, Any]:
         """The architecture in the config.json beside a weights file; the published one without.
 
         Raises:
-            UsageError: the config.json is unreadable or of another kind of model.
+            UsageError: the config.json is unreadable, of another kind of model, or has a value
+                that is none; names it.
         """
         config = None if file is None else file.with_name("config.json")
         if config is None or not config.is_file():
             return dict(self.architecture)
-        try:
-            given = json.loads(config.read_text("utf-8"))
-            flat = {**given, **(given.get("rope_parameters") or {})}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise UsageError(f"'{config}' cannot be read: {error}") from None
+        flat = _flat(config)
+        wanted = {"model_type": self.model_type, "rope_type": "default", **self.architecture}
+        fixed = {"model_type", "rope_type", *self.fixed}
+        by_heads = flat.get("head_dim") is None
+        wrong = [
+            key
+            for key, published in wanted.items()
+            if key in flat and not (key == "head_dim" and by_heads)
+            if not _is_like(flat[key], published) or (key in fixed and flat[key] != published)
+        ]
+        if wrong:
+            found, right = (
+                ", ".join(f"{key}={values[key]}" for key in wrong) for values in (flat, wanted)
+            )
+            raise UsageError(
+                f"'{config}' describes no {self.title}: {found}.",
+                f"{self.takes} Published: {right}.",
+            )
         described = {key: flat.get(key, value) for key, value in self.architecture.items()}
-        if given.get("head_dim") is None:
+        if by_heads:
             described["head_dim"] = described["hidden_size"] // described["num_attention_heads"]
-        wrong = [key for key in self.fixed if described[key] != self.architecture[key]]
-        if given.get("model_type", self.model_type) != self.model_type or wrong:
-            what = ", ".join(f"{key}={described[key]}" for key in wrong) or given["model_type"]
-            raise UsageError(f"'{config}' describes no {self.title}: {what}.", self.takes)
         return described
 
     def fetch(
@@ -111,8 +119,9 @@ class Published:
         except HubError as error:
             names = " ".join((*self.beside, file.name))
             access = f"{self.access}\n" if self.access else ""
+            here = "here are damaged" if error.damaged else "are not here"
             raise UsageError(
-                f"The weights of {file.repo} are not here and cannot be downloaded: {error}.",
+                f"The weights of {file.repo} {here} and cannot be downloaded: {error}.",
                 f"{access}To go on: on a machine with a network run\n"
                 f"    hf download {file.repo} {names}"
                 f" --revision {file.revision} --local-dir {self.encoder}\n"
@@ -122,35 +131,38 @@ class Published:
             ) from error
 
 
-def tensor_names(file: Path) -> set[str]:
-    """The names of all tensors of a safetensors file.
+def _found(path: Path, name: str) -> str:
+    """What is at a place where weights were looked for."""
+    if not path.is_dir():
+        return "is no folder and no .safetensors file" if path.exists() else "is not there"
+    held = sorted(file.name + "/" * file.is_dir() for file in path.iterdir())
+    more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
+    return f"holds no {name}, but {', '.join(held[:SHOWN]) or 'nothing'}{more}"
+
+
+def _flat(config: Path) -> dict[str, Any]:
+    """A config.json, the parameters of its rotary embedding among the others.
 
     Raises:
-        UsageError: the file is no intact safetensors file.
+        UsageError: it cannot be read.
     """
     try:
-        with safe_open(file, framework="pt") as tensors:
-            return set(tensors.keys())
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(file, error) from None
+        given = json.loads(config.read_text("utf-8"))
+        return {
+            **given,
+            **(given.get("rope_scaling") or {}),
+            **(given.get("rope_parameters") or {}),
+        }
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"'{config}' cannot be read: {error}") from None
 
 
-def read_tensors(file: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Those of the tensors called `names` that the file holds, float32.
-
-    Raises:
-        UsageError: the file is no intact safetensors file.
-    """
-    held = tensor_names(file)
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            return {name: tensors.get_tensor(name).float() for name in names if name in held}
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(file, error) from None
-
-
-def _unreadable(file: Path, error: Exception) -> UsageError:
-    return UsageError(
-        f"The weights '{file}' cannot be read: {error}.",
-        "The file is damaged or incomplete; copy or download it again.",
-    )
+def _is_like(value: Any, published: Any) -> bool:
+    """Whether a value is of the published one's kind: a switch, a size, a factor, a name, sizes."""
+    if isinstance(published, list):
+        return isinstance(value, list) and all(_is_like(one, published[0]) for one in value)
+    if isinstance(published, float) and not isinstance(value, bool):
+        return isinstance(value, (int, float)) and 0 < value < math.inf
+    if isinstance(published, int) and not isinstance(published, bool):
+        return type(value) is int and value > 0
+    return type(value) is type(published)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
 
 from latentbench.digest import file_digest
+from latentbench.encoders.checkpoint import INDEX, read_tensors, tensor_names
 from latentbench.encoders.hub import is_cached
 from latentbench.encoders.network_encoder import NetworkEncoder, NetworkOptions
-from latentbench.encoders.published import Published, read_tensors
-from latentbench.encoders.weights import WeightsMismatchError, fill, weights_digest
+from latentbench.encoders.weights import WeightsMismatchError, fill, of_parts, weights_digest
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import torch
     from torch import nn
 
+    from latentbench.encoders.published import Published
     from latentbench.workspace import Workspace
 
 __all__ = ["PublishedEncoder", "PublishedOptions"]
@@ -52,6 +55,32 @@ class PublishedEncoder(NetworkEncoder):
         self._local = self.published.local_file(options.weights)
         self._architecture = self.published.architecture_of(self._local)
 
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """The network of `self._architecture`, by the rules of `NetworkEncoder.build`."""
+
+    def build(self) -> nn.Module:
+        """The network; one of another architecture than the published one is tried on a hop.
+
+        Raises:
+            UsageError: there is no such network; names what the config.json changes.
+        """
+        try:
+            network = self.network()
+            if self._changed:
+                network(torch.zeros(1, self.hop))
+        except Exception as error:
+            if not self._changed:
+                raise
+            changed = ", ".join(f"{key}={value}" for key, value in self._changed.items())
+            raise UsageError(
+                f"There is no {self.published.title} with {changed}, "
+                f"as the config.json beside '{self._local}' has it: "
+                f"{type(error).__name__}: {error}",
+                "Take the config.json that belongs to the weights.",
+            ) from error
+        return network
+
     def frame_count(self, samples: int) -> int:
         """Frames of `samples` samples: a partial last one counts unless it is dropped."""
         if self.options.partial_frame == "drop":
@@ -71,8 +100,13 @@ class PublishedEncoder(NetworkEncoder):
         return self._local
 
     def read(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:
-        """The network's weights in the file, by the network's names."""
-        return read_tensors(file, network.state_dict())
+        """The encoder's weights in the file, by the network's names, and what is beside them."""
+        names = of_parts(tensor_names(file), network)
+        return read_tensors(file, (name for name in names if not self.leaves_out(name)))
+
+    def leaves_out(self, name: str) -> bool:  # noqa: ARG002 - a subclass may look
+        """Whether a tensor of a part that the network has is none of the encoder's."""
+        return False
 
     def fill(self, network: nn.Module, file: Path) -> str:
         """Load a safetensors file; see `NetworkEncoder.fill`."""
@@ -86,6 +120,8 @@ class PublishedEncoder(NetworkEncoder):
                 f"Use {names} of {self.published.file.repo}, or what transformers saved of it, "
                 "with the config.json that belongs to it.",
             ) from None
+        if file.name.endswith(INDEX):
+            return weights_digest(network)
         return self.published.file.sha256 if self._local is None else file_digest(file)
 
     def random_weights(self, network: nn.Module) -> str:
@@ -94,14 +130,16 @@ class PublishedEncoder(NetworkEncoder):
 
     def settings(self) -> Mapping[str, str]:
         """The architecture, and whether a partial frame is kept."""
-        published = self.published.architecture
-        changed = {
-            key: value for key, value in self._architecture.items() if value != published[key]
-        }
         return {
-            "architecture": str(changed or "published"),
+            "architecture": str(self._changed or "published"),
             "partial_frame": self.options.partial_frame,
         }
+
+    @property
+    def _changed(self) -> Mapping[str, Any]:
+        """What is not as published."""
+        published = self.published.architecture
+        return {key: value for key, value in self._architecture.items() if value != published[key]}
 
     def latents(
         self,

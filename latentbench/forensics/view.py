@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from latentbench.escapes import printable
 from latentbench.reports.numbers import compact
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _table(
             heading, justify="left" if heading in left else "right", no_wrap=heading not in left
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latentbench.escapes import printable
 from latentbench.reports.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -23,4 +24,4 @@ class JsonReporter(Reporter):
 
     def report(self, result: Result, console: Console) -> None:
         """Write the JSON text and nothing else."""
-        console.file.write(result.to_json())
+        console.file.write(printable(result.to_json(), keep="\n"))

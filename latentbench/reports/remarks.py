@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from latentbench.corpora.selection import left_out
+from latentbench.escapes import printable
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.numbers import compact
 from latentbench.results.degeneracy import degeneracies
@@ -76,14 +77,14 @@ def _leaks(result: Result) -> Iterator[str]:
     if leaky:
         yield (
             f"k={','.join(leaky)}: leaky, within the encoder's look-ahead of "
-            f"{result.encoder.look_ahead} frames: the context has seen the target"
+            f"{result.encoder.sight}: the context has seen the target"
         )
 
 
 def _skipped(result: Result) -> Iterator[str]:
     skipped = result.corpus.skipped
     if skipped:
-        named = [f"{one.utterance} ({one.reason})" for one in skipped[:SKIPPED_SHOWN]]
+        named = [printable(f"{one.utterance} ({one.reason})") for one in skipped[:SKIPPED_SHOWN]]
         if (more := len(skipped) - SKIPPED_SHOWN) > 0:
             named.append(f"and {more} more, named in result.json")
         yield f"{len(skipped)} utterances skipped: {', '.join(named)}"

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from latentbench.config import RunConfig
 
-__all__ = ["RunFolder", "read_result"]
+__all__ = ["RunFolder", "read_result", "runs_in"]
 
 LOCK = ".lock"
+LEVELS = 2  # of folders between a folder of runs and its runs
 ABSENT = "(absent)"
+SHOWN = 8  # runs of a folder that an error names
 
 
 class RunFolder:
@@ -98,6 +100,10 @@ class RunFolder:
         """The rollout scores of every frame rolled out."""
         return self.path / "rollout.parquet"
 
+    def is_run(self) -> bool:
+        """Whether there is a run in the folder, finished or not."""
+        return self.config_file.exists() or self.result_file.exists()
+
     def cell(self, horizon: int, seed: int) -> Path:
         """The folder of one cell."""
         return self.path / "cells" / f"k{horizon}-seed{seed}"
@@ -164,6 +170,19 @@ class RunFolder:
         return {key: value for key, value in found.items() if key != "engine"}
 
 
+def runs_in(folder: Path, levels: int = LEVELS) -> list[Path]:
+    """The run folders below a folder, finished or not, by name; none where it is a run itself."""
+    if not folder.is_dir() or RunFolder(folder).is_run():
+        return []
+    found = []
+    for path in sorted(path for path in folder.iterdir() if path.name[0] != "."):
+        if RunFolder(path).is_run():
+            found.append(path)
+        elif levels:
+            found += runs_in(path, levels - 1)
+    return found
+
+
 def read_result(folder: Path) -> Result:
     """The result of a finished run.
 
@@ -177,6 +196,8 @@ def read_result(folder: Path) -> Result:
         hint = "Give the same 'latentbench run' command again: it continues."
         if not RunFolder(folder).config_file.exists():
             hint = "Name the folder given to --out of 'latentbench run'."
+            if runs := runs_in(folder):
+                hint = f"Name one of the runs in it: {', '.join(map(str, runs[:SHOWN]))}."
         raise UsageError(f"'{folder}' holds no finished run: no result.json.", hint) from None
     try:
         found = json.loads(text).get("schema_version")

@@ -7,6 +7,8 @@ import io
 import math
 from typing import TYPE_CHECKING
 
+from latentbench.escapes import for_csv
+
 if TYPE_CHECKING:
     from latentbench.results.schema import HorizonResult, Result
 
@@ -40,7 +42,9 @@ def horizons_csv(result: Result) -> str:
     for horizon in result.horizons:
         for slice_ in result.slices:
             figures = [_figure(horizon, slice_, *which) for which in FIGURES.values()]
-            writer.writerow([horizon.k, slice_, *figures, *[_gap(horizon, slice_)] * len(ROLLOUT)])
+            writer.writerow(
+                [horizon.k, for_csv(slice_), *figures, *[_gap(horizon, slice_)] * len(ROLLOUT)]
+            )
     return text.getvalue()
 
 

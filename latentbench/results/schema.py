@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from latentbench.corpora.selection import Counts  # noqa: TC001 - pydantic reads it
+from latentbench.encoders.encoder import sight_text
 from latentbench.errors import UsageError, nearest
 
 __all__ = [
@@ -253,6 +254,11 @@ class EncoderFacts(_Record):
     sample_rate: float
     look_ahead: int = 0
     fingerprint: dict[str, str] = {}
+
+    @property
+    def sight(self) -> str:
+        """How far ahead a frame sees, for readers."""
+        return sight_text(self.look_ahead)
 
 
 class Skipped(_Record):

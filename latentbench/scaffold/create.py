@@ -33,6 +33,8 @@ NEEDS = {
     "metric": "numpy>=1.26",
     "corpus": "numpy>=1.26",
     "transform": "torch>=2.6",
+    "engine": "annotated-types>=0.6",
+    "reporter": "rich>=13",
 }
 TEMPLATE_KINDS = tuple(NEEDS)
 ANY = "any"

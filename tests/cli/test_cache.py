@@ -34,7 +34,7 @@ def test_remove_asks_first(invoke, cache):
     assert "Nothing was removed." in kept.stdout
     assert (cache / "downloads").exists()
     gone = invoke("cache", "remove", "downloads", "--cache", cache, input="y\n")
-    assert "Remove downloads (2.5 kB)" in gone.stdout
+    assert "Remove downloads (2.5 kB)" in gone.stderr
     assert not (cache / "downloads").exists()
     assert (cache / "speech-demo").exists()
 

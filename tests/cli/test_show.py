@@ -7,6 +7,7 @@ import pytest
 from latentbench.cli.run import _show
 from latentbench.cli.session import Session
 from latentbench.errors import CellFailedError
+from latentbench.results.schema import Skipped
 
 
 @pytest.fixture
@@ -46,3 +47,52 @@ def test_a_failed_horizon_fails_the_run_after_it_is_shown(make_result, tmp_path,
     with pytest.raises(CellFailedError, match=r"1 of 2 horizons failed: k=2"):
         _show(result, tmp_path, Session(), "table")
     assert "k=2 failed: diverged" in capsys.readouterr().out
+
+
+@pytest.fixture
+def runs(tmp_path, make_result):
+    """A folder of two finished runs and one that is not, one of them a level deeper."""
+    for name, encoder in (("one", "mimi"), ("deeper/two", "soundstream")):
+        result = make_result()
+        result.encoder.__dict__["name"] = encoder
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "result.json").write_text(result.to_json())
+    (tmp_path / "runs" / "notes").mkdir()
+    return tmp_path / "runs"
+
+
+def test_a_file_of_the_run_stands_for_it(invoke, run_folder):
+    assert invoke("show", run_folder / "result.json").stdout == invoke("show", run_folder).stdout
+
+
+def test_a_folder_of_runs_shows_all_of_them(invoke, runs):
+    found = invoke("show", runs)
+    assert found.exit_code == 0
+    assert "mimi on librispeech" in found.stdout
+    assert "soundstream on librispeech" in found.stdout
+    names = [one["encoder"]["name"] for one in json.loads(invoke("show", runs, "--json").stdout)]
+    assert names == ["soundstream", "mimi"]
+
+
+@pytest.mark.parametrize("verb", ["verify", "rollout", "explain"])
+def test_what_takes_one_run_names_those_in_a_folder(invoke, runs, verb):
+    found = invoke(verb, runs)
+    assert found.exit_code == 2
+    assert f"Name one of the runs in it: {runs / 'deeper' / 'two'}, {runs / 'one'}." in found.stderr
+
+
+def test_names_of_utterances_and_folders_are_shown_harmless(invoke, tmp_path, make_result):
+    result = make_result()
+    skipped = (Skipped(utterance="\x1b]0;owned\x07\nError: all is lost", reason="no\x9b samples"),)
+    corpus = result.corpus.model_copy(update={"skipped": skipped, "name": "folder \x1b[2Jwiped"})
+    folder = tmp_path / "\x1b[31mred"
+    folder.mkdir()
+    (folder / "result.json").write_text(result.model_copy(update={"corpus": corpus}).to_json())
+    for how in ([], ["--json"], ["--reporter", "csv"]):
+        found = invoke("show", folder, *how)
+        assert found.exit_code == 0
+        assert not set(found.output) & set("\x1b\x07\x9b")
+    table = invoke("show", folder).stdout
+    assert r"\u001b]0;owned\u0007\u000aError: all is lost" in " ".join(table.split())
+    shown = json.loads(invoke("show", folder, "--json").stdout)
+    assert shown["corpus"]["skipped"][0]["utterance"] == skipped[0].utterance

@@ -11,9 +11,10 @@ import soundfile
 from click.testing import CliRunner
 
 from latentbench.cli import main
-from latentbench.cli.compare import _default_folder
+from latentbench.cli.compare import FORMATS, _default_folder
 from latentbench.comparison import Comparison
 from latentbench.config import RunConfig
+from latentbench.escapes import printable
 from latentbench.results import read_result
 
 TWO_HOPS = ("--encoder", "fine=logmel", "--encoder", "coarse=logmel")
@@ -302,6 +303,37 @@ def test_folders_of_one_name_are_told_apart_by_their_parents(two_runs, invoke, t
         run.rename(place)
     found = comparison_of(invoke(*places, "--format", "json"))
     assert [run.label for run in found.runs] == ["x/run", "y/run"]
+
+
+def test_a_folder_of_runs_stands_for_the_runs_in_it(two_runs, invoke):
+    folder = two_runs[0].parent
+    named = invoke(*sorted(two_runs), "--format", "json").stdout
+    assert len(comparison_of(invoke(folder, "--json")).runs) == 2
+    assert invoke(folder, "--json").stdout == named
+    a_file = (two_runs[1] / "result.json", two_runs[0] / "config.yaml")
+    assert invoke(*a_file, "--json").stdout == named
+
+
+def test_names_of_folders_do_no_harm_in_any_format(two_runs, invoke):
+    evil = "\x1b]0;owned\x07\n| =1+1 | \\input{evil} <script>"
+    runs = [
+        run.rename(run.with_name(start + evil)) for run, start in zip(two_runs, "=+", strict=True)
+    ]
+    shown = {how: invoke(*runs, "--format", how).stdout for how in FORMATS}
+    for text in shown.values():
+        assert not set(text) & set("\x1b\x07")
+    outside = [line for line in shown["latex"].splitlines() if not line.startswith("%")]
+    assert "input" in "".join(outside)
+    assert r"\input" not in "".join(outside)
+    rows = list(csv.DictReader(io.StringIO(shown["csv"])))
+    assert {row["run"][:2] for row in rows} == {"'=", "'+"}
+    for block in shown["markdown"].split("\n\n"):
+        table = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(re.split(r"(?<!\\)\|", line)) for line in table}) <= 1
+    assert "<script>" not in shown["markdown"].replace(r"\<", "")
+    assert {one.label[1:] for one in Comparison.model_validate_json(shown["json"]).runs} == {
+        printable(evil)
+    }
 
 
 def test_the_folder_by_default_is_named_for_the_configurations():

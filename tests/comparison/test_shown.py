@@ -13,6 +13,7 @@ from latentbench.comparison import compare_runs
 from latentbench.comparison.exports import EXPORTS
 from latentbench.comparison.schema import Failure
 from latentbench.comparison.terminal import print_comparison
+from latentbench.encoders import WHOLE_UTTERANCE
 from latentbench.results.schema import EncoderFacts, Figure
 
 
@@ -61,6 +62,17 @@ def test_leaky_rows_and_stamps_are_told(looking_ahead):
     assert "dac_24k, k=1,2: leaky, within the encoder's look-ahead of 2 frames" in flowing(text)
     rows = [line for line in text.splitlines() if " leaky " in line and "dac_24k" in line[:20]]
     assert len(rows) >= 2
+
+
+def test_an_encoder_that_sees_all_is_said_to_in_words(make_run, make_result):
+    facts = EncoderFacts(
+        name="hf", dim=512, frame_rate=50, hop=320, sample_rate=16_000, look_ahead=WHOLE_UTTERANCE
+    )
+    horizons = tuple(one.model_copy(update={"leaky": True}) for one in make_result().horizons)
+    runs = [make_run("mimi"), make_run("hf", encoder=facts, horizons=horizons)]
+    text = flowing(shown(compare_runs(runs)))
+    assert "hf, k=1,2,4,8: leaky, within the encoder's look-ahead of the whole utterance" in text
+    assert str(WHOLE_UTTERANCE) not in text
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -197,7 +209,7 @@ def test_markdown_is_one_table_of_equal_rows(looking_ahead):
     assert (first[at["parameters"]], first[at["steps"]]) == ("13,650,952", "25,000")
     assert first[at["context (frames)"]] == "8"
     assert set(cells[1]) == {"---", "---:"}
-    assert "- dac_24k: [random weights] [leaky: k=1, k=2]" in lines
+    assert r"- dac_24k: \[random weights] \[leaky: k=1, k=2]" in lines
 
 
 def test_a_pipe_in_a_label_stays_in_its_cell(make_run):

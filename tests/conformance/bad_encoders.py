@@ -8,7 +8,7 @@ from typing import Annotated
 
 import torch
 
-from latentbench.encoders import Encoder
+from latentbench.encoders import WHOLE_UTTERANCE, Encoder
 from latentbench.encoders.encoder import Segment
 from latentbench.errors import UsageError
 from latentbench.hookspecs import hookimpl
@@ -123,6 +123,14 @@ class NormalisesUtterance(Sound):
         return latents / latents.abs().amax((1, 2), keepdim=True).clamp_min(1e-6), frames
 
 
+class SaysItSeesAll(NormalisesUtterance):
+    look_ahead = WHOLE_UTTERANCE
+
+
+class SaysItSeesAllWrongly(Sound):
+    look_ahead = WHOLE_UTTERANCE
+
+
 class NormalisesBatch(Sound):
     def encode(self, audio, lengths):
         latents, frames = super().encode(audio, lengths)
@@ -146,6 +154,31 @@ class StereoUndeclared(Sound):
 class ForgetsGain(Sound):
     def fingerprint(self):
         return {"encoder": "forgets 1"}
+
+
+class FloorsAtMaximum(Sound):
+    """As Whisper's log-mel: nothing is further below the loudest part than 80 dB."""
+
+    def encode(self, audio, lengths):
+        latents, frames = super().encode(audio, lengths)
+        power = latents.square().clamp_min(1e-20).log10()
+        return torch.maximum(power, power.amax((1, 2), keepdim=True) - 8), frames
+
+
+class FloorsAtBatchMaximum(Sound):
+    def encode(self, audio, lengths):
+        latents, frames = super().encode(audio, lengths)
+        power = latents.square().clamp_min(1e-20).log10()
+        return torch.maximum(power, power.amax() - 8), frames
+
+
+class GatesByQuietest(Sound):
+    """Takes the quietest hop for the noise of the room, where there is one of less than speech."""
+
+    def encode(self, audio, lengths):
+        latents, frames = super().encode(audio, lengths)
+        quietest = latents.abs().amax(-1).amin(-1)[:, None, None]
+        return torch.where(quietest < 1e-9, latents, 0.9 * latents), frames
 
 
 class AddressInFingerprint(Sound):

@@ -73,6 +73,54 @@ class ShiftedSamples(Sound):
         return found
 
 
+class MeansDimensions(Sound):
+    """Sound with one dimension; with more, the log-density is a mean where a sum belongs."""
+
+    def forward(self, context):
+        found = super().forward(context)
+        found.log_prob = lambda value, log_prob=found.log_prob: log_prob(value) / self.dim
+        return found
+
+
+class ForgetsNormalisers(Sound):
+    """Sound with one dimension; each further one adds a factor that should not be there."""
+
+    def forward(self, context):
+        found = super().forward(context)
+        found.log_prob = lambda value, log_prob=found.log_prob: (
+            log_prob(value) + 0.1 * (self.dim - 1)
+        )
+        return found
+
+
+class SharesItsNoise(Sound):
+    """Sound with one dimension; with more, all dimensions of a draw get the same noise."""
+
+    def forward(self, context):
+        found = super().forward(context)
+        mean = found.mean
+        found.sample = lambda shape=(): mean + torch.randn(*shape, len(mean), 1)
+        return found
+
+
+class AveragesItsMean(Sound):
+    def forward(self, context):
+        mean = self.factor * context[:, -1] + torch.arange(self.dim)
+        found = Independent(Normal(mean, 1.0), 1)
+        return Skewed(found)
+
+
+class Skewed(Independent):
+    """Says that every dimension has the mean of all."""
+
+    def __init__(self, found):
+        super().__init__(found.base_dist, 1)
+
+    @property
+    def mean(self):
+        return super().mean.mean(-1, keepdim=True).expand(self.batch_shape + self.event_shape)
+
+
 class MixesTheBatch(Sound):
     def forward(self, context):
         last = context[:, -1]

@@ -33,7 +33,11 @@ BROKEN = {
     "SeesNextTwo": ("look_ahead", "fail", "it sees 2 frame(s) ahead"),
     "SeesNextHop": ("look_ahead", "fail", "expected look_ahead = 0 as declared"),
     "NormalisesUtterance": ("look_ahead", "fail", "expected look_ahead = 0 as declared"),
+    "FloorsAtMaximum": ("look_ahead", "fail", "expected look_ahead = 0 as declared"),
+    "FloorsAtBatchMaximum": ("batch", "fail", "utterance 0 of the batch (15360 samples)"),
+    "GatesByQuietest": ("look_ahead", "fail", "expected look_ahead = 0 as declared"),
     "SaysTooMuch": ("look_ahead", "warn", "no frame saw more than 0 ahead"),
+    "SaysItSeesAllWrongly": ("look_ahead", "warn", "no frame saw more than 0 ahead"),
     "ReflectsAtStart": (
         "look_ahead",
         "warn",
@@ -69,6 +73,13 @@ def test_what_is_not_broken_passes(check, name):
 
 def test_a_sound_encoder_passes_every_check(check):
     assert {finding.status for finding in check("encoder", "Sound").values()} == {"pass"}
+
+
+def test_an_encoder_that_says_it_sees_its_whole_utterance_is_believed_if_it_does(check):
+    findings = check("encoder", "SaysItSeesAll")
+    assert {finding.status for finding in findings.values()} == {"pass"}
+    assert "the whole utterance, as declared" in findings["look_ahead"].detail
+    assert "look-ahead the whole utterance" in findings["geometry"].detail
 
 
 def test_after_a_gate_has_failed_nothing_else_is_judged(check):

@@ -1,5 +1,8 @@
 """Every way to break the predictor contract is found, named and explained."""
 
+import math
+import re
+
 import pytest
 import torch
 
@@ -11,6 +14,10 @@ BROKEN = {
     "ChangesDtype": ("fits", "'dtype': torch.float64"),
     "Unnormalised": ("density", "came an integral of 7.389"),
     "ShiftedSamples": ("samples", "4096 samples of the density"),
+    "MeansDimensions": ("density_in_many", "exp(log_prob) to integrate to 1; came an integral of"),
+    "ForgetsNormalisers": ("density_in_many", "exp(log_prob) to integrate to 1; came"),
+    "SharesItsNoise": ("samples_in_many", "1024 samples of the density"),
+    "AveragesItsMean": ("density_in_many", "mean to be the integral of x exp(log_prob(x))"),
     "MixesTheBatch": ("batch_invariant", "log_prob in a batch as alone"),
     "Remembers": ("context_only", "log_prob as before the targets were changed"),
     "LooksUpTargets": ("context_only", "log_prob as before the targets were changed"),
@@ -35,10 +42,33 @@ def test_what_is_broken_is_found_and_whose_it_is(check, name):
     assert f"predictor '{name}' of " in str(found)
 
 
-@pytest.mark.parametrize("name", ["Unnormalised", "ShiftedSamples", "UnusedParameter"])
-def test_what_is_not_broken_passes(check, name):
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("Unnormalised", ["density", "density_in_many", "no_better_than_truth"]),
+        ("SharesItsNoise", ["samples_in_many"]),
+        ("UnusedParameter", ["gradients"]),
+    ],
+)
+def test_what_is_not_broken_passes(check, name, broken):
     findings = check("predictor", name)
-    assert [f.check for f in findings.values() if f.status != "pass"] == [BROKEN[name][0]]
+    assert [f.check for f in findings.values() if f.status != "pass"] == broken
+
+
+@pytest.mark.parametrize("name", ["MeansDimensions", "SharesItsNoise", "AveragesItsMean"])
+def test_with_one_dimension_these_are_sound(check, name):
+    findings = check("predictor", name)
+    assert {findings[one].status for one in ("density", "samples")} == {"pass"}
+
+
+def test_a_density_better_than_the_truth_is_found(check):
+    assert check("predictor", "MeansDimensions")["no_better_than_truth"].status == "fail"
+    detail = check("predictor", "Sound")["no_better_than_truth"].detail
+    # A unit Gaussian where the variance is 1 - 0.64²: the divergence is known, 16 dimensions.
+    variance = 1 - 0.64**2
+    divergence = 16 * 0.5 * (variance - 1 - math.log(variance))
+    mean, error = re.match(r"(\S+) nats/frame .* error (\S+)\)", detail).groups()
+    assert abs(float(mean) + divergence) < 5 * float(error)
 
 
 def test_a_sound_predictor_passes_every_check(check):

@@ -164,23 +164,23 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again(hub, tmp_path):
         blob.write_bytes(CONTENT[:1000] + b"?" + CONTENT[1001:])
         again = fetch(FILE, progress, endpoint=endpoint, cache=tmp_path)
     assert file_digest(again) == FILE.sha256
-    assert progress.said == [
-        "The cached copy of some/model model.safetensors is damaged; fetching it again."
-    ]
+    assert progress.said == [f"The cached copy '{path}' is damaged; fetching it again."]
 
 
 def test_a_damaged_copy_is_not_used_without_a_network(hub, tmp_path):
     with hub.running() as endpoint:
         path = fetch(FILE, SilentProgress(), endpoint=endpoint, cache=tmp_path)
     path.resolve().write_bytes(CONTENT[:-5])
-    with pytest.raises(HubError, match="ConnectError"):
+    with pytest.raises(HubError, match="ConnectError") as error:
         fetch(FILE, SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+    assert error.value.damaged
 
 
 def test_a_refused_connection_is_found_out_within_seconds(tmp_path):
     started = time.monotonic()
-    with pytest.raises(HubError, match="refused"):
+    with pytest.raises(HubError, match="refused") as error:
         fetch(FILE, SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+    assert not error.value.damaged
     assert time.monotonic() - started < 5
 
 

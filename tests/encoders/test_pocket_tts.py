@@ -125,8 +125,42 @@ def test_missing_weights_are_named(pocket, pocket_folder, tmp_path):
         pocket(weights=str(tmp_path))
 
 
+@pytest.fixture(params=["original", "saved"])
+def named_either_way(request, pocket_folder, pocket_weights, reference):
+    """The narrow codec's weights as Kyutai names them, and as transformers does."""
+    if request.param == "saved":
+        return load_file(pocket_folder / "model.safetensors")
+    return in_original_names(pocket_weights, reference.POCKET_TTS_SMALL)
+
+
+def test_more_layers_than_the_config_says_are_not_dropped(
+    pocket, pocket_folder, named_either_way, tmp_path
+):
+    tensors = dict(named_either_way)
+    for name in [name for name in tensors if ".layers.1." in name and "transformer" in name]:
+        tensors[name.replace("layers.1", "layers.2")] = tensors[name].clone()
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes((pocket_folder / "config.json").read_bytes())
+    with pytest.raises(UsageError, match=r"12 beside 47 not known: encoder_transformer\.layers\.2"):
+        pocket(weights=str(tmp_path))
+
+
+@pytest.mark.parametrize("shape", [(96,), (95, 32)])
+def test_stacked_projections_of_other_heads_are_named(
+    pocket, pocket_weights, reference, tmp_path, shape
+):
+    tensors = in_original_names(pocket_weights, reference.POCKET_TTS_SMALL)
+    name = "mimi.encoder_transformer.transformer.layers.0.self_attn.in_proj.weight"
+    tensors[name] = torch.ones(shape)
+    save_file({one: tensors[one].contiguous() for one in tensors}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(reference.POCKET_TTS_SMALL), "utf-8")
+    with pytest.raises(UsageError, match=r"0\.self_attn\.in_proj\.weight .*: heads have 8 rows"):
+        pocket(weights=str(tmp_path))
+
+
 def test_mimi_is_no_codec_of_pocket_tts(small_folder, pocket):
-    with pytest.raises(UsageError, match="describes no Pocket TTS codec: mimi"):
+    with pytest.raises(UsageError, match="describes no Pocket TTS codec: model_type=mimi"):
         pocket(weights=str(small_folder))
 
 

@@ -7,6 +7,7 @@ import math
 import pytest
 from rich.console import Console
 
+from latentbench.encoders import WHOLE_UTTERANCE
 from latentbench.plugins import load_registry
 from latentbench.reports.numbers import compact, time_text
 from latentbench.results.horizons import horizons_csv
@@ -141,6 +142,13 @@ def test_blanks_and_leaks_are_explained_once_for_all_horizons(make_result, shown
     text = shown(result, 120)
     assert "k=1,2: rollout: no eval utterance is long enough" in text
     assert "k=1: leaky, within the encoder's look-ahead" in text
+
+
+def test_the_leak_of_an_encoder_that_sees_all_is_said_in_words(make_result, shown):
+    result = with_horizon(make_result(), 0, leaky=True)
+    encoder = result.encoder.model_copy(update={"look_ahead": WHOLE_UTTERANCE})
+    text = shown(result.model_copy(update={"encoder": encoder}), 120)
+    assert "k=1: leaky, within the encoder's look-ahead of the whole utterance" in text
 
 
 def test_skipped_utterances_are_counted_and_the_first_named(make_result, shown, skipped):

@@ -203,6 +203,22 @@ def test_another_models_checkpoint_is_refused(load, files, other):
     assert "/download/0.0.5/weights_16khz.pth" in caught.value.hint
 
 
+def test_a_checkpoint_saved_under_the_newer_weight_norm_loads(load, files, tmp_path):
+    checkpoint = torch.load(files[Dac16k])
+    newer = {"weight_g": "parametrizations.weight.original0"}
+    newer["weight_v"] = "parametrizations.weight.original1"
+    for old, new in newer.items():
+        checkpoint["state_dict"] = {
+            re.sub(rf"\.{old}$", f".{new}", name): tensor
+            for name, tensor in checkpoint["state_dict"].items()
+        }
+    assert not any("weight_g" in name for name in checkpoint["state_dict"])
+    torch.save(checkpoint, tmp_path / "newer.pth")
+    wave = noise(3200)
+    (expected,) = encode(load(Dac16k, files[Dac16k]), wave)
+    assert torch.equal(encode(load(Dac16k, tmp_path / "newer.pth"), wave)[0], expected)
+
+
 def test_a_bare_state_dict_is_no_checkpoint(load, files, tmp_path):
     torch.save(torch.load(files[Dac16k])["state_dict"], tmp_path / "bare.pth")
     with pytest.raises(UsageError, match="is no checkpoint of dac-16k"):

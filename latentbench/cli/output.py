@@ -1,0 +1,99 @@
+"""What a command writes: its stdout is its own, and nothing that is written steers the terminal.
+
+While a verb runs, whatever a plugin or a library prints goes to stderr, so that `--json` is
+JSON and nothing else. All that commands write goes through `echo`, `console` and `error_console`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import click
+
+from latentbench.escapes import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+__all__ = ["Verb", "console", "echo", "json_option"]
+
+STDOUT = "latentbench.stdout"
+FD = 1
+
+
+class Verb(click.Command):
+    """A command that alone writes to stdout; see `echo` and `console`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; what others print meanwhile goes to stderr."""
+        with _own_stdout() as stream:
+            ctx.meta[STDOUT] = stream
+            try:
+                return super().invoke(ctx)
+            finally:
+                del ctx.meta[STDOUT]
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Write lines to stdout, or stderr; JSON stays JSON."""
+    click.echo(printable(text.removesuffix("\n"), keep="\n"), _stream(err=err))
+
+
+def console(*, err: bool = False) -> Console:
+    """A console on stdout, or stderr, whose texts cannot hold escape sequences of their own."""
+    from rich.console import Console  # noqa: PLC0415 - costs more than all the rest
+    from rich.segment import Segment  # noqa: PLC0415
+
+    class Harmless(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                text, style, control = segment
+                yield segment if control else Segment(printable(text, keep="\n"), style)
+
+    return Harmless(file=_stream(err=err))
+
+
+def json_option(command: Any) -> Any:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")(
+        command
+    )
+
+
+def _stream(*, err: bool) -> IO[str]:
+    context = click.get_current_context(silent=True)
+    if err or context is None:
+        return sys.stderr if err else sys.stdout
+    return cast("IO[str]", context.meta.get(STDOUT, sys.stdout))
+
+
+@contextmanager
+def _own_stdout() -> Iterator[IO[str]]:
+    """This process's stdout, while the stdout of all others is stderr, of its children too."""
+    stream = sys.stdout
+    with redirect_stdout(sys.stderr):
+        try:
+            stream.flush()
+            saved = os.dup(FD) if stream.fileno() == FD else None
+        except (OSError, ValueError, AttributeError):  # no file below it, or none at all
+            saved = None
+        if saved is None:
+            yield stream
+            return
+        os.dup2(sys.stderr.fileno(), FD)
+        own = open(saved, "w", encoding=stream.encoding, errors=stream.errors)  # noqa: PTH123, SIM115 - a descriptor; closed below
+        try:
+            yield own
+            own.flush()
+        finally:
+            os.dup2(saved, FD)
+            with suppress(OSError):
+                own.close()

@@ -1,0 +1,75 @@
+"""Names and texts from outside, made harmless for the place they are written to.
+
+An utterance, a folder or a label may be called anything: an escape sequence that steers the
+terminal, a formula that a spreadsheet would compute, a command of LaTeX. Each edge where text
+leaves latentbench for a person's eyes goes through one of these.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["for_csv", "for_latex", "for_markdown", "printable"]
+
+SUSPECT = re.compile(r"[^ -~]")
+FORMULA = "=+-@\t\r＝＋－＠"  # noqa: RUF001 - spreadsheets take these for = + - @
+MARKDOWN = re.compile(r"[\\`*\[<|]")
+NUMBER = re.compile(r"(-?)(\d+(?:\.\d+)?)(?:e([+-]\d+))?|(-?)inf")
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "Δ": r"$\Delta$",
+    "²": r"$^2$",
+}
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with what cannot be printed written out as `\u001b`.
+
+    That is every control, format, surrogate, private and unassigned character, and every space
+    but the plain one, as by `str.isprintable`. JSON stays the JSON it was, if `keep` is a newline.
+
+    Args:
+        text: any text, a file name that is no UTF-8 included.
+        keep: characters to leave as they are.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        one = found[0]
+        if one.isprintable() or one in keep:
+            return one
+        units = one.encode("utf-16-be", "surrogatepass").hex()
+        return "".join(rf"\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+    return SUSPECT.sub(shown, text)
+
+
+def for_markdown(text: str) -> str:
+    """The text as one piece of a line of Markdown: no cell, link, code or HTML of its own."""
+    return MARKDOWN.sub(r"\\\g<0>", printable(text))
+
+
+def for_latex(text: str) -> str:
+    """The text as one cell of a tabular; a number with a sign or an exponent in math."""
+    number = NUMBER.fullmatch(text)
+    if number is None:
+        return "".join(LATEX.get(one, one) for one in printable(text))
+    sign, mantissa, exponent, infinite = number.groups()
+    if infinite is not None:
+        return rf"${infinite}\infty$"
+    if exponent is not None:
+        return rf"${sign}{mantissa}\cdot10^{{{int(exponent)}}}$"
+    return f"${text}$" if sign else text
+
+
+def for_csv(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula (an apostrophe goes before it)."""
+    return f"'{printable(text)}" if text.startswith(tuple(FORMULA)) else printable(text)
