@@ -52,7 +52,7 @@ def latentbench_encoders() -> Iterable[EncoderSpec]:
     """Yield the one encoder that is any model."""
     yield EncoderSpec(
         name="hf",
-        summary="Any audio model of transformers, by name or folder and layer (encoder.model=…)",
+        summary="Any audio model of transformers, by name or folder and layer",
         factory="latentbench_transformers.encoder:HfEncoder",
         options=HfOptions,
         weights_licence="the model's own",
