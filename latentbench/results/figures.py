@@ -8,6 +8,8 @@ import math
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
+from latentbench.escapes import for_csv
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -101,7 +103,8 @@ def figures_csv(result: Result, run: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([one.name for one in fields(FigureRow)])
-    writer.writerows(astuple(row) for row in figure_rows(result, run))
+    for row in figure_rows(result, run):
+        writer.writerow([for_csv(one) if isinstance(one, str) else one for one in astuple(row)])
     return text.getvalue()
 
 

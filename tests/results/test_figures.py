@@ -104,3 +104,9 @@ def test_what_is_not_finite_is_written_out(make_result, value):
     rows = read(with_figure(make_result(), name="mine", value=value))
     (row,) = (one for one in rows if one["figure"] == "mine")
     assert row["value"] == str(value)
+
+
+def test_a_slice_named_like_a_formula_is_none_in_a_spreadsheet(make_result):
+    name = "speaker:=1+1"
+    text = figures_csv(with_figure(make_result(), name="mine", slice=name, value=1.0), "=1+1")
+    assert not any(cell.startswith("=") for row in csv.reader(io.StringIO(text)) for cell in row)
