@@ -1,5 +1,6 @@
 """The guide to an encoder of one's own, run block by block in a new virtual environment."""
 
+import math
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import venv
 from pathlib import Path
 
 import pytest
+
+from latentbench.results import read_result
 
 GUIDE = Path(__file__).parents[1] / "docs" / "your-own-encoder.md"
 BLOCK = re.compile(r"^```(sh|python title=(\S+))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -80,3 +83,8 @@ def test_the_guide_works_as_it_stands(tmp_path, environment):
     assert '"passed": true' in again
     assert "mine on speech-demo" in measured
     assert "[random weights]" in measured
+    first, second = read_result(tmp_path / "runs" / "mine").horizons
+    assert first.figure("eval", "all", "dnll").high < first.iid_floor == -8 * math.log(2)
+    assert first.figure("eval", "all", "x_gain").high < 0
+    assert first.figure("eval", "all", "dnll").high < second.figure("eval", "all", "dnll").low
+    assert second.figure("eval", "all", "dnll_context").low > 0
