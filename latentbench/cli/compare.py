@@ -13,6 +13,7 @@ import click
 from latentbench.cli.configuration import flag_assignments, run_options
 from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import RunPath, Session, cache_option, debug_option
+from latentbench.cli.show import finished_runs
 from latentbench.errors import CellFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -114,9 +115,8 @@ def compare(
                 "Leave it out, or leave out the run folders.",
             )
         from latentbench.comparison import compare_runs, read_runs  # noqa: PLC0415 - not for --help
-        from latentbench.results.folder import runs_in  # noqa: PLC0415 - imports pydantic
 
-        folders = [run for given in runs for run in runs_in(given) or [given]]
+        folders = [run for folder in runs for run in finished_runs(folder)]
         found = compare_runs(read_runs(folders), match, strict=strict, registry=session.registry())
         _show(found, format_, exports)
         return

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from latentbench.reports.reporter import Reporter
     from latentbench.results.schema import Result
 
-__all__ = ["make_reporter", "print_files", "print_result", "reporter_option", "show"]
+__all__ = [
+    "finished_runs",
+    "make_reporter",
+    "print_files",
+    "print_result",
+    "reporter_option",
+    "show",
+]
 
 
 reporter_option = click.option(
@@ -39,20 +46,32 @@ def show(session: Session, folder: Path, reporter: str | None, *, as_json: bool)
     """
     if as_json and reporter not in (None, "json"):
         raise click.UsageError(f"--json and --reporter {reporter} exclude each other.")
-    from latentbench.results.folder import read_result, runs_in  # noqa: PLC0415 - imports pydantic
+    from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
 
     name, registry = reporter or ("json" if as_json else "table"), session.registry()
-    several = runs_in(folder)
-    if name == "json" and several:
-        texts = (read_result(run).to_json() for run in several)
+    runs = finished_runs(folder)
+    if name == "json" and runs != [folder]:
+        texts = (read_result(run).to_json() for run in runs)
         echo(f"[{','.join(texts)}]")
         return
-    for run in several or [folder]:
+    for run in runs:
         print_result(read_result(run), name, registry)
         if name == "table":
             print_files(run)
-        if several:
+        if run != runs[-1]:
             echo()
+
+
+def finished_runs(folder: Path) -> list[Path]:
+    """The runs in a folder of runs, or else the folder; those not finished are said on stderr."""
+    from latentbench.results.folder import RunFolder, runs_in  # noqa: PLC0415 - imports pydantic
+
+    runs = runs_in(folder)
+    finished = [run for run in runs if RunFolder(run).result_file.exists()]
+    if finished:
+        for run in (run for run in runs if run not in finished):
+            echo(f"Left out: '{run}' is not finished.", err=True)
+    return finished or [folder]
 
 
 def print_result(result: Result, reporter: str, registry: Registry) -> None:

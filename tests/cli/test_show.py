@@ -57,6 +57,8 @@ def runs(tmp_path, make_result):
         result.encoder.__dict__["name"] = encoder
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "result.json").write_text(result.to_json())
+    (tmp_path / "runs" / "begun").mkdir()
+    (tmp_path / "runs" / "begun" / "config.yaml").touch()
     (tmp_path / "runs" / "notes").mkdir()
     return tmp_path / "runs"
 
@@ -68,6 +70,7 @@ def test_a_file_of_the_run_stands_for_it(invoke, run_folder):
 def test_a_folder_of_runs_shows_all_of_them(invoke, runs):
     found = invoke("show", runs)
     assert found.exit_code == 0
+    assert f"Left out: '{runs / 'begun'}' is not finished." in found.stderr
     assert "mimi on librispeech" in found.stdout
     assert "soundstream on librispeech" in found.stdout
     names = [one["encoder"]["name"] for one in json.loads(invoke("show", runs, "--json").stdout)]
@@ -78,7 +81,9 @@ def test_a_folder_of_runs_shows_all_of_them(invoke, runs):
 def test_what_takes_one_run_names_those_in_a_folder(invoke, runs, verb):
     found = invoke(verb, runs)
     assert found.exit_code == 2
-    assert f"Name one of the runs in it: {runs / 'deeper' / 'two'}, {runs / 'one'}." in found.stderr
+    assert (
+        f"Name one of the runs in it: {runs / 'begun'}, {runs / 'deeper' / 'two'}, " in found.stderr
+    )
 
 
 def test_names_of_utterances_and_folders_are_shown_harmless(invoke, tmp_path, make_result):
