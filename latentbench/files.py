@@ -1,47 +1,194 @@
-"""Files that are whole or not there, and what a user reads when the disk is full."""
+"""Files that are whole or not there, and are what was written.
+
+Every file that latentbench reads again is written by `sealed`, which keeps its XXH3-128 checksum
+in `XXH128SUMS` of the same folder, a list that `xxh128sum --check` takes too. Every reader goes
+through `reading`, which compares first. A file without a line in the list is of an older version,
+and taken as it is.
+
+The list names a new file before the file is put in place, and the one before it until the next
+is written, so a process may be killed at any moment and no sound file is taken for damaged. A
+folder has one writer at a time.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from latentbench.errors import LatentbenchError
+import xxhash
+
+from latentbench.errors import LatentbenchError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["PARTIAL", "atomic", "disk_full_explained", "write_text"]
+__all__ = [
+    "PARTIAL",
+    "SUMS",
+    "DamagedFileError",
+    "atomic",
+    "checksum",
+    "damage",
+    "damaged_files",
+    "discard",
+    "disk_full_explained",
+    "is_sealed",
+    "reading",
+    "seal",
+    "sealed",
+    "sweep",
+    "write_sealed",
+    "write_text",
+]
 
 PARTIAL = ".partial"
+SUMS = "XXH128SUMS"
 
 # No space, over quota, over the size a file may have: the same remedy for the user.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+BLOCK = 1 << 20
+# "#" marks the checksum a file had before: that of the file in place if a process was killed.
+LINE = re.compile(r"(#?)([0-9a-f]{32})  (.+)")
+
+
+class DamagedFileError(UsageError):
+    """A file that is gone or is not what was written; `reason` says why in a few words."""
+
+    def __init__(self, path: Path, reason: str, hint: str) -> None:
+        super().__init__(f"'{path}' is damaged: {reason}.", hint)
+        self.reason = reason
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A path to write to in the same folder; it takes the place of `path` at the end.
+    """A path to write to; it takes the place of `path` at the end, readable as umask says.
 
-    Where the block raises, `path` stays as it was and nothing else is left behind.
+    It lies in a folder of its own, `NAME.partial`, with whatever the writing library puts beside
+    it. Where the block raises, `path` stays as it was and nothing else is left behind; what a
+    killed process left is removed by the next one that writes the file.
     """
-    partial = path.with_name(f"{path.name}{PARTIAL}")
+    aside = path.with_name(f"{path.name}{PARTIAL}")
+    _remove(aside)
+    aside.mkdir()
     try:
+        partial = aside / path.name
         yield partial
+        partial.chmod(aside.stat().st_mode & 0o666)
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        _remove(aside)
+
+
+@contextmanager
+def sealed(path: Path) -> Iterator[Path]:
+    """Like `atomic`, for a file that is read again: its checksum is kept."""
+    with atomic(path) as partial:
+        yield partial
+        _record(path, checksum(partial))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, UTF-8."""
     with atomic(path) as partial:
         partial.write_text(text, "utf-8")
+
+
+def write_sealed(path: Path, text: str) -> None:
+    """Write a text file that is read again, UTF-8."""
+    with sealed(path) as partial:
+        partial.write_text(text, "utf-8")
+
+
+@contextmanager
+def reading(path: Path, hint: str) -> Iterator[None]:
+    """Check a file, then let the block parse it.
+
+    Args:
+        path: the file.
+        hint: how it is made again.
+
+    Raises:
+        DamagedFileError: it is gone, is not what was written, or cannot be parsed.
+        LatentbenchError: the system does not give its content (rights, memory, a bad disk).
+    """
+    if reason := damage(path):
+        raise DamagedFileError(path, reason, hint)
+    try:
+        yield
+    except LatentbenchError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
+            raise _unreadable(path, error) from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DamagedFileError(path, reason, hint) from error
+
+
+def damage(path: Path) -> str:
+    """Why a file is not what was written, in a few words; empty where nothing speaks for it.
+
+    Raises:
+        LatentbenchError: the system does not give its content.
+    """
+    try:
+        found = checksum(path)
+    except FileNotFoundError:
+        return "it is gone"
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    known = _sums(path.parent).get(path.name)  # after the file: a writer works the other way round
+    return "" if known is None or found in known else "its checksum is not that of what was written"
+
+
+def damaged_files(folder: Path) -> dict[Path, str]:
+    """Every file written below this folder, itself only, that is damaged or gone, and why."""
+    found = {folder / name: damage(folder / name) for name in _sums(folder)}
+    return {file: reason for file, reason in found.items() if reason}
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether there is a checksum to hold the file against."""
+    return path.name in _sums(path.parent)
+
+
+def seal(path: Path) -> None:
+    """Keep the checksum of a file as it is now."""
+    _record(path, checksum(path))
+
+
+def discard(path: Path) -> None:
+    """Remove a file that is not to be there any more, if it is there."""
+    known = _sums(path.parent)
+    if known.pop(path.name, None) is not None:
+        _write_sums(path.parent, known)
+    path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed writer of this folder left."""
+    for leftover in folder.glob(f"*{PARTIAL}"):
+        _remove(leftover)
+
+
+def checksum(path: Path) -> str:
+    """The XXH3-128 of a file's bytes, as hex.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    state = xxhash.xxh3_128()
+    block = memoryview(bytearray(BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            state.update(block[:count])
+    return state.hexdigest()
 
 
 @contextmanager
@@ -63,6 +210,52 @@ def disk_full_explained(folder: Path, needed: int) -> Iterator[None]:
             "What was complete stays. Free some space, then give the same command again: "
             "it continues.",
         ) from error
+
+
+def _unreadable(path: Path, error: Exception) -> LatentbenchError:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return LatentbenchError(
+        f"'{path}' cannot be read: {reason}.", "What it holds is untouched. Try again."
+    )
+
+
+def _sums(folder: Path) -> dict[str, tuple[str, ...]]:
+    """File name -> the checksums it may have; a line that is damaged says nothing."""
+    try:
+        text = (folder / SUMS).read_text("utf-8", errors="replace")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _unreadable(folder / SUMS, error) from None
+    known: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        if found := LINE.fullmatch(line):
+            known[found[3]] = (*known.get(found[3], ()), found[2])
+    return known
+
+
+def _record(path: Path, new: str) -> None:
+    known = _sums(path.parent)
+    before = checksum(path) if path.is_file() and not damage(path) else new
+    known[path.name] = (new,) if before == new else (new, before)
+    _write_sums(path.parent, known)
+
+
+def _write_sums(folder: Path, known: dict[str, tuple[str, ...]]) -> None:
+    lines = [
+        f"{'#' if number else ''}{one}  {name}\n"
+        for name, sums in known.items()
+        for number, one in enumerate(sums)
+    ]
+    write_text(folder / SUMS, "".join(lines))
+
+
+def _remove(leftover: Path) -> None:
+    """A `.partial` folder, or the file that older versions made of it."""
+    if leftover.is_dir():
+        shutil.rmtree(leftover)
+    else:
+        leftover.unlink(missing_ok=True)
 
 
 def _megabytes(count: int) -> str:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
 from latentbench.errors import LatentbenchError
-from latentbench.files import atomic
+from latentbench.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,33 +16,37 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "load_model", "save_models"]
 
 MODELS = "model.safetensors"
+AGAIN = "Give the same 'latentbench run' command again: it trains the model again."
 
 
 def save_models(file: Path, models: Mapping[str, Predictor]) -> None:
     """Write the models by their roles, at once."""
-    tensors = {
-        f"{role}.{name}": tensor.contiguous()
-        for role, model in models.items()
-        for name, tensor in model.state_dict().items()
-    }
-    with atomic(file) as partial:
-        save_file(tensors, partial)
+    save_tensors(
+        file,
+        {
+            f"{role}.{name}": tensor
+            for role, model in models.items()
+            for name, tensor in model.state_dict().items()
+        },
+    )
 
 
 def load_model(file: Path, role: str, model: Predictor) -> None:
     """Give `model` the weights that the file holds of that role.
 
     Raises:
-        LatentbenchError: the file cannot be read or does not hold that model.
+        DamagedFileError: the file is gone or is not what was written.
+        LatentbenchError: it does not hold that model.
     """
+    tensors = load_tensors(file, AGAIN)
+    prefix = f"{role}."
+    state = {
+        name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)
+    }
     try:
-        with safe_open(file, framework="pt") as tensors:
-            names = [name for name in tensors.keys() if name.startswith(f"{role}.")]  # noqa: SIM118 - not a mapping
-            state = {name.removeprefix(f"{role}."): tensors.get_tensor(name) for name in names}
         model.load_state_dict(state)
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except RuntimeError as error:
         raise LatentbenchError(
             f"'{file}' does not hold the model '{role}' of this run: {error}",
-            "Remove the folder of this cell below 'cells' and 'result.json', and give the "
-            "same 'latentbench run' command again.",
+            "Another version of latentbench or of a plugin wrote it: run again with another --out.",
         ) from None

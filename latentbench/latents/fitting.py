@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safetensors.torch import load_file, save_file
-
 from latentbench.config import build_options
-from latentbench.files import atomic
+from latentbench.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +15,8 @@ if TYPE_CHECKING:
     from latentbench.latents.reader import Latents
     from latentbench.latents.transform import Transform
     from latentbench.plugins import Registry
+
+RUN_AGAIN = "Give the same 'latentbench run' command again: it is fitted again."
 
 __all__ = ["fit_transforms", "restore_transforms"]
 
@@ -42,11 +42,10 @@ def fit_transforms(
         transform = _create(component, registry)
         file = folder / f"transform-{number}-{component.name}.safetensors"
         if file.exists():
-            transform.restore(load_file(file))
+            transform.restore(load_tensors(file, RUN_AGAIN))
         else:
             transform.fit(latents, sides["train"])
-            with atomic(file) as partial:
-                save_file({k: v.contiguous() for k, v in transform.state().items()}, partial)
+            save_tensors(file, transform.state())
         latents = transform.apply(latents)
         files.append(file)
     return tuple(files)
@@ -58,7 +57,7 @@ def restore_transforms(
     """The latents as the fitted transforms of a run leave them."""
     for component, file in zip(config.transforms, files, strict=True):
         transform = _create(component, registry)
-        transform.restore(load_file(file))
+        transform.restore(load_tensors(file, RUN_AGAIN))
         latents = transform.apply(latents)
     return latents
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentbench.errors import LatentbenchError
-from latentbench.files import atomic
+from latentbench.files import reading, sealed
 from latentbench.latents.reader import Latents, StoredUtterance
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ManifestRow", "open_latents", "read_manifest", "used_audio", "write_manifest"]
 
 STORE = b"latentbench.store"
+RUN_AGAIN = "Give the same 'latentbench run' command again: it is made again."
 SCHEMA = pa.schema(
     [
         ("utterance", pa.string()),
@@ -62,18 +63,23 @@ def write_manifest(file: Path, store: str, rows: Sequence[ManifestRow]) -> None:
     """Write the rows as Parquet, atomically, with the name of the store they are in."""
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     table = pa.table(columns, schema=SCHEMA)
-    with atomic(file) as partial:
+    with sealed(file) as partial:
         pq.write_table(table.replace_schema_metadata({STORE: store}), partial)
 
 
 def read_manifest(file: Path) -> tuple[str, list[ManifestRow]]:
-    """The name of the store, and the rows in the order of streaming."""
-    table = pq.read_table(file)
-    store = table.schema.metadata[STORE].decode()
-    return store, [
-        ManifestRow(**row | {"attributes": tuple(row.get("attributes", ()))})
-        for row in table.to_pylist()
-    ]
+    """The name of the store, and the rows in the order of streaming.
+
+    Raises:
+        DamagedFileError: the file is gone or is not what was written.
+    """
+    with reading(file, RUN_AGAIN):
+        table = pq.read_table(file)
+        store = table.schema.metadata[STORE].decode()
+        return store, [
+            ManifestRow(**row | {"attributes": tuple(row.get("attributes", ()))})
+            for row in table.to_pylist()
+        ]
 
 
 def used_audio(rows: Sequence[ManifestRow]) -> set[tuple[str, str, str]]:
@@ -88,6 +94,7 @@ def open_latents(
 
     Raises:
         LatentbenchError: the store no longer holds an utterance of the manifest.
+        DamagedFileError: a file of the store is not what was written.
     """
     entries = store.entries()
     usable = [row for row in rows if not row.skipped]
@@ -101,8 +108,8 @@ def open_latents(
     found = [entries[row.utterance, row.audio] for row in usable]
     first_row: dict[int, int] = {}
     shards, energies, total = [], [], 0
-    for number in sorted({entry.shard for entry in found}):
-        latents, energy = store.open_shard(number)
+    numbers = sorted({entry.shard for entry in found})
+    for number, (latents, energy) in zip(numbers, store.open_shards(numbers), strict=True):
         first_row[number] = total
         total += len(latents)
         shards.append(latents)

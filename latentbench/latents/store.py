@@ -3,7 +3,7 @@
     <cache>/latents/<slug>-<digest>/
         store.json               what the key was made of
         shards/000000.safetensors    latents [rows, D] and energy [rows], whole batches
-        shards/000000.parquet        which utterance is where; holds the shard's checksum
+        shards/000000.parquet        which utterance is where
 
 A shard counts once its Parquet index is there, and that is renamed into place after the
 shard itself. An utterance is found by its id *and* the digest of its audio, so changed audio
@@ -17,19 +17,31 @@ import hashlib
 import json
 import re
 import shutil
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError, UsageError, nearest
-from latentbench.files import PARTIAL, atomic, write_text
+from latentbench.files import (
+    DamagedFileError,
+    damage,
+    discard,
+    disk_full_explained,
+    is_sealed,
+    reading,
+    seal,
+    sealed,
+    sweep,
+    write_sealed,
+)
 from latentbench.latents.preparation import PREPARATION
+from latentbench.locks import Timeout, locked
+from latentbench.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +63,13 @@ __all__ = [
 ]
 
 SCHEMA = 1
-CHECKSUM = b"latentbench.shard_sha256"
+DESCRIPTION = "store.json"
+LOCK = "lock"
+READERS = 4
+UNREADABLE = "(cannot be read)"
+AGAIN = "The same command makes it again."
+# What version 0.1 kept in the index in place of a line in the list of checksums.
+OLD_CHECKSUM = b"latentbench.shard_sha256"
 INDEX = pa.schema(
     [
         ("utterance", pa.string()),
@@ -124,68 +142,85 @@ class LatentStore:
 
         Raises:
             LatentbenchError: there is none.
+            DamagedFileError: its description is not what was written.
         """
-        description = path / "store.json"
-        if not description.is_file():
+        if not path.is_dir():
             raise LatentbenchError(
                 f"There is no latent store at '{path}'.",
                 "It may have been removed from the cache; the `run` command makes it again.",
             )
-        return cls(path, json.loads(description.read_text("utf-8")))
+        return cls(path, _read_key(path))
 
     @contextmanager
     def writing(self, progress: Progress) -> Iterator[None]:
         """Hold the store against a second writer, waiting for one that is at work.
 
         Raises:
-            LatentbenchError: the folder cannot be made.
+            LatentbenchError: the folder cannot be written.
         """
-        try:
-            self.shards.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LatentbenchError(
-                f"The latent store '{self.path}' cannot be made: {error.strerror}.",
-                "Choose another cache folder with --cache.",
-            ) from None
-        lock = FileLock(self.path / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress.say(f"Waiting for another process that writes to {self.path}")
-            lock.acquire()
-        with lock:
-            write_text(self.path / "store.json", json.dumps(self.key, indent=2))
+        waiting = f"Waiting for another process that writes to {self.path}"
+        with ExitStack() as held:
+            try:
+                self.shards.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.path / LOCK, progress, waiting))
+                self._describe(progress)
+            except OSError as error:
+                raise LatentbenchError(
+                    f"The latent store '{self.path}' cannot be made or written to: "
+                    f"{error.strerror or error}.",
+                    "Choose another cache folder with --cache.",
+                ) from None
             yield
 
     def entries(self) -> dict[tuple[str, str], ShardEntry]:
-        """Everything stored, by (utterance id, audio digest)."""
+        """Everything stored, by (utterance id, audio digest).
+
+        Raises:
+            DamagedFileError: an index is not what was written.
+        """
         found: dict[tuple[str, str], ShardEntry] = {}
         for number in self._numbers():
-            table = pq.read_table(self._index(number))
-            for row in table.to_pylist():
-                entry = ShardEntry(shard=number, **row)
+            for entry in self._entries(number):
                 found[entry.utterance, entry.audio] = entry
         return found
+
+    def sound_entries(self) -> dict[tuple[str, str], ShardEntry]:
+        """Everything stored whose files are all what was written."""
+        return {
+            (entry.utterance, entry.audio): entry
+            for number, reason in self._damages().items()
+            if not reason
+            for entry in self._entries(number)
+        }
+
+    def is_sound(self) -> bool:
+        """Whether all files of the store are what was written."""
+        described = (self.path / DESCRIPTION).exists() and not damage(self.path / DESCRIPTION)
+        return described and not any(self._damages().values())
 
     def drop_damaged(self, progress: Progress) -> None:
         """Remove shards that are not what was written, so that they are encoded again."""
         numbers = self._numbers()
         total = sum(_size(self._shard(number)) for number in numbers)
         with progress.task("checking stored latents", total, "B") as meter:
-            for number in numbers:
-                reason = self._damage(number)
+            for number, reason in self._damages().items():
                 if reason:
                     count = _rows(self._index(number))
                     progress.say(
                         f"Shard {self._shard(number)} is damaged ({reason}): its {count} "
                         "utterances are encoded again."
                     )
-                    self._index(number).unlink()
-                    self._shard(number).unlink(missing_ok=True)
+                    discard(self._index(number))
+                    discard(self._shard(number))
                 else:
+                    for file in (self._shard(number), self._index(number)):
+                        if not is_sealed(file):
+                            seal(file)
                     meter.advance(_size(self._shard(number)))
-        for leftover in [*self.shards.glob(f"*{PARTIAL}"), *self._orphans()]:
-            leftover.unlink()
+        sweep(self.shards)
+        # Version 0.1 left `.tmpXXXXXX` where it was killed.
+        for leftover in [*self.shards.glob(".tmp*"), *self._orphans()]:
+            discard(leftover)
 
     def add(
         self, latents: torch.Tensor, energy: torch.Tensor, entries: Sequence[ShardEntry]
@@ -196,27 +231,48 @@ class LatentStore:
             LatentbenchError: it cannot be written (disk full, ...); nothing half-written stays.
         """
         number = max(self._numbers(), default=-1) + 1
-        shard, index = self._shard(number), self._index(number)
+        columns = {name: [getattr(entry, name) for entry in entries] for name in INDEX.names}
         try:
-            with atomic(shard) as partial:
-                save_file({"latents": latents, "energy": energy}, partial)
-                checksum = _sha256(partial)
-            columns = {name: [getattr(entry, name) for entry in entries] for name in INDEX.names}
-            table = pa.table(columns, schema=INDEX.with_metadata({CHECKSUM: checksum.encode()}))
-            with atomic(index) as partial:
-                pq.write_table(table, partial)
-        except (OSError, SafetensorError) as error:
+            with disk_full_explained(self.path, latents.nbytes + energy.nbytes):
+                save_tensors(self._shard(number), {"latents": latents, "energy": energy})
+                with sealed(self._index(number)) as partial:
+                    pq.write_table(pa.table(columns, schema=INDEX), partial)
+        except OSError as error:
             raise LatentbenchError(
-                f"Latents could not be written to '{self.path}': {error}.",
-                f"{latents.nbytes / 2**20:.0f} MiB were to be written. Free some space "
-                "(`latentbench cache list`) or choose another folder with --cache; the "
+                f"Latents could not be written to '{self.path}': {error.strerror or error}.",
+                "Choose another folder with --cache, or mend what is wrong with this one; the "
                 "same command then continues.",
             ) from error
 
     def open_shard(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The latents [rows, D] (a memory map) and energy [rows] of one shard."""
-        with safe_open(self._shard(number), framework="pt") as file:
-            return file.get_tensor("latents"), file.get_tensor("energy").clone()
+        """The latents [rows, D] (a memory map) and energy [rows] of one shard.
+
+        Raises:
+            DamagedFileError: it is not what was written.
+        """
+        tensors = load_tensors(self._shard(number), AGAIN)
+        return tensors["latents"], tensors["energy"].clone()
+
+    def open_shards(self, numbers: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Several shards, checked side by side."""
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(self.open_shard, numbers))
+
+    def _describe(self, progress: Progress) -> None:
+        """Write `store.json` where it is not what this key says."""
+        description = self.path / DESCRIPTION
+        text = json.dumps(self.key, indent=2)
+        if description.exists() and (reason := damage(description)):
+            progress.say(f"'{description}' is damaged: {reason}. It is written again.")
+        elif description.exists() and description.read_text("utf-8", "replace") == text:
+            return
+        write_sealed(description, text)
+
+    def _entries(self, number: int) -> list[ShardEntry]:
+        index = self._index(number)
+        with reading(index, AGAIN):
+            rows = pq.read_table(index).to_pylist()
+            return [ShardEntry(shard=number, **row) for row in rows]
 
     def _shard(self, number: int) -> Path:
         return self.shards / f"{number:06d}.safetensors"
@@ -235,17 +291,23 @@ class LatentStore:
             if not shard.with_suffix(".parquet").exists()
         ]
 
+    def _damages(self) -> dict[int, str]:
+        """Shard -> what is wrong with it, empty where nothing is."""
+        numbers = self._numbers()
+        with ThreadPoolExecutor(READERS) as pool:
+            return dict(zip(numbers, pool.map(self._damage, numbers), strict=True))
+
     def _damage(self, number: int) -> str:
-        shard = self._shard(number)
-        if not shard.exists():
-            return "the file is gone"
+        shard, index = self._shard(number), self._index(number)
         try:
-            metadata = pq.read_schema(self._index(number)).metadata or {}
-        except (OSError, pa.ArrowException):
-            return "its index cannot be read"
-        if metadata.get(CHECKSUM, b"").decode() != _sha256(shard):
-            return f"checksum of {_size(shard):,} bytes differs"
-        return ""
+            self._entries(number)
+            if is_sealed(shard) or not shard.exists():
+                return damage(shard)
+            with reading(index, AGAIN):
+                expected = (pq.read_schema(index).metadata or {}).get(OLD_CHECKSUM, b"").decode()
+        except DamagedFileError as error:
+            return f"its index: {error.reason}"
+        return "" if file_digest(shard) == expected else "its checksum is not that of its index"
 
 
 @dataclass(frozen=True)
@@ -261,22 +323,8 @@ class StoreInfo:
 
 
 def list_stores(cache: Path) -> list[StoreInfo]:
-    """Every latent store below the cache folder, by key."""
-    found = []
-    for description in sorted((cache / "latents").glob("*/store.json")):
-        path = description.parent
-        key = json.loads(description.read_text("utf-8"))
-        found.append(
-            StoreInfo(
-                key=path.name,
-                path=path,
-                encoder=key["encoder"],
-                corpus=key["corpus"],
-                utterances=sum(_rows(index) for index in path.glob("shards/*.parquet")),
-                bytes=sum(_size(file) for file in path.rglob("*") if file.is_file()),
-            )
-        )
-    return found
+    """Every latent store below the cache folder, by key; one that cannot be read says so."""
+    return [_info(shards.parent) for shards in sorted((cache / "latents").glob("*/shards"))]
 
 
 def remove_store(cache: Path, key: str) -> None:
@@ -290,7 +338,7 @@ def remove_store(cache: Path, key: str) -> None:
         raise UsageError(f"There is no latent store '{key}' in {cache}.", nearest(key, keys))
     path = cache / "latents" / key
     try:
-        with FileLock(path / "lock", timeout=0):
+        with locked(path / LOCK):
             shutil.rmtree(path / "shards", ignore_errors=True)
     except Timeout:
         raise UsageError(
@@ -298,6 +346,28 @@ def remove_store(cache: Path, key: str) -> None:
             "Wait for it to end, then try again.",
         ) from None
     shutil.rmtree(path)
+
+
+def _read_key(path: Path) -> dict[str, Any]:
+    """What the key of the store in this folder was made of."""
+    with reading(path / DESCRIPTION, AGAIN):
+        key: dict[str, Any] = json.loads((path / DESCRIPTION).read_text("utf-8"))
+        return {**key, "encoder": str(key["encoder"]), "corpus": str(key["corpus"])}
+
+
+def _info(path: Path) -> StoreInfo:
+    try:
+        key = _read_key(path)
+    except DamagedFileError:
+        key = {"encoder": UNREADABLE, "corpus": UNREADABLE}
+    return StoreInfo(
+        key=path.name,
+        path=path,
+        encoder=key["encoder"],
+        corpus=key["corpus"],
+        utterances=sum(_rows(index) for index in path.glob("shards/*.parquet")),
+        bytes=sum(_size(file) for file in path.rglob("*") if file.is_file()),
+    )
 
 
 def _rows(index: Path) -> int:
@@ -309,11 +379,3 @@ def _rows(index: Path) -> int:
 
 def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

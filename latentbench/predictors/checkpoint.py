@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from latentbench.errors import LatentbenchError
+from latentbench.files import DamagedFileError, reading, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,11 +53,10 @@ class Checkpoint:
             "optimizer": optimizer.state_dict(),
             "random": _random_state(module),
         }
-        partial = self.path.with_name(self.path.name + ".partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, partial)
-            os.replace(partial, self.path)  # noqa: PTH105 - Path.replace says nothing of atomicity
+            with sealed(self.path) as partial:
+                torch.save(state, partial)
         except (
             OSError,
             RuntimeError,
@@ -80,13 +78,12 @@ class Checkpoint:
         if not self.path.exists():
             return 0
         try:
-            _verify(self.path)
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            found = state["digest"]
-        except Exception as error:  # noqa: BLE001 - damaged bytes may fail anywhere in unpickling
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            with reading(self.path, ""):
+                state = torch.load(self.path, map_location="cpu", weights_only=True)
+                found = state["digest"]
+        except DamagedFileError as error:
             progress.say(
-                f"The checkpoint '{self.path}' is damaged ({reason}): training starts anew."
+                f"The checkpoint '{self.path}' is damaged ({error.reason}): training starts anew."
             )
             return 0
         if found != self.digest:
@@ -101,14 +98,6 @@ class Checkpoint:
         step = int(state["step"])
         progress.say(f"Training goes on from step {step} of the checkpoint '{self.path}'.")
         return step
-
-
-def _verify(path: Path) -> None:
-    """Check every byte against the checksums that `torch.save` writes and `torch.load` skips."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"bad checksum of {damaged}")
 
 
 def training_digest(

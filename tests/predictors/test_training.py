@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from latentbench.config import TrainingConfig
 from latentbench.errors import LatentbenchError
+from latentbench.files import SUMS
 from latentbench.latents import Latents
 from latentbench.predictors import Training, training
 from latentbench.predictors.linear import RecyclingLinear, release_gradients
@@ -173,7 +174,7 @@ def test_a_killed_training_continues_to_the_same_bits(frames, tmp_path):
     assert progress.done == 16
     assert progress.said == [f"Training goes on from step 16 of the checkpoint '{file}'."]
     assert same(continued, trained(frames))
-    assert [path.name for path in file.parent.iterdir()] == ["checkpoint.pt"]
+    assert {path.name for path in file.parent.iterdir()} == {"checkpoint.pt", SUMS}
 
 
 def test_ctrl_c_ends_the_step_saves_and_continues_to_the_same_bits(frames, tmp_path):
