@@ -29,12 +29,14 @@ from latentbench.config import resolve
 from latentbench.corpora.world import WorldCorpus
 from latentbench.errors import LatentbenchError
 from latentbench.experiment import run_experiment
+from latentbench.files import reading
 from latentbench.metrics.gap import rollout_gap
 from latentbench.metrics.speaker_sums import Mean
 from latentbench.metrics.speaker_tables import speaker_table
 from latentbench.results import RunFolder
 from latentbench.results.assembly import metric_makers
 from latentbench.results.intervals import speaker_codes
+from latentbench.results.tables import AGAIN
 from latentbench.results.uncertainty import variance_parts
 from latentbench.workspace import Workspace
 from latentbench.worlds.gaussian import LinearGaussian
@@ -248,7 +250,8 @@ def _compare(
     world = build_world(trial.world_options)
     train = _sequences(trial, set(result.corpus.speakers["train"]))
     metrics = {make().name: make for make in metric_makers(config, registry)}
-    frames, rollouts = pq.read_table(run.frames_file), pq.read_table(run.rollout_file)
+    with reading(run.frames_file, AGAIN), reading(run.rollout_file, AGAIN):
+        frames, rollouts = pq.read_table(run.frames_file), pq.read_table(run.rollout_file)
     for horizon in result.horizons:
         k = horizon.k
         expected = _expected(trial, world, k, train)

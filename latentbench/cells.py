@@ -7,7 +7,7 @@ The folder of a cell holds `frames.parquet` (scores per frame), `rollout.parquet
 
 from __future__ import annotations
 
-import resource
+import hashlib
 import sys
 import time
 import traceback
@@ -22,9 +22,18 @@ import torch
 from latentbench.config import build_options
 from latentbench.device import choose_device
 from latentbench.errors import LatentbenchError
-from latentbench.files import atomic, disk_full_explained, write_text
+from latentbench.files import (
+    DamagedFileError,
+    checksum,
+    damaged_files,
+    discard,
+    disk_full_explained,
+    sealed,
+    sweep,
+    write_text,
+)
 from latentbench.latents.fitting import restore_transforms
-from latentbench.latents.manifest import open_latents, read_manifest
+from latentbench.latents.manifest import corpus_digest, open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.metrics.controls import Controls, iid_floor
 from latentbench.metrics.rollout import rollout, rollout_frames
@@ -34,6 +43,7 @@ from latentbench.plugins import load_registry
 from latentbench.predictors.training import Training
 from latentbench.progress import SILENT, Titled
 from latentbench.results.assembly import metric_makers
+from latentbench.results.folder import read_record, write_record
 from latentbench.results.schema import SPLITS, CellRecord, Split
 from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
@@ -54,7 +64,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CellWork",
-    "cell_record",
     "make_predictor",
     "run_cell",
     "task_frames",
@@ -65,6 +74,8 @@ __all__ = [
 ALL = "all"
 TRACEBACK = "traceback.txt"
 UNCONDITIONAL = "unconditional"
+FRAMES = "frames.parquet"
+ROLLOUT = "rollout.parquet"
 
 
 class CellWork:
@@ -88,30 +99,60 @@ def run_cell(cell: Cell, progress: Progress = SILENT) -> None:
         LatentbenchError: the cell failed, for whatever reason; `cell.json` says so where it can
             be written, and the next run tries again.
     """
-    if (done := cell_record(cell.folder)) is not None and done.status == "done":
-        return
     try:
+        inputs = _inputs(cell)
+        if _is_done(cell.folder, inputs, progress):
+            return
         cell.folder.mkdir(parents=True, exist_ok=True)
+        sweep(cell.folder)
         with disk_full_explained(cell.folder, 64_000_000):
-            _write_record(cell.folder, _Work(cell, progress).run())
+            record = _Work(cell, progress).run()
+            record.inputs = inputs
+            write_record(cell.folder, record)
     except Exception as error:
         told = error if isinstance(error, LatentbenchError) else _unforeseen(error, cell.folder)
         # A traceback holds the tensors of its frames: those of a GPU are needed for the next cell.
         traceback.clear_frames(error.__traceback__)
         failed = CellRecord(horizon=cell.horizon, seed=cell.seed, status="failed", error=str(told))
         with suppress(OSError):  # the disk may be full
-            _write_record(cell.folder, failed)
+            write_record(cell.folder, failed)
         if told is error:
             raise
         raise told from error
     for leftover in (*cell.folder.glob("*.checkpoint"), cell.folder / TRACEBACK):
-        leftover.unlink(missing_ok=True)
+        discard(leftover)
 
 
-def cell_record(folder: Path) -> CellRecord | None:
-    """How the cell in `folder` ended; None if it has not."""
-    file = folder / "cell.json"
-    return CellRecord.model_validate_json(file.read_text("utf-8")) if file.exists() else None
+def _inputs(cell: Cell) -> str:
+    """A hex digest of what decides the numbers of a cell beside its horizon and seed."""
+    _, rows = read_manifest(cell.manifest)
+    parts = (cell.config.digest(), corpus_digest(rows), *map(checksum, cell.transforms))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _is_done(folder: Path, inputs: str, progress: Progress) -> bool:
+    """Whether the cell in `folder` was computed from these inputs and all of it is sound.
+
+    What is damaged is said and removed.
+    """
+    try:
+        record = read_record(folder)
+    except DamagedFileError as error:
+        progress.say(f"{error.message} The cell is computed again.")
+        return False
+    if record is None or record.status != "done":
+        return False
+    if record.inputs and record.inputs != inputs:
+        progress.say(f"'{folder}' is of another configuration or other latents: computed again.")
+        return False
+    damaged = damaged_files(folder)
+    if record.frames.get("train"):  # a list of checksums that is gone names no file
+        missing = (folder / name for name in (FRAMES, ROLLOUT, MODELS))
+        damaged |= {file: "it is gone" for file in missing if not file.exists()}
+    for file, reason in damaged.items():
+        progress.say(f"'{file}' is damaged: {reason}. The cell is computed again.")
+        discard(file)
+    return not damaged
 
 
 def make_predictor(
@@ -242,8 +283,11 @@ class _Work:
         would train the same network again.
         """
         for folder in sorted(self.cell.folder.parent.glob(f"*-seed{self.cell.seed}")):
-            record = cell_record(folder)
-            if record is None or record.status != "done" or not (folder / MODELS).exists():
+            try:
+                record = read_record(folder)
+            except DamagedFileError:  # it says so when it is its turn
+                continue
+            if record is None or record.status != "done" or damaged_files(folder):
                 continue
             others = task_frames(self.config, record.horizon, self.latents, self.sides)
             if np.array_equal(others["train"].rows, blind.rows):
@@ -290,7 +334,7 @@ class _Work:
             }
             where = self._where(frames.utterance[:count], frames.t[:count])
             tables.append(pa.table({"split": _repeat(side, count), **where, **masks, **scores}))
-        with atomic(self.cell.folder / "frames.parquet") as file:
+        with sealed(self.cell.folder / FRAMES) as file:
             pq.write_table(pa.concat_tables(tables).unify_dictionaries(), file, compression="zstd")
         return scored
 
@@ -319,7 +363,7 @@ class _Work:
                 meter=meter,
             )
         where = self._where(columns.pop("utterance"), columns.pop("frame"))
-        with atomic(self.cell.folder / "rollout.parquet") as file:
+        with sealed(self.cell.folder / ROLLOUT) as file:
             pq.write_table(pa.table({**where, **columns}), file, compression="zstd")
 
     def _where(self, utterance: NDArray[Any], t: NDArray[Any]) -> dict[str, Any]:
@@ -370,6 +414,10 @@ def _peak_memory(device: torch.device) -> int:
     """Bytes: of the device for CUDA, else the largest resident size of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -383,7 +431,3 @@ def _unforeseen(error: Exception, folder: Path) -> LatentbenchError:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         hint = f"Lower training.batch_size or evaluation.batch_size. {hint}"
     return LatentbenchError(f"{type(error).__name__}: {first}".rstrip(": "), hint)
-
-
-def _write_record(folder: Path, record: CellRecord) -> None:
-    write_text(folder / "cell.json", record.to_json())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from latentbench.cells import CellWork, cell_record, timed
+from latentbench.cells import CellWork, timed
 from latentbench.config import COMPONENTS, KIND_OF, build_options
 from latentbench.corpora import split_speakers
 from latentbench.corpora.copies import audio_digests
@@ -20,6 +19,7 @@ from latentbench.latents.fitting import fit_transforms, restore_transforms
 from latentbench.latents.guards import check_latents, require_disjoint_speakers, same_sound
 from latentbench.latents.manifest import (
     ManifestRow,
+    corpus_digest,
     open_latents,
     read_manifest,
     used_audio,
@@ -27,8 +27,9 @@ from latentbench.latents.manifest import (
 )
 from latentbench.latents.resampling import is_odd
 from latentbench.latents.store import LatentStore, store_key
-from latentbench.results import RunFolder, read_result
+from latentbench.results import RunFolder
 from latentbench.results.assembly import assemble
+from latentbench.results.folder import read_record
 from latentbench.results.provenance import collect_provenance
 from latentbench.results.schema import (
     SPLITS,
@@ -134,11 +135,11 @@ def run_experiment(
         UsageError: the configuration, the corpus or the folder cannot be used.
         LatentbenchError: the disk is full, or the latents cannot be had.
     """
-    with RunFolder.open(folder, config) as run:
-        if run.result_file.exists() and not (result := read_result(folder)).failed:
-            _compare_audio(run.path, config, workspace, registry)
-            workspace.progress.say(f"{folder} is finished; nothing is computed again.")
-            return result
+    if (result := RunFolder(folder).finished(config)) is not None:
+        _compare_audio(folder, config, workspace, registry)
+        workspace.progress.say(f"{folder} is finished; nothing is computed again.")
+        return result
+    with RunFolder.open(folder, config, workspace.progress) as run:
         seconds: dict[str, float] = {}
         with timed(seconds, "encode"):
             encoded = encode_corpus(config, workspace, registry)
@@ -434,13 +435,12 @@ def _provenance(
     cells: Sequence[Cell],
     seconds: Mapping[str, float],
 ) -> Provenance:
-    records = [record for cell in cells if (record := cell_record(cell.folder))]
-    corpus = "\n".join(f"{row.utterance} {row.split} {row.audio}" for row in encoded.rows)
+    records = [record for cell in cells if (record := read_record(cell.folder))]
     return collect_provenance(
         device=describe_device(choose_device(config.device)),
         digests={
             "config": config.digest(),
-            "corpus": hashlib.sha256(corpus.encode()).hexdigest(),
+            "corpus": corpus_digest(encoded.rows),
             "weights": encoded.encoder.fingerprint().get("weights", ""),
         },
         seconds=seconds,

@@ -42,6 +42,7 @@ __all__ = [
     "seal",
     "sealed",
     "sweep",
+    "was_sealed_as",
     "write_sealed",
     "write_text",
 ]
@@ -156,6 +157,11 @@ def damaged_files(folder: Path) -> dict[Path, str]:
 def is_sealed(path: Path) -> bool:
     """Whether there is a checksum to hold the file against."""
     return path.name in _sums(path.parent)
+
+
+def was_sealed_as(path: Path, text: str) -> bool:
+    """Whether this text is what was written as that file, whatever has become of it since."""
+    return xxhash.xxh3_128_hexdigest(text.encode()) in _sums(path.parent).get(path.name, ())
 
 
 def seal(path: Path) -> None:

@@ -8,6 +8,8 @@ from latentbench.cells import make_predictor, task_frames
 from latentbench.config import RunConfig
 from latentbench.device import choose_device
 from latentbench.errors import UsageError
+from latentbench.experiment import encode_corpus
+from latentbench.files import DamagedFileError
 from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from latentbench.results import Result
     from latentbench.results.schema import Split
     from latentbench.tasks import TaskFrames
+    from latentbench.workspace import Workspace
 
 __all__ = ["FinishedRun"]
 
@@ -33,7 +36,7 @@ class FinishedRun:
 
     Args:
         folder: of the run.
-        cache: the cache folder that holds its latent store.
+        workspace: with the cache folder that holds its latent store.
         registry: where its components are looked up.
         device: where its models go; empty: where they were trained.
 
@@ -47,13 +50,15 @@ class FinishedRun:
         UsageError: the folder holds no finished run, or its latents are not in the cache.
     """
 
-    def __init__(self, folder: Path, cache: Path, registry: Registry, device: str = "") -> None:
+    def __init__(
+        self, folder: Path, workspace: Workspace, registry: Registry, device: str = ""
+    ) -> None:
         self.folder = RunFolder(folder)
         self.result: Result = read_result(folder)
         self.config = RunConfig.model_validate(self.result.config)
         self.registry = registry
         self.device = choose_device(device or self.config.device)
-        stored, self.sides = self._stored(cache)
+        stored, self.sides = self._stored(workspace)
         files = [
             folder / f"transform-{number}-{component.name}.safetensors"
             for number, component in enumerate(self.config.transforms)
@@ -102,13 +107,20 @@ class FinishedRun:
                 f"Finished seeds there: {known}.",
             )
 
-    def _stored(self, cache: Path) -> tuple[Latents, dict[str, list[int]]]:
+    def _stored(self, workspace: Workspace) -> tuple[Latents, dict[str, list[int]]]:
+        """The latents of the run; what is damaged of them is encoded again."""
         store, rows = read_manifest(self.folder.path / "manifest.parquet")
-        path = cache / "latents" / store
+        path = workspace.cache / "latents" / store
         if not path.is_dir():
             raise UsageError(
-                f"The latents of the run '{self.folder.path}' are not in the cache '{cache}'.",
+                f"The latents of the run '{self.folder.path}' are not in the cache "
+                f"'{workspace.cache}'.",
                 "Name the cache of that run with --cache, or give its 'latentbench run' command "
                 "with another --out: it encodes them again.",
             )
-        return open_latents(LatentStore.at(path), rows)
+        try:
+            return open_latents(LatentStore.at(path), rows)
+        except DamagedFileError as error:
+            workspace.progress.say(error.message)
+            encode_corpus(self.config, workspace, self.registry)
+            return open_latents(LatentStore.at(path), rows)

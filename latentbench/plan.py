@@ -146,7 +146,7 @@ def _encoding(
         return None, everything
     key = store_key(encoder, config.encoder.name, audio.corpus)
     store = LatentStore.for_key(workspace.cache, key)
-    stored = {name for name, _ in store.entries()}
+    stored = {name for name, _ in store.sound_entries()}
     missing = [one for one in everything if one.id not in stored]
     samples = round(TRIAL_SECONDS * encoder.sample_rate / encoder.hop) * encoder.hop
     shape = (1, samples) if encoder.channels == 1 else (1, encoder.channels, samples)

@@ -14,6 +14,7 @@ from latentbench.config import read_layers, resolve
 from latentbench.curves import Rolling, rollout_curves
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.experiment import run_experiment
+from latentbench.files import discard
 from latentbench.finished import FinishedRun
 from latentbench.metrics.injection import Injection
 from latentbench.plugins import load_registry
@@ -42,7 +43,7 @@ def made(folder, *assignments):
 
 
 def opened(folder):
-    return FinishedRun(folder / "run", folder / "cache", load_registry())
+    return FinishedRun(folder / "run", Workspace(folder / "cache"), load_registry())
 
 
 def curves_of(folder, **rolling):
@@ -188,7 +189,7 @@ def test_an_unknown_horizon_names_those_there_are(finished):
 def test_weights_without_the_control_are_an_error_that_says_so(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "copy")
     file = tmp_path / "copy" / "run" / "model-k2.safetensors"
-    file.unlink()
+    discard(file)
     shutil.copyfile(finished / "run" / "model-k1.safetensors", file)
     with pytest.raises(LatentbenchError, match=r"does not hold the model 'x_target'"):
         curves_of(tmp_path / "copy", target="x", horizons=(2,))

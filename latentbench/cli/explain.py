@@ -59,7 +59,7 @@ def explain(
     from latentbench.forensics.view import show_explanation  # noqa: PLC0415 - imports rich
 
     workspace = session.workspace(cache)
-    run = FinishedRun(folder, workspace.cache, session.registry(), device)
+    run = FinishedRun(folder, workspace, session.registry(), device)
     found = explain_run(run, **asked, progress=workspace.progress)
     if as_json:
         echo(found.model_dump_json(indent=2))

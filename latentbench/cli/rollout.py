@@ -102,7 +102,7 @@ def rollout(
 
     rolling = Rolling(inject=Injection.parse(inject), **given)
     workspace = session.workspace(cache)
-    run = FinishedRun(folder, workspace.cache, session.registry(), device)
+    run = FinishedRun(folder, workspace, session.registry(), device)
     found = rollout_curves(run, rolling, workspace.progress)
     if as_json:
         echo(found.to_json())

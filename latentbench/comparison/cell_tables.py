@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from latentbench.files import DamagedFileError, reading
 from latentbench.metrics.speaker_sums import SeedMean
 from latentbench.metrics.speaker_tables import speaker_table
 from latentbench.results import RunFolder
+from latentbench.results.tables import AGAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from latentbench.comparison.runs import FinishedRun
@@ -55,29 +57,31 @@ def read_tables(
     file = RunFolder(run.folder).frames_file
     per_seed: dict[str, list[SpeakerTable]] = {}
     utterances: frozenset[str] = frozenset()
+    if not file.exists():
+        return CellTables({}, problem=f"{run.label} has no {file.name} any more")
+    reads = {name: tuple(make().columns) for name, make in makers.items()}
     try:
-        there = set(pq.read_schema(file).names)
-        reads = {name: tuple(make().columns) for name, make in makers.items()}
-        known = {name: columns for name, columns in reads.items() if there.issuperset(columns)}
-        for seed in horizon.seeds:
-            rows = _rows(file, horizon.k, seed, (one for found in known.values() for one in found))
+        for rows in _rows_of_seeds(file, horizon, {one for read in reads.values() for one in read}):
             utterances = frozenset(rows["utterance"].unique().to_pylist())
             speaker = rows["speaker"].cast(pa.string()).combine_chunks().dictionary_encode()
             codes, speakers = speaker.indices.to_numpy(), speaker.dictionary.to_pylist()
-            for name, read in known.items():
-                columns = {one: rows[one].to_numpy().astype(np.float64) for one in read}
-                table = speaker_table(makers[name], columns, codes, speakers)
-                per_seed.setdefault(name, []).append(table)
-    except FileNotFoundError:
-        return CellTables({}, problem=f"{run.label} has no {file.name} any more")
-    except (OSError, KeyError, pa.ArrowException):
-        return CellTables({}, problem=f"{file.name} of {run.label} cannot be read")
+            for name, read in reads.items():
+                if set(read) <= set(rows.column_names):
+                    columns = {one: rows[one].to_numpy().astype(np.float64) for one in read}
+                    table = speaker_table(makers[name], columns, codes, speakers)
+                    per_seed.setdefault(name, []).append(table)
+    except DamagedFileError as error:
+        return CellTables({}, problem=f"{file.name} of {run.label} cannot be read: {error.reason}")
     return CellTables({name: SeedMean(found) for name, found in per_seed.items()}, utterances)
 
 
-def _rows(file: Path, k: int, seed: int, columns: Iterable[str]) -> pa.Table:
-    return pq.read_table(
-        file,
-        columns=["speaker", "utterance", *dict.fromkeys(columns)],
-        filters=[("split", "=", "eval"), ("horizon", "=", k), ("seed", "=", seed)],
-    )
+def _rows_of_seeds(file: Path, horizon: HorizonResult, columns: set[str]) -> Iterator[pa.Table]:
+    """The scored eval frames of each seed, those of the columns that are there."""
+    with reading(file, AGAIN):
+        there = sorted(columns & set(pq.read_schema(file).names))
+        for seed in horizon.seeds:
+            yield pq.read_table(
+                file,
+                columns=["speaker", "utterance", *there],
+                filters=[("split", "=", "eval"), ("horizon", "=", horizon.k), ("seed", "=", seed)],
+            )

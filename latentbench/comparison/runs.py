@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from latentbench.errors import UsageError
 from latentbench.escapes import printable
 from latentbench.latents.manifest import read_manifest
@@ -50,14 +48,7 @@ def read_run(folder: Path, label: str, audio: str = "") -> FinishedRun:
         UsageError: there is none, it is not finished, or its files cannot be read.
     """
     result = read_result(folder)
-    file = folder / "manifest.parquet"
-    try:
-        _, rows = read_manifest(file)
-    except (OSError, KeyError, TypeError, pa.ArrowException):
-        raise UsageError(
-            f"'{file}' cannot be read, so which utterances the run used is unknown.",
-            "Remove the folder and give its 'latentbench run' command again.",
-        ) from None
+    _, rows = read_manifest(folder / "manifest.parquet")
     return FinishedRun(printable(label), folder, result, tuple(rows), audio)
 
 

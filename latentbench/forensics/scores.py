@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from latentbench.errors import LatentbenchError, UsageError
+from latentbench.files import reading
 from latentbench.forensics.records import Tail
+from latentbench.results.tables import AGAIN
 from latentbench.results.tails import median, tail_share, trimmed_mean
 
 if TYPE_CHECKING:
@@ -70,18 +72,18 @@ def read_scores(file: Path) -> list[Scores]:
     Raises:
         UsageError: it is not there, or the run did not keep the model's NLL.
     """
-    try:
-        schema = pq.read_schema(file)
-    except OSError:
+    if not file.exists():
         raise UsageError(
             f"'{file}' is not there, so no frame can be explained.",
             "No horizon of the run scored any frame, or the file was removed.",
-        ) from None
-    if "nll" not in schema.names:
-        raise UsageError(
-            "The run kept no 'nll' per frame.", "Name it in evaluation.metrics and run again."
         )
-    table = pq.read_table(file, columns=list(COLUMNS))
+    with reading(file, AGAIN):
+        if "nll" not in pq.read_schema(file).names:
+            raise UsageError(
+                "The run kept no 'nll' per frame.",
+                "Name it in evaluation.metrics and run again.",
+            )
+        table = pq.read_table(file, columns=list(COLUMNS))
     found = []
     cells = pc.unique(table["horizon"]).to_pylist()
     for horizon in cells:

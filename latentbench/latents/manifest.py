@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
 
     from latentbench.latents.store import LatentStore
 
-__all__ = ["ManifestRow", "open_latents", "read_manifest", "used_audio", "write_manifest"]
+__all__ = [
+    "ManifestRow",
+    "corpus_digest",
+    "open_latents",
+    "read_manifest",
+    "used_audio",
+    "write_manifest",
+]
 
 STORE = b"latentbench.store"
 RUN_AGAIN = "Give the same 'latentbench run' command again: it is made again."
@@ -85,6 +93,12 @@ def read_manifest(file: Path) -> tuple[str, list[ManifestRow]]:
 def used_audio(rows: Sequence[ManifestRow]) -> set[tuple[str, str, str]]:
     """Utterance, speaker and digest of what was used."""
     return {(row.utterance, row.speaker, row.audio) for row in rows if not row.skipped}
+
+
+def corpus_digest(rows: Sequence[ManifestRow]) -> str:
+    """A hex digest of which audio was used on which side."""
+    text = "\n".join(f"{row.utterance} {row.split} {row.audio}" for row in rows)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_latents(

@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from latentbench.config import ComponentConfig, build_options
-from latentbench.files import disk_full_explained, write_text
+from latentbench.files import disk_full_explained, write_sealed
 from latentbench.models import MODELS
 from latentbench.results.degeneracy import degeneracies
 from latentbench.results.figures import figures_csv
+from latentbench.results.folder import read_record
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.intervals import with_gap_intervals, with_intervals
 from latentbench.results.rollout_depths import mean_depth_gaps
@@ -71,7 +72,8 @@ def assemble(
         latents: what the frames of each side look like.
 
     Raises:
-        LatentbenchError: the disk is full, or a table of a cell is damaged.
+        LatentbenchError: the disk is full.
+        DamagedFileError: a file of a cell is not what was written.
     """
     makers = metric_makers(config, registry)
     horizons = [_horizon(run, config, makers, encoder=encoder, k=k) for k in config.task.horizons]
@@ -139,7 +141,7 @@ def _horizon(
 ) -> HorizonResult:
     seeds = config.seeds
     records = {
-        seed: run.read_cell(k, seed)
+        seed: read_record(run.cell(k, seed))
         or CellRecord(horizon=k, seed=seed, status="failed", error=NOT_RUN)
         for seed in seeds
     }
@@ -269,9 +271,9 @@ def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:
             weights = run.cell(k, seed) / MODELS
             if weights.exists():
                 link_or_copy(weights, run.model(k, seed, len(seeds)))
-        write_text(run.horizons_file, horizons_csv(result))
-        write_text(run.figures_file, figures_csv(result, run.path.name))
-        write_text(run.result_file, result.to_json())
+        write_sealed(run.horizons_file, horizons_csv(result))
+        write_sealed(run.figures_file, figures_csv(result, run.path.name))
+        write_sealed(run.result_file, result.to_json())
 
 
 def _existing_of(run: RunFolder, cells: Sequence[tuple[int, int]], name: str) -> list[Path]:

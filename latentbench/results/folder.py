@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ValidationError
 
 from latentbench.errors import UsageError
-from latentbench.files import PARTIAL, disk_full_explained, write_text
+from latentbench.files import (
+    SUMS,
+    DamagedFileError,
+    damaged_files,
+    discard,
+    disk_full_explained,
+    is_sealed,
+    reading,
+    sweep,
+    was_sealed_as,
+    write_sealed,
+)
+from latentbench.progress import SILENT
 from latentbench.results.schema import SCHEMA_VERSION, CellRecord, Result
 
 if TYPE_CHECKING:
@@ -18,13 +29,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latentbench.config import RunConfig
+    from latentbench.progress import Progress
 
-__all__ = ["RunFolder", "read_result", "runs_in"]
+__all__ = ["RunFolder", "read_record", "read_result", "runs_in", "write_record"]
 
 LOCK = ".lock"
 LEVELS = 2  # of folders between a folder of runs and its runs
 ABSENT = "(absent)"
 SHOWN = 8  # runs of a folder that an error names
+RECORD = "cell.json"
+AGAIN = "Give the same 'latentbench run' command again: it is made again."
 
 
 class RunFolder:
@@ -39,36 +53,56 @@ class RunFolder:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, config: RunConfig) -> Iterator[RunFolder]:
+    def open(
+        cls, path: Path, config: RunConfig, progress: Progress = SILENT
+    ) -> Iterator[RunFolder]:
         """Make the folder, or continue in it where it holds the same configuration.
+
+        What is damaged in it is said and removed, so that it is made again.
 
         Raises:
             UsageError: it holds another configuration (names what differs) or something else,
                 cannot be made, or another process works in it.
             LatentbenchError: the disk is full.
         """
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - reading a result needs no lock
+        from latentbench.locks import Timeout, locked  # noqa: PLC0415 - reading needs no lock
 
         run = cls(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"The run folder '{path}' cannot be made: {error.strerror}.",
-                "Choose another --out.",
-            ) from None
-        run._refuse_other_files()
-        try:
-            with FileLock(path / LOCK, timeout=0):
-                run._refuse_other_config(config)
-                with disk_full_explained(path, 10_000):
-                    write_text(run.config_file, config.to_yaml())
-                yield run
-        except Timeout:
-            raise UsageError(
-                f"Another process is working in the run folder '{path}'.",
-                "Wait until it is done, or choose another --out.",
-            ) from None
+        with ExitStack() as held:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                run._refuse_other_files()
+                held.enter_context(locked(path / LOCK))
+            except Timeout:
+                raise UsageError(
+                    f"Another process is working in the run folder '{path}'.",
+                    "Wait until it is done, or choose another --out.",
+                ) from None
+            except OSError as error:
+                raise UsageError(
+                    f"The run folder '{path}' cannot be made or written to: "
+                    f"{error.strerror or error}.",
+                    "Choose another --out.",
+                ) from None
+            run._refuse_other_config(config)
+            with disk_full_explained(path, 10_000):
+                run._remove_damaged(progress)
+                write_sealed(run.config_file, config.to_yaml())
+            yield run
+
+    def finished(self, config: RunConfig) -> Result | None:
+        """The result of this configuration, if all of it is there and sound; writes nothing.
+
+        Raises:
+            UsageError: the folder holds another configuration.
+        """
+        if not self.result_file.exists():
+            return None
+        self._refuse_other_config(config)
+        if damaged_files(self.path):
+            return None
+        result = read_result(self.path)
+        return None if result.failed else result
 
     @property
     def config_file(self) -> Path:
@@ -113,25 +147,22 @@ class RunFolder:
         suffix = f"-seed{seed}" if seeds > 1 else ""
         return self.path / f"model-k{horizon}{suffix}.safetensors"
 
-    def read_cell(self, horizon: int, seed: int) -> CellRecord | None:
-        """How a cell ended; None where it did not, or its record cannot be read."""
-        try:
-            text = (self.cell(horizon, seed) / "cell.json").read_text("utf-8")
-            return CellRecord.model_validate_json(text)
-        except (OSError, ValueError):
-            return None
-
     def files(self) -> list[Path]:
         """What a user may want of the folder, by name."""
         return sorted(
-            file
-            for file in self.path.iterdir()
-            if file.is_file() and not file.name.startswith(".") and file.suffix != PARTIAL
+            file for file in self.path.iterdir() if file.is_file() and not file.name.startswith(".") and file.name != SUMS
         )
 
+    def _remove_damaged(self, progress: Progress) -> None:
+        sweep(self.path)
+        for file, reason in damaged_files(self.path).items():
+            progress.say(f"'{file}' is damaged: {reason}. It is made again.")
+            discard(file)
+
     def _refuse_other_files(self) -> None:
-        ours = {self.config_file.name, LOCK, self.config_file.name + PARTIAL}
-        if self.config_file.exists():
+        # What there is of a run that was killed before it had written its configuration.
+        ours = {LOCK, f"{LOCK}.soft", SUMS, f"{SUMS}.partial", f"{self.config_file.name}.partial"}
+        if self.config_file.exists() or is_sealed(self.config_file):
             return
         for other in self.path.iterdir():
             if other.name not in ours:
@@ -141,10 +172,12 @@ class RunFolder:
                 )
 
     def _refuse_other_config(self, config: RunConfig) -> None:
-        if not self.config_file.exists():
+        if not self.config_file.exists() and not is_sealed(self.config_file):
+            return
+        if was_sealed_as(self.config_file, config.to_yaml()):
             return
         wanted = _flat(config.model_dump(mode="json", exclude={"engine"}))
-        found = _flat(self._read_config())
+        found = _flat(self._read_config(config))
         differing = [
             f"{key} is {found.get(key, ABSENT)} there, {wanted.get(key, ABSENT)} here"
             for key in sorted(found.keys() | wanted.keys())
@@ -157,17 +190,41 @@ class RunFolder:
                 f"Choose another --out, or remove '{self.path}'.",
             )
 
-    def _read_config(self) -> Mapping[str, Any]:
+    def _read_config(self, config: RunConfig) -> Mapping[str, Any]:
         try:
-            found = yaml.safe_load(self.config_file.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            found = None
-        if not isinstance(found, dict):
+            with reading(self.config_file, ""):
+                found: dict[str, Any] = yaml.safe_load(self.config_file.read_text("utf-8"))
+                return {key: value for key, value in found.items() if key != "engine"}
+        except DamagedFileError as error:
+            # The checksum may be what is damaged; cells that are not of this configuration
+            # are computed again in any case.
+            written = config.to_yaml().encode()
+            if self.config_file.exists() and self.config_file.read_bytes() == written:
+                return config.model_dump(mode="json", exclude={"engine"})
             raise UsageError(
-                f"'{self.config_file}' cannot be read, so what the folder holds is unknown.",
-                f"Choose another --out, or remove '{self.path}'.",
-            )
-        return {key: value for key, value in found.items() if key != "engine"}
+                f"'{self.config_file}' cannot be read ({error.reason}), and it was not written "
+                "for this configuration, so what the folder holds is unknown.",
+                f"Give the command that began the run, choose another --out, or remove "
+                f"'{self.path}'.",
+            ) from None
+
+
+def read_record(folder: Path) -> CellRecord | None:
+    """How the cell in this folder ended; None where it has not.
+
+    Raises:
+        DamagedFileError: its record is not what was written.
+    """
+    file = folder / RECORD
+    if not file.exists() and not is_sealed(file):
+        return None
+    with reading(file, AGAIN):
+        return CellRecord.model_validate_json(file.read_text("utf-8"))
+
+
+def write_record(folder: Path, record: CellRecord) -> None:
+    """Write how the cell in this folder ended."""
+    write_sealed(folder / RECORD, record.to_json())
 
 
 def runs_in(folder: Path, levels: int = LEVELS) -> list[Path]:
@@ -187,19 +244,19 @@ def read_result(folder: Path) -> Result:
     """The result of a finished run.
 
     Raises:
-        UsageError: there is none, it is damaged, or another version of latentbench wrote it.
+        UsageError: there is none, or another version of latentbench wrote it.
+        DamagedFileError: it is not what was written.
     """
     file = RunFolder(folder).result_file
-    try:
-        text = file.read_text("utf-8")
-    except OSError:
+    if not file.exists():
         hint = "Give the same 'latentbench run' command again: it continues."
         if not RunFolder(folder).config_file.exists():
             hint = "Name the folder given to --out of 'latentbench run'."
             if runs := runs_in(folder):
                 hint = f"Name one of the runs in it: {', '.join(map(str, runs[:SHOWN]))}."
-        raise UsageError(f"'{folder}' holds no finished run: no result.json.", hint) from None
-    try:
+        raise UsageError(f"'{folder}' holds no finished run: no result.json.", hint)
+    with reading(file, AGAIN):
+        text = file.read_text("utf-8")
         found = json.loads(text).get("schema_version")
         if found != SCHEMA_VERSION:
             raise UsageError(
@@ -207,12 +264,6 @@ def read_result(folder: Path) -> Result:
                 "Show it with the version of latentbench named in it under 'provenance'.",
             )
         return Result.model_validate_json(text)
-    except (ValidationError, ValueError, AttributeError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(
-            f"'{file}' is damaged: {first}.",
-            "Remove it and give the same 'latentbench run' command again.",
-        ) from None
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 
+from latentbench.files import reading
 from latentbench.metrics.gap import rollout_gap
 from latentbench.metrics.speaker_sums import Mean, Quantile, SeedMean
 from latentbench.metrics.speaker_tables import speaker_table
 from latentbench.results.schema import GapInterval
+from latentbench.results.tables import AGAIN
 from latentbench.results.uncertainty import estimate, variance_parts
 
 if TYPE_CHECKING:
@@ -83,7 +85,8 @@ def with_gap_intervals(figures: RolloutFigures, rollouts: Sequence[Path]) -> Rol
 
 def _gap_tables(file: Path) -> tuple[SpeakerTable, SpeakerTable]:
     """Of the mean and of the median gap."""
-    rows = pq.read_table(file, columns=["speaker", "nll_teacher", "nll_rollout"])
+    with reading(file, AGAIN):
+        rows = pq.read_table(file, columns=["speaker", "nll_teacher", "nll_rollout"])
     codes, names = speaker_codes(rows)
     scores = {name: rows[name].to_numpy() for name in ("nll_teacher", "nll_rollout")}
     gap = {"gap": rollout_gap(scores)}
@@ -131,7 +134,8 @@ class _Scores:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._columns: dict[str, NDArray[np.generic]] = {}
-        self._speaker, self._names = speaker_codes(pq.read_table(file, columns=["speaker"]))
+        with reading(file, AGAIN):
+            self._speaker, self._names = speaker_codes(pq.read_table(file, columns=["speaker"]))
         self._masks: dict[tuple[str, str], NDArray[np.bool_]] = {}
 
     def table(self, figure: Figure, make: MetricMaker) -> SpeakerTable:

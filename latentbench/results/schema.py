@@ -77,6 +77,7 @@ class CellRecord(_Record):
         iid_floor: ΔNLL that white latents would score, nats per frame (docs/metrics.md).
         seconds: wall time of `fit`, `score` and `rollout`.
         peak_memory_bytes: of the process that ran it, 0 where unknown.
+        inputs: digest of the configuration, the corpus and the transforms.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=False)  # filled in as the cell goes on
@@ -93,6 +94,7 @@ class CellRecord(_Record):
     iid_floor: float = 0.0
     seconds: dict[str, float] = {}
     peak_memory_bytes: int = 0
+    inputs: str = ""
 
 
 class Figure(_Record):

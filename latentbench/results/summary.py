@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from latentbench.errors import LatentbenchError
+from latentbench.files import reading
 from latentbench.metrics.gap import summarize_gap
 from latentbench.results.rollout_depths import depth_gaps
 from latentbench.results.schema import SPLITS, Figure, RolloutFigures
+from latentbench.results.tables import AGAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -66,7 +68,8 @@ def summarise_rollout(rollout: Path | None) -> RolloutFigures:
     }
     utterances = 0
     if rollout is not None:
-        table = pq.read_table(rollout, columns=["utterance", *columns])
+        with reading(rollout, AGAIN):
+            table = pq.read_table(rollout, columns=["utterance", *columns])
         columns = {name: table[name].to_numpy() for name in columns}
         utterances = len(pc.unique(table["utterance"]))
     gap = summarize_gap(columns)
@@ -138,16 +141,19 @@ def _read(frames: Path, tallies: Sequence[_Tally]) -> None:
     for tally in tallies:
         columns.update(name for metric in tally.metrics for name in metric.columns)
         columns.update(filter(None, [tally.mask_column]))
-    with pq.ParquetFile(frames) as file:
-        if missing := columns - set(file.schema_arrow.names):
+    for rows in _batches(frames, sorted(columns)):
+        of_split = {
+            split: pc.equal(rows["split"], split).to_numpy(zero_copy_only=False) for split in SPLITS
+        }
+        for tally in tallies:
+            tally.update(rows, of_split[tally.split])
+
+
+def _batches(frames: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with reading(frames, AGAIN), pq.ParquetFile(frames) as file:
+        if missing := set(columns) - set(file.schema_arrow.names):
             raise LatentbenchError(
                 f"'{frames}' has no column {', '.join(sorted(missing))}.",
                 "Remove the folder of this cell and give the same command again.",
             )
-        for rows in file.iter_batches(batch_size=ROWS, columns=sorted(columns)):
-            of_split = {
-                split: pc.equal(rows["split"], split).to_numpy(zero_copy_only=False)
-                for split in SPLITS
-            }
-            for tally in tallies:
-                tally.update(rows, of_split[tally.split])
+        yield from file.iter_batches(batch_size=ROWS, columns=columns)

@@ -142,6 +142,6 @@ def open_planted(planted_run, planted_plugin):
     def reopen(trouble, *assignments):
         folder = planted_run(trouble, *assignments)
         registry = load_registry([planted_plugin])
-        return FinishedRun(folder / "run", folder / "cache", registry)
+        return FinishedRun(folder / "run", Workspace(folder / "cache"), registry)
 
     return reopen

@@ -423,7 +423,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_written_shard(filled):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(LatentbenchError, match=r"needs about 0.3 MB more.*\n.*same command"):
+        with pytest.raises(LatentbenchError, match=r"needs about 0.2 MB more.*\n.*same command"):
             filled.fill(utterances)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -7,7 +7,9 @@ import pytest
 
 from latentbench.config import RunConfig
 from latentbench.errors import UsageError
+from latentbench.files import DamagedFileError
 from latentbench.results import RunFolder, read_result
+from latentbench.results.folder import read_record
 
 
 def test_the_same_configuration_continues(tmp_path, config):
@@ -58,7 +60,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path, config):
 def test_a_file_in_the_way_is_refused(tmp_path, config):
     (tmp_path / "run").touch()
     with (
-        pytest.raises(UsageError, match=r"cannot be made: File exists"),
+        pytest.raises(UsageError, match=r"cannot be made or written to: File exists"),
         RunFolder.open(tmp_path / "run", config),
     ):
         pass
@@ -120,10 +122,13 @@ def test_a_result_that_cannot_be_read_is_told(tmp_path, text, message):
         read_result(tmp_path)
 
 
-def test_a_damaged_cell_record_counts_as_none(tmp_path, config, write_cell):
+def test_a_damaged_cell_record_is_told_from_none(tmp_path, config, write_cell):
     with RunFolder.open(tmp_path, config) as run:
-        assert run.read_cell(1, 42) is None
-        write_cell(run.cell(1, 42), 1, 42)
-        assert run.read_cell(1, 42).status == "done"
-        (run.cell(1, 42) / "cell.json").write_text('{"horizon": 1')
-        assert run.read_cell(1, 42) is None
+        folder = run.cell(1, 42)
+        assert read_record(folder) is None
+        write_cell(folder, 1, 42)
+        assert read_record(folder).status == "done"
+        for text in ("", '{"horizon": 1', '{"horizon": 1, "seed": 1, "status": "done", "new": 1}'):
+            (folder / "cell.json").write_text(text)
+            with pytest.raises(DamagedFileError, match="is damaged"):
+                read_record(folder)
