@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from latentbench.errors import UsageError, nearest
+from latentbench.files import DamagedFileError, damage, is_sealed
 from latentbench.plain_yaml import DEEPEST, load, written
 from latentbench.specs import option_fields
 
@@ -226,6 +227,7 @@ class RunConfig(_Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+CHANGED = "If you changed it yourself, copy it out of its run folder and give the copy."
 DEFAULT_PRESET = "phase1"
 BRACKETS = {"[": "]", "{": "}"}
 COMPONENTS = ("encoder", "corpus", "predictor", "baseline", "engine")
@@ -259,6 +261,8 @@ def read_layers(
             text = config.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"The configuration file '{config}' cannot be read: {error}") from None
+        if is_sealed(config) and (reason := damage(config)):
+            raise DamagedFileError(config, reason, CHANGED)
         _merge(merged, _mapping(text, f"configuration file '{config}'"))
     for assignment in assignments:
         key, equals, value = assignment.partition("=")

@@ -190,8 +190,8 @@ def checksum(path: Path) -> str:
         OSError: the file cannot be read.
     """
     state = xxhash.xxh3_128()
-    block = memoryview(bytearray(BLOCK))
     with path.open("rb", buffering=0) as file:
+        block = memoryview(bytearray(min(BLOCK, os.fstat(file.fileno()).st_size + 1)))
         while count := file.readinto(block):
             state.update(block[:count])
     return state.hexdigest()

@@ -115,8 +115,8 @@ class FinishedRun:
             raise UsageError(
                 f"The latents of the run '{self.folder.path}' are not in the cache "
                 f"'{workspace.cache}'.",
-                "Name the cache of that run with --cache, or give its 'latentbench run' command "
-                "with another --out: it encodes them again.",
+                "Name the cache of that run with --cache, or encode them again: "
+                f"latentbench encode --config '{self.folder.config_file}'",
             )
         try:
             return open_latents(LatentStore.at(path), rows)

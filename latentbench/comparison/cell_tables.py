@@ -70,8 +70,8 @@ def read_tables(
                     columns = {one: rows[one].to_numpy().astype(np.float64) for one in read}
                     table = speaker_table(makers[name], columns, codes, speakers)
                     per_seed.setdefault(name, []).append(table)
-    except DamagedFileError as error:
-        return CellTables({}, problem=f"{file.name} of {run.label} cannot be read: {error.reason}")
+    except DamagedFileError:
+        return CellTables({}, problem=f"{file.name} of {run.label} cannot be read")
     return CellTables({name: SeedMean(found) for name, found in per_seed.items()}, utterances)
 
 

@@ -31,6 +31,8 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS files_v2 (
     checksum INTEGER NOT NULL
 ) WITHOUT ROWID"""
 COLUMNS = "path, size, mtime_ns, ctime_ns, digest, sample_rate, frames, channels, checksum"
+# What sqlite says where the file is sound and something else is in the way.
+PASSING = ("locked", "readonly", "unable to open", "disk I/O", "is full")
 ASK_AT_ONCE = 500
 KEEP_AT_MOST = 500
 SETTLED_NS = 2_000_000_000
@@ -171,13 +173,14 @@ def _database(file: Path) -> Iterator[sqlite3.Connection]:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            file.touch()  # with the rights of umask: sqlite gives others none to write
         with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection, connection:
             connection.execute(SCHEMA)
             yield connection
-    except sqlite3.OperationalError:
-        raise  # locked for too long, read-only, disk full: the file itself is sound
-    except sqlite3.DatabaseError:
-        file.unlink(missing_ok=True)
+    except sqlite3.DatabaseError as error:
+        if not any(words in str(error) for words in PASSING):
+            file.unlink(missing_ok=True)
         raise
 
 

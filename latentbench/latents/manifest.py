@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from latentbench.errors import LatentbenchError
-from latentbench.files import reading, sealed
+from latentbench.files import DamagedFileError, reading, sealed
 from latentbench.latents.reader import Latents, StoredUtterance
 
 if TYPE_CHECKING:
@@ -107,16 +106,16 @@ def open_latents(
     """The latents of the usable rows, and the utterances of each side as indices into them.
 
     Raises:
-        LatentbenchError: the store no longer holds an utterance of the manifest.
-        DamagedFileError: a file of the store is not what was written.
+        DamagedFileError: a file of the store is not what was written, or it no longer holds an
+            utterance of the manifest.
     """
     entries = store.entries()
     usable = [row for row in rows if not row.skipped]
     absent = [row.utterance for row in usable if (row.utterance, row.audio) not in entries]
     if absent:
-        raise LatentbenchError(
-            f"The latent store '{store.path}' lacks {len(absent)} of {len(usable)} utterances "
-            f"(first: {absent[0]}).",
+        raise DamagedFileError(
+            store.path,
+            f"it lacks {len(absent)} of {len(usable)} utterances (first: {absent[0]})",
             "Run the same command again: it encodes what is missing.",
         )
     found = [entries[row.utterance, row.audio] for row in usable]

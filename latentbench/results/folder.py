@@ -150,7 +150,9 @@ class RunFolder:
     def files(self) -> list[Path]:
         """What a user may want of the folder, by name."""
         return sorted(
-            file for file in self.path.iterdir() if file.is_file() and not file.name.startswith(".") and file.name != SUMS
+            file
+            for file in self.path.iterdir()
+            if file.is_file() and not file.name.startswith(".") and file.name != SUMS
         )
 
     def _remove_damaged(self, progress: Progress) -> None:

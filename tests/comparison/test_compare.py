@@ -15,6 +15,7 @@ from latentbench.cli.compare import FORMATS, _default_folder
 from latentbench.comparison import Comparison
 from latentbench.config import RunConfig
 from latentbench.escapes import printable
+from latentbench.files import write_sealed
 from latentbench.results import read_result
 
 TWO_HOPS = ("--encoder", "fine=logmel", "--encoder", "coarse=logmel")
@@ -238,7 +239,7 @@ def test_a_finished_run_with_a_failed_horizon_is_shown_and_fails(two_runs, invok
         "figures": [],
         "rollout": None,
     }
-    file.write_text(json.dumps(found))
+    write_sealed(file, json.dumps(found))
     shown = invoke(fine, coarse)
     assert shown.exit_code == 1
     assert "fine, 80 ms failed: diverged" in shown.stdout
@@ -286,7 +287,8 @@ def test_a_run_whose_utterances_cannot_be_read_is_refused(two_runs, invoke, dama
         file.write_bytes(b"no parquet")
     found = invoke(*two_runs)
     assert found.exit_code == 2
-    assert f"'{file}' cannot be read, so which utterances the run used is unknown." in found.stderr
+    assert f"'{file}' is damaged: " in found.stderr
+    assert "Give the same 'latentbench run' command again" in found.stderr
 
 
 def test_a_run_that_is_not_finished_is_refused(two_runs, invoke):
