@@ -1,0 +1,3 @@
+"""The SNAC encoders as a latentbench plugin."""
+
+__all__: list[str] = []

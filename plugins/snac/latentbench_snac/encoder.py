@@ -1,0 +1,83 @@
+"""The encoders `snac-24k`, `snac-32k` and `snac-44k`: latents before or after the quantizer.
+
+Source: Siuzdak et al., SNAC: Multi-Scale Neural Audio Codec, arXiv 2410.14411.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from latentbench.encoders.codec_encoder import CodecEncoder
+from latentbench.encoders.web_file import WebFile
+from latentbench_snac.architecture import SNAC_24K, SNAC_32K, SNAC_44K, Architecture
+
+if TYPE_CHECKING:
+    from latentbench.workspace import Workspace
+    from latentbench_snac.network import SnacNetwork
+    from latentbench_snac.plugin import SnacOptions
+
+__all__ = ["Snac24k", "Snac32k", "Snac44k"]
+
+
+class _Snac(CodecEncoder):
+    """What the three models share: all but figures.
+
+    Convolutions see both ways; the 32 and 44.1 kHz models also attend within windows of 32
+    frames, and codes are shared by 2 to 8 frames. So each utterance is encoded alone.
+
+    Attributes:
+        architecture: of the published model.
+
+    Raises:
+        UsageError: the view is not known, or asks for more codebooks than there are.
+    """
+
+    distribution = "latentbench-snac"
+    libraries = ("snac",)
+    architecture: ClassVar[Architecture]
+
+    def __init__(self, options: SnacOptions, workspace: Workspace) -> None:
+        super().__init__(options, workspace)
+        model = self.architecture
+        self.look_ahead = model.quantized_ahead if self.summed else model.ahead
+
+    def build(self) -> SnacNetwork:
+        """The snac package's network; see `NetworkEncoder.build`."""
+        from latentbench_snac.network import SnacNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
+
+        return SnacNetwork(self.architecture)
+
+    def published(self) -> WebFile:
+        """The checkpoint in its authors' repository, which names no checksum."""
+        repository = self.architecture.repository
+        return WebFile(
+            url=f"https://huggingface.co/{repository}/resolve/main/pytorch_model.bin",
+            place=self.workspace.cache / "downloads" / "snac" / f"{self.name}.bin",
+        )
+
+
+class Snac24k(_Snac):
+    """The 24 kHz model, for speech: 46.88 Hz."""
+
+    name = "snac-24k"
+    architecture = SNAC_24K
+    sample_rate, hop, dim = 24_000, 512, SNAC_24K.dim
+    codebooks = 3
+
+
+class Snac32k(_Snac):
+    """The 32 kHz model: 83.33 Hz."""
+
+    name = "snac-32k"
+    architecture = SNAC_32K
+    sample_rate, hop, dim = 32_000, 384, SNAC_32K.dim
+    codebooks = 4
+
+
+class Snac44k(_Snac):
+    """The 44.1 kHz model: 114.8 Hz."""
+
+    name = "snac-44k"
+    architecture = SNAC_44K
+    sample_rate, hop, dim = 44_100, 384, SNAC_44K.dim
+    codebooks = 4
