@@ -74,12 +74,14 @@ class Controls:
     ) -> Prediction:
         """The prediction of the frames numbered `which` with the controls' densities."""
         if self.unconditional is not None:
-            blind = self.unconditional(context.new_zeros(context.shape))
+            blind = self.unconditional.densities(
+                frames.without_context(), which, context.new_zeros(context.shape)
+            )
             prediction = replace(prediction, unconditional=blind)
         if self.x_baseline is not None:
             device = context.device
             model = (
-                self.x(context)
+                self.x.densities(frames, which, context)
                 if self.x is not None
                 else Shifted(prediction.model, frames.previous(which).to(device))
             )

@@ -18,6 +18,7 @@ from latentbench.predictors.anchored import AnchoredDensity
 from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.predictors.marginal import DiagonalGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
+from latentbench.predictors.standardised import Rescaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,12 @@ def diagonal_mixture(density: Distribution, rows: int) -> GaussianMarginals | No
         density: batch shape [B], or [1], which is broadcast; event shape [D].
         rows: B.
     """
+    if isinstance(density, Rescaled):
+        inner = diagonal_mixture(density.base, rows)
+        if inner is None:
+            return None
+        shift, scale = density.shift.float(), density.scale.float()
+        return GaussianMarginals(inner.weights, shift + scale * inner.means, scale * inner.sigmas)
     if isinstance(density, DiagonalGaussianMixture):
         parts = (density.weights, density.component_means, density.component_log_sigmas.exp())
     elif isinstance(density, AnchoredDensity) and isinstance(

@@ -93,7 +93,8 @@ def score(
             which = np.arange(start, min(start + batch_size, total), dtype=np.int64)
             batch = frames.batch(which)
             context = batch.context.to(device)
-            prediction = Prediction(predictor(context), baseline(context), batch.target.to(device))
+            model = predictor.densities(frames, which, context)
+            prediction = Prediction(model, baseline(context), batch.target.to(device))
             prediction = controls.beside(prediction, context, frames, which)
             for name, column in columns.items():
                 scores[name][which] = _per_frame(name, column(prediction), len(which))

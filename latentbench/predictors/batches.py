@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import Self
 
+    from latentbench.predictors.predictor import Units
     from latentbench.predictors.sampling import IndexBatches
-    from latentbench.tasks import TaskFrames
 
 __all__ = ["PreparedBatches"]
 
@@ -31,13 +31,13 @@ class PreparedBatches(Iterator[Batch]):
     while gathering is raised where the batch would have come.
 
     Args:
-        frames: where windows and targets come from.
+        units: where windows and targets come from.
         indices: which frames make up each batch, without end.
         device: where batches go; for CUDA through pinned memory, without waiting.
     """
 
-    def __init__(self, frames: TaskFrames, indices: IndexBatches, device: torch.device) -> None:
-        self._frames = frames
+    def __init__(self, units: Units, indices: IndexBatches, device: torch.device) -> None:
+        self._units = units
         self._indices = indices
         self._device = device
         self._ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
@@ -71,7 +71,7 @@ class PreparedBatches(Iterator[Batch]):
         pin = self._device.type == "cuda"
         try:
             for which in self._indices:
-                batch = self._frames.batch(which)
+                batch = self._units.batch(which)
                 if pin:
                     batch = Batch(batch.context.pin_memory(), batch.target.pin_memory())
                 if not self._put(batch):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from latentbench.hookspecs import hookimpl
-from latentbench.specs import PredictorSpec
+from latentbench.predictors.neural.options import DENSITIES, NeuralOptions
+from latentbench.specs import DensityBy, PredictorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,4 +144,11 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
         summary="mdn on standardised, clipped contexts with the marginal always in the mixture",
         factory="latentbench.predictors.robust:RobustNetwork",
         options=MdnRobustOptions,
+    )
+    yield PredictorSpec(
+        name="neural",
+        summary="a backbone (window or whole utterance) and a head (densities or samples)",
+        factory="latentbench.predictors.neural.network:neural",
+        options=NeuralOptions,
+        density=DensityBy("head", DENSITIES),
     )

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch.distributions import Distribution
 
     from latentbench.predictors.training import Training
     from latentbench.specs import Density
-    from latentbench.tasks import TaskFrames
+    from latentbench.tasks import Batch, TaskFrames
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "Units"]
+
+
+class Units(Protocol):
+    """What training draws batches of: single frames, or pieces of utterances."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def batch(self, which: NDArray[np.int64]) -> Batch:
+        """Contexts and targets of the units numbered `which`, on the CPU."""
 
 
 class Predictor(nn.Module, ABC):
@@ -29,11 +41,13 @@ class Predictor(nn.Module, ABC):
         dim: D.
         density: what its distributions give, as its spec declares: `exact` log-densities, an
             upper `bound` of the NLL, or `samples` and no density.
+        loss_name: what its `loss` is called while it trains.
     """
 
     context_frames: int
     dim: int
     density: Density = "exact"
+    loss_name: str = "NLL"
 
     @abstractmethod
     def fit(self, train: TaskFrames, training: Training) -> None:
@@ -68,3 +82,28 @@ class Predictor(nn.Module, ABC):
         """
         density: Distribution = self(context)
         return -density.log_prob(target).mean()
+
+    def units(self, frames: TaskFrames, batch_size: int) -> Units:  # noqa: ARG002 - of those that train on more than single frames
+        """What training draws its batches from; `loss` is given what they hold.
+
+        Args:
+            frames: of training.
+            batch_size: frames predicted in a batch, about.
+        """
+        return frames
+
+    def densities(
+        self,
+        frames: TaskFrames,  # noqa: ARG002 - of those that read more than a window
+        which: NDArray[np.int64],  # noqa: ARG002 - as above
+        context: torch.Tensor,
+    ) -> Distribution:
+        """The densities of the targets of the frames numbered `which`, batch [B].
+
+        Args:
+            frames: of either split.
+            which: of them, int64 [B].
+            context: their windows, float32 [B, W, D], on the device of the predictor.
+        """
+        density: Distribution = self(context)
+        return density

@@ -96,13 +96,15 @@ def _run(
     steps = training.config.steps
     # Without a context k shows in nothing but the frames: at all k one network, in one order.
     horizon = 0 if frames.blind else frames.horizon
-    indices = sampling(training.config, len(frames), training.seed, horizon)
+    units = descent.predictor.units(frames, training.config.batch_size)
+    config = _in_units(training.config, len(units) / len(frames))
+    indices = sampling(config, len(units), training.seed, horizon)
     indices.skip(done)
     losses = _Losses(training)
     saved = time.monotonic()
     title = f"train k={frames.horizon}"
     with (
-        PreparedBatches(frames, indices, training.device) as batches,
+        PreparedBatches(units, indices, training.device) as batches,
         training.progress.task(title, steps, "steps", done=done) as meter,
         deferred() as interrupt,
     ):
@@ -112,12 +114,21 @@ def _run(
             stop = step == steps or interrupt.is_set()
             due = checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS
             if losses.full or due or stop:
-                meter.note(f"NLL {losses.mean():.4g}")
+                meter.note(f"{descent.predictor.loss_name} {losses.mean():.4g}")
             if checkpoint is not None and (due or stop):
                 checkpoint.save(descent.predictor, descent.optimizer, step)
                 saved = time.monotonic()
             if interrupt.is_set():
                 return
+
+
+def _in_units(config: TrainingConfig, share: float) -> TrainingConfig:
+    """The configuration for units that stand for 1 / share frames each."""
+    sizes = {
+        name: max(1, round(getattr(config, name) * share))
+        for name in ("batch_size", "shuffle_buffer")
+    }
+    return config.model_copy(update=sizes)
 
 
 class Descent:

@@ -1,0 +1,68 @@
+"""Heads that are one diagonal Gaussian, or mixtures anchored to the marginal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from latentbench.predictors.anchored import MAX_LOG_SIGMA, AnchoredDensity, AnchoredLayers
+from latentbench.predictors.mixture import DiagonalGaussianMixture
+from latentbench.predictors.neural.head import Head, soft_clamp
+
+if TYPE_CHECKING:
+    from latentbench.predictors.neural.options import NeuralOptions
+
+__all__ = ["GaussianHead", "MixtureHead", "StudentHead"]
+
+
+class GaussianHead(Head):
+    """One Gaussian of diagonal covariance; sigma from `sigma_floor` to e^2 of the marginal's."""
+
+    def __init__(self, options: NeuralOptions, *, width: int, dim: int) -> None:
+        super().__init__(options, width=width, dim=dim)
+        self.mean = nn.Linear(width, dim)
+        self.log_sigma = nn.Linear(width, dim)
+        self.bounds = (math.log(options.sigma_floor), MAX_LOG_SIGMA)
+
+    def forward(self, states: torch.Tensor) -> DiagonalGaussianMixture:
+        """The Gaussian of each state, as a mixture of one."""
+        log_sigma = soft_clamp(self.log_sigma(states), *self.bounds)
+        logits = torch.zeros_like(log_sigma[..., :1])
+        return DiagonalGaussianMixture(
+            logits, self.mean(states).unsqueeze(-2), log_sigma.unsqueeze(-2)
+        )
+
+
+class MixtureHead(Head, AnchoredLayers):
+    """K diagonal Gaussians and the marginal, as in `mdn-robust`."""
+
+    origin: torch.Tensor
+    unit: torch.Tensor
+    tails: ClassVar[Literal["gaussian", "student-t"]] = "gaussian"
+
+    def __init__(self, options: NeuralOptions, *, width: int, dim: int) -> None:
+        super().__init__(options, width=width, dim=dim)
+        self.add_layers(
+            width,
+            dim,
+            components=options.components,
+            tails=self.tails,
+            sigma_floor=options.sigma_floor,
+            marginal_weight=options.marginal_weight,
+        )
+        zeros = torch.zeros(dim, dtype=torch.float64)
+        self.register_buffer("origin", zeros, persistent=False)
+        self.register_buffer("unit", zeros + 1.0, persistent=False)
+
+    def forward(self, states: torch.Tensor) -> AnchoredDensity:
+        """The mixture of each state; the marginal of z is N(0, I)."""
+        return self.anchored(states, mean=self.origin, scale=self.unit)
+
+
+class StudentHead(MixtureHead):
+    """K multivariate Student-t distributions of learned nu >= 2, and the marginal."""
+
+    tails = "student-t"

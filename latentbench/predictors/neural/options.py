@@ -1,0 +1,109 @@
+"""Options of `neural`, and which heads there are; loads nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+if TYPE_CHECKING:
+    from latentbench.specs import Density
+
+__all__ = ["DENSITIES", "HEADS", "NeuralOptions"]
+
+_HERE = "latentbench.predictors.neural"
+
+HEADS: dict[str, str] = {
+    "gaussian": f"{_HERE}.mixtures:GaussianHead",
+    "mdn": f"{_HERE}.mixtures:MixtureHead",
+    "student": f"{_HERE}.mixtures:StudentHead",
+    "flow": f"{_HERE}.flows:SplineFlowHead",
+    "flow-matching": f"{_HERE}.flows:FlowMatchingHead",
+    "vmf": f"{_HERE}.directional:DirectionalHead",
+    "energy": f"{_HERE}.samplers:EnergyHead",
+    "lsd": f"{_HERE}.samplers:SelfDistilledHead",
+    "diffusion": f"{_HERE}.samplers:DiffusionHead",
+    "denoiser": f"{_HERE}.samplers:DenoiserHead",
+}
+
+SAMPLERS = ("energy", "lsd", "diffusion", "denoiser")
+DENSITIES: dict[str, Density] = {head: "samples" if head in SAMPLERS else "exact" for head in HEADS}
+
+# Units and residual blocks of the network inside a head, where its source gives them.
+SIZES: dict[str, tuple[int, int]] = {"lsd": (512, 6)}
+USUAL_SIZE = (256, 3)
+
+# Steps from noise to sample. Those of diffusion are first-order, those of flow-matching fourth.
+STEPS: dict[str, int] = {"diffusion": 64, "flow-matching": 16}
+
+Head = Literal[
+    "gaussian",
+    "mdn",
+    "student",
+    "flow",
+    "flow-matching",
+    "vmf",
+    "energy",
+    "lsd",
+    "diffusion",
+    "denoiser",
+]
+
+
+@dataclass(frozen=True)
+class NeuralOptions:
+    """Options of `neural`; a head takes those it needs."""
+
+    backbone: Annotated[
+        Literal["mlp", "gru", "transformer"], "what reads the context: its window, or utterances"
+    ] = "mlp"
+    head: Annotated[Head, "what gives the density"] = "mdn"
+    width: Annotated[int, Gt(0), "units of the backbone's layers"] = 256
+    layers: Annotated[int, Gt(0), "layers of the backbone"] = 2
+    attention_heads: Annotated[int, Gt(0), "heads of the transformer's attention"] = 4
+    context: Annotated[
+        Literal["window", "utterance"],
+        "how far the transformer sees: task.context_frames, or to the start of the utterance",
+    ] = "window"
+    reach: Annotated[int, Gt(0), "most frames the transformer sees with context=utterance"] = 512
+    floor: Annotated[float, Gt(0), "smallest variance of a dimension of the targets"] = 1e-6
+    clip: Annotated[float, Gt(0), "bound of the standardised context"] = 5.0
+    context_noise: Annotated[
+        float, Ge(0), "noise on standardised contexts in training, standard deviation"
+    ] = 0.0
+    noise_mix: Annotated[
+        float, Ge(0), Le(1), "largest share kappa of noise mixed into contexts in training"
+    ] = 0.0
+    components: Annotated[int, Gt(0), "learned components of mdn and student, K"] = 8
+    sigma_floor: Annotated[float, Gt(0), Lt(1), "smallest sigma, relative to the marginal's"] = 0.01
+    marginal_weight: Annotated[
+        float, Gt(0), Lt(1), "smallest weight of the marginal in mdn and student"
+    ] = 1e-3
+    transforms: Annotated[int, Gt(0), "coupling layers of flow"] = 4
+    bins: Annotated[int, Gt(1), "bins of the splines of flow"] = 8
+    head_width: Annotated[
+        int | None, Gt(0), "units of the network inside the head; by default 512 for lsd, else 256"
+    ] = None
+    head_layers: Annotated[
+        int | None, Gt(0), "residual blocks inside the head; by default 6 for lsd, else 3"
+    ] = None
+    samples: Annotated[int, Gt(1), "samples per frame in the loss of energy"] = 8
+    temperature: Annotated[float, Ge(0), "variance of the noise that lsd samples from"] = 1.0
+    steps: Annotated[
+        int | None, Gt(0), "from noise to sample; by default 16 for flow-matching, 64 for diffusion"
+    ] = None
+    probes: Annotated[
+        int, Gt(1), "Hutchinson probes of flow-matching's trace above 64 dimensions"
+    ] = 8
+
+    @property
+    def head_size(self) -> tuple[int, int]:
+        """Units and residual blocks of the network inside the head."""
+        width, layers = SIZES.get(self.head, USUAL_SIZE)
+        return self.head_width or width, self.head_layers or layers
+
+    @property
+    def sampling_steps(self) -> int:
+        """From noise to sample; 1 for heads that take one."""
+        return self.steps or STEPS.get(self.head, 1)

@@ -1,0 +1,153 @@
+"""Crops hold every training frame once with its context; training on them resumes to the bit."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from latentbench.metrics.columns import nll
+from latentbench.metrics.controls import Controls
+from latentbench.metrics.scoring import score
+from latentbench.predictors import training
+from latentbench.predictors.marginal import Marginal
+from latentbench.predictors.plugin import MarginalOptions
+from latentbench.predictors.sequences import Crops, stretches
+from latentbench.progress import SilentProgress
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("reach", [3, 25])
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_every_frame_is_in_one_crop_with_its_target_and_all_of_its_context(utterances, size, reach):
+    frames = utterances()
+    crops = Crops(frames, size, reach)
+    seen = 0
+    for number in range(len(crops)):
+        batch = crops.batch(np.array([number]))
+        at = (~batch.target[0, :, 0].isnan()).nonzero().flatten()
+        assert 1 <= len(at) <= size
+        which = np.arange(seen, seen + len(at))
+        expected = frames.batch(which)
+        assert torch.equal(batch.target[0, at], expected.target)
+        newest = torch.stack([batch.context[0, j - 2 : j + 1] for j in at])
+        assert torch.equal(newest, expected.context)
+        # Context reaches as far back as it may, and no further.
+        available = int(frames.t[which[0]]) - frames.horizon + 1
+        assert int(at[0]) + 1 == min(reach, available)
+        seen += len(at)
+    assert seen == len(frames)
+
+
+def test_a_batch_of_crops_in_any_order_is_its_crops(utterances):
+    frames = utterances()
+    crops = Crops(frames, 5, 4)
+    which = np.random.default_rng(0).permutation(len(crops))[:7]
+    batch = crops.batch(which)
+    found = batch.target[~batch.target[..., 0].isnan()]
+    alone = [crops.batch(np.array([one])).target for one in which]
+    expected = torch.cat([one[~one[..., 0].isnan()] for one in alone])
+    assert torch.equal(found, expected)
+
+
+def test_a_stretch_never_leaves_its_utterance(utterances):
+    frames = utterances()
+    pieces = stretches(frames, np.arange(len(frames)), 1_000)
+    starts = {stored.start: stored.frames for stored in frames.latents.utterances}
+    assert len(pieces.rows) == len(starts)
+    for rows in pieces.rows:
+        assert rows[0] in starts
+        assert rows[-1] < rows[0] + starts[rows[0]]
+
+
+def test_a_batch_of_crops_predicts_about_as_many_frames_as_one_of_windows(make, fit, utterances):
+    frames = utterances((200,) * 30)
+    predictor = make(backbone="transformer")
+    drawn = []
+
+    class Watched(type(predictor)):
+        def loss(self, context, target):
+            drawn.append(int((~target[..., 0].isnan()).sum()))
+            return super().loss(context, target)
+
+    predictor.__class__ = Watched
+    fit(predictor, frames, 8, batch_size=256)
+    assert 0.8 * 256 < np.mean(drawn) < 1.2 * 256
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class Dies(SilentProgress):
+    """Ends the process at a step."""
+
+    steps = 0
+
+    @contextmanager
+    def task(self, *_, **__):
+        yield self
+
+    def note(self, text):
+        pass
+
+    def advance(self, amount=1.0):
+        self.steps += amount
+        if self.steps == 5:
+            raise Killed
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+
+
+@pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("head", ["mdn", "lsd"])
+def test_training_on_crops_goes_on_to_the_same_weights(make, fit, utterances, tmp_path, head):
+    frames = utterances()
+    options = {"backbone": "transformer", "head": head, "noise_mix": 0.5}
+    whole = fit(make(**options), frames, 12)
+    file = tmp_path / "p.checkpoint"
+    with pytest.raises(Killed):
+        fit(make(**options), frames, 12, checkpoint=file, progress=Dies())
+    assert file.exists()
+    resumed = fit(make(**options), frames, 12, checkpoint=file)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_scores_and_controls_of_a_transformer_are_those_of_its_windows(make, fit, utterances):
+    frames = utterances()
+    predictor = fit(make(backbone="transformer"), frames)
+    blind = fit(make(backbone="transformer"), frames.without_context())
+    baseline = fit(Marginal(MarginalOptions(), context_frames=3, dim=4), frames)
+    columns = {"nll": nll, "unconditional": lambda one: -one.unconditional.log_prob(one.target)}
+    found = score(
+        predictor,
+        baseline,
+        frames,
+        columns,
+        max_frames=90,
+        batch_size=32,
+        device=CPU,
+        controls=Controls(unconditional=blind),
+    )
+    batch = frames.batch(np.arange(90))
+    with torch.no_grad():
+        windows = -predictor(batch.context).log_prob(batch.target)
+        nothing = -blind(torch.zeros_like(batch.context)).log_prob(batch.target)
+    np.testing.assert_allclose(found["nll"], windows, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found["unconditional"], nothing, rtol=0, atol=1e-4)
+
+
+def test_without_context_all_frames_have_one_density(make, fit, utterances):
+    """Else the unconditional control would know where in an utterance a frame is."""
+    frames = utterances().without_context()
+    options = {"context": "utterance", "reach": 40}
+    predictor = fit(make(backbone="transformer", **options), frames)
+    which = np.arange(len(frames))
+    density = predictor.densities(frames, which, frames.batch(which).context)
+    found = density.log_prob(torch.ones(4)).detach()
+    torch.testing.assert_close(found, found[:1].expand_as(found), rtol=0, atol=1e-6)
