@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
-from filelock import FileLock, Timeout
 
 from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError, UsageError
+from latentbench.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -248,16 +248,9 @@ def _require_lookup(url: str) -> None:
 @contextlib.contextmanager
 def only_writer(destination: Path, progress: Progress, title: str) -> Iterator[None]:
     """Hold `NAME.lock` beside the destination; says so where another process holds it."""
-    lock = FileLock(destination.with_name(destination.name + ".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress.say(f"Another process has begun: {title}. Waiting for it.")
-        lock.acquire()
-    try:
+    waiting = f"Another process has begun: {title}. Waiting for it."
+    with locked(destination.with_name(destination.name + ".lock"), progress, waiting):
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["for_csv", "for_latex", "for_markdown", "printable"]
+__all__ = ["escaped", "for_csv", "for_latex", "for_markdown", "printable"]
 
 SUSPECT = re.compile(r"[^ -~]")
 FORMULA = "=+-@\t\r＝＋－＠"  # noqa: RUF001 - spreadsheets take these for = + - @
@@ -46,10 +46,15 @@ def printable(text: str, keep: str = "") -> str:
         one = found[0]
         if one.isprintable() or one in keep:
             return one
-        units = one.encode("utf-16-be", "surrogatepass").hex()
-        return "".join(rf"\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+        return escaped(one)
 
     return SUSPECT.sub(shown, text)
+
+
+def escaped(one: str) -> str:
+    r"""A character as `\u001b`, which is what JSON calls it too."""
+    units = one.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(rf"\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def for_markdown(text: str) -> str:

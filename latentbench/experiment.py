@@ -14,6 +14,7 @@ from latentbench.corpora.selection import LeftOut, count_utterances, leave_out
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import LatentbenchError, UsageError
+from latentbench.files import disk_full_explained
 from latentbench.latents.encoding import encode_missing
 from latentbench.latents.fitting import fit_transforms, restore_transforms
 from latentbench.latents.guards import check_latents, require_disjoint_speakers, same_sound
@@ -139,7 +140,7 @@ def run_experiment(
         _compare_audio(folder, config, workspace, registry)
         workspace.progress.say(f"{folder} is finished; nothing is computed again.")
         return result
-    with RunFolder.open(folder, config, workspace.progress) as run:
+    with RunFolder.open(folder, config, workspace.progress) as run, disk_full_explained(folder):
         seconds: dict[str, float] = {}
         with timed(seconds, "encode"):
             encoded = encode_corpus(config, workspace, registry)

@@ -198,8 +198,8 @@ def checksum(path: Path) -> str:
 
 
 @contextmanager
-def disk_full_explained(folder: Path, needed: int) -> Iterator[None]:
-    """Turn a full disk into an error that names the folder and the bytes still needed.
+def disk_full_explained(folder: Path, needed: int = 0) -> Iterator[None]:
+    """Turn a full disk into an error that names the folder and the bytes needed, if known.
 
     Raises:
         LatentbenchError: the block ran out of disk space or quota.
@@ -210,8 +210,9 @@ def disk_full_explained(folder: Path, needed: int) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         free = shutil.disk_usage(folder).free
+        more = f"about {_megabytes(needed)}" if needed else "something"
         raise LatentbenchError(
-            f"The disk is full: '{folder}' needs about {_megabytes(needed)} more, "
+            f"The disk is full: '{folder}' needs {more} more, "
             f"{_megabytes(free)} are free ({error.strerror}).",
             "What was complete stays. Free some space, then give the same command again: "
             "it continues.",

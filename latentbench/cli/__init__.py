@@ -6,13 +6,16 @@ SIGTERM, 129 by SIGHUP. What a command found goes to stdout; progress and errors
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from latentbench import __version__
 from latentbench.cli.groups import LazyGroup
-from latentbench.cli.session import Session
+from latentbench.cli.session import GivenPath, Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["main"]
 
@@ -59,7 +62,7 @@ VERBS = {
     "plugin_files",
     multiple=True,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help="Also load this Python file as a plugin; may be given several times.",
 )
 @click.option(

@@ -15,6 +15,7 @@ from latentbench.cli.units import bytes_text
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from latentbench.latents.store import StoreInfo
@@ -89,24 +90,44 @@ def remove_from_cache(
     for name in names:
         if name not in present:
             raise UsageError(f"There is no '{name}' in {root}.", nearest(name, present))
+        if name in sizes and name != "latents" and not _is_ours(root, name):
+            raise UsageError(
+                f"'{root / name}' was not made by this version of latentbench: it holds no mark "
+                "(CACHEDIR.TAG) of it.",
+                "Remove the folder by hand if nothing in it is yours to keep.",
+            )
     total = bytes_text(sum(present[name] for name in names))
     if not yes and not click.confirm(f"Remove {', '.join(names)} ({total}) from {root}?"):
         echo("Nothing was removed.")
         return
     for name in names:
-        # A store named beside `latents`, or twice, may be gone by now.
-        if name in stores and (root / "latents" / name).exists():
-            from latentbench.latents.store import remove_store  # noqa: PLC0415 - imports torch
-
-            remove_store(root, name)
-        elif name in sizes and (root / name).exists():
-            shutil.rmtree(root / name)
+        _remove(root, name, stores)
     if as_json:
         echo(
             json.dumps({"removed": names, "bytes": sum(present[name] for name in names)}, indent=2)
         )
         return
     echo(f"Removed {', '.join(names)} ({total}).")
+
+
+def _is_ours(root: Path, name: str) -> bool:
+    """Whether a folder is marked, or lies where nobody else keeps anything."""
+    from platformdirs import user_cache_path  # noqa: PLC0415 - not for --help
+
+    from latentbench.workspace import is_ours  # noqa: PLC0415
+
+    return is_ours(root / name) or root == user_cache_path("latentbench")
+
+
+def _remove(root: Path, name: str, stores: Collection[str]) -> None:
+    """Remove a store or folder that may be gone by now; stores only where nobody writes to them."""
+    from latentbench.latents.store import remove_store  # noqa: PLC0415 - imports torch
+
+    for store in stores if name == "latents" else {name} & set(stores):
+        if (root / "latents" / store).exists():
+            remove_store(root, store)
+    if name in FOLDERS and (root / name).exists() and _is_ours(root, name):
+        shutil.rmtree(root / name)
 
 
 def _root(cache: Path | None) -> Path:

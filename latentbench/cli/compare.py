@@ -12,7 +12,7 @@ import click
 
 from latentbench.cli.configuration import flag_assignments, run_options
 from latentbench.cli.output import Verb, console, echo, json_option
-from latentbench.cli.session import RunPath, Session, cache_option, debug_option
+from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, debug_option
 from latentbench.cli.show import finished_runs
 from latentbench.errors import CellFailedError, UsageError
 
@@ -59,7 +59,7 @@ def _component_options(command: Any) -> Any:
 @click.option(
     "--out",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help="Where the run folders are made [default: runs/compare-<digest>].",
 )
 @cache_option
@@ -79,7 +79,7 @@ def _component_options(command: Any) -> Any:
     "exports",
     metavar="FILE",
     multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=GivenPath(dir_okay=False),
     help=f"Also write this file, by suffix: {', '.join(SUFFIXES)}; may be given several times.",
 )
 @debug_option

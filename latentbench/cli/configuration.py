@@ -8,11 +8,11 @@ first names the component and then sets its option, in whatever order they are t
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from latentbench.cli.session import GivenPath
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ RUN_OPTIONS = (
         "--config",
         "config_file",
         metavar="FILE",
-        type=click.Path(path_type=Path),
+        type=GivenPath(),
         help="Values from a YAML file, over the preset's.",
     ),
     click.option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, echo
+from latentbench.cli.output import Verb, echo, spell_out
 from latentbench.errors import LatentbenchError, missing_module, nearest
 from latentbench.escapes import printable
 from latentbench.signals import Ended, raising
@@ -48,6 +48,11 @@ class LazyGroup(NamingGroup):
     def __init__(self, *args: Any, verbs: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.verbs = verbs
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, on whatever stdout there is."""
+        spell_out()
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The verbs, in their order."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from latentbench.cli.output import Verb, echo, json_option
-from latentbench.cli.session import debug_option
+from latentbench.cli.session import GivenPath, debug_option
 from latentbench.scaffold import TEMPLATE_KINDS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["new"]
 @click.argument("name")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=GivenPath(file_okay=False),
     metavar="FOLDER",
     default=Path(),
     help="Where the new folder NAME is made [default: here].",

@@ -6,6 +6,7 @@ JSON and nothing else. All that commands write goes through `echo`, `console` an
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -13,18 +14,21 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
-from latentbench.escapes import printable
+from latentbench.escapes import escaped, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import TextIOWrapper
 
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-__all__ = ["Verb", "console", "echo", "json_option"]
+__all__ = ["Verb", "console", "echo", "json_option", "spell_out"]
 
 STDOUT = "latentbench.stdout"
 FD = 1
+# What tables hold that ASCII lacks; the rest is written as `\u1234`.
+PLAIN = {"Δ": "d", "²": "2", "³": "3", "½": "1/2", "±": "+-", "·": "*", "√": "sqrt", "…": "..."}
 
 
 class Verb(click.Command):
@@ -59,6 +63,21 @@ def console(*, err: bool = False) -> Console:
                 yield segment if control else Segment(printable(text, keep="\n"), style)
 
     return Harmless(file=_stream(err=err))
+
+
+def spell_out() -> None:
+    """Let stdout and stderr take any text, whatever they are encoded in; JSON stays JSON."""
+    codecs.register_error("latentbench", _spelt_out)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):  # none, or replaced by something simpler
+            cast("TextIOWrapper", stream).reconfigure(errors="latentbench")
+
+
+def _spelt_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "".join(PLAIN.get(one) or escaped(one) for one in lost), error.end
 
 
 def json_option(command: Any) -> Any:

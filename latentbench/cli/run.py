@@ -10,7 +10,7 @@ import click
 
 from latentbench.cli.configuration import configuration_options, resolve_flags
 from latentbench.cli.output import Verb, json_option
-from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
 from latentbench.cli.show import make_reporter, print_files, print_result, reporter_option
 from latentbench.errors import CellFailedError
 
@@ -29,7 +29,7 @@ REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
 @click.option(
     "--out",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=GivenPath(),
     help="The run folder [default: runs/<encoder>-<predictor>-<corpus>-<digest>].",
 )
 @cache_option

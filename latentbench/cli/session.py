@@ -15,18 +15,30 @@ if TYPE_CHECKING:
     from latentbench.plugins import Registry
     from latentbench.workspace import Workspace
 
-__all__ = ["RunPath", "Session", "cache_option", "debug_option"]
+__all__ = ["GivenPath", "RunPath", "Session", "cache_option", "debug_option"]
 
 
-class RunPath(click.Path):
+class GivenPath(click.Path):
+    """A file or folder: never empty, which would be the working folder, and `~` is home."""
+
+    def __init__(self, **checks: Any) -> None:
+        super().__init__(path_type=Path, **checks)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path."""
+        given = os.fsdecode(value)
+        if not given.strip():
+            self.fail("The path is empty.", param, ctx)
+        found = super().convert(os.path.expanduser(given), param, ctx)  # noqa: PTH111 - no home is no error here
+        return Path(os.fsdecode(found))
+
+
+class RunPath(GivenPath):
     """The folder of a run, which a file in it stands for too."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The folder."""
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        path = super().convert(value, param, ctx)
         return path.parent if path.is_file() else path
 
 
@@ -79,7 +91,7 @@ def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--cache FOLDER`."""
     return click.option(
         "--cache",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=GivenPath(file_okay=False),
         metavar="FOLDER",
         help="Where latents, downloads and made speech are kept "
         "[default: LATENTBENCH_CACHE, else the user's cache folder].",

@@ -85,7 +85,7 @@ class LibriSpeech(Corpus):
 
     def is_at_hand(self) -> bool:
         """Whether a root was given, or all subsets are in the cache."""
-        there = self._workspace.cache / "downloads" / "librispeech" / "LibriSpeech"
+        there = self._workspace.folder("downloads") / "librispeech" / "LibriSpeech"
         return bool(self._options.root) or all((there / one).is_dir() for one in self._subsets)
 
     def utterances(self) -> Sequence[Utterance]:
@@ -145,7 +145,7 @@ class LibriSpeech(Corpus):
                 raise UsageError(
                     f"LibriSpeech has no subset '{subset}'.", nearest(subset, ARCHIVES)
                 )
-        folder = self._workspace.cache / "downloads" / "librispeech"
+        folder = self._workspace.folder("downloads") / "librispeech"
         root = folder / "LibriSpeech"
         for subset in self._subsets:
             if not (root / subset).is_dir():

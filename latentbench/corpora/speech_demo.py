@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.espeak import Voice, speak
 from latentbench.corpora.ledger import Ledger
@@ -19,6 +17,7 @@ from latentbench.corpora.sentences import SENTENCES
 from latentbench.corpora.source import described_by, sources
 from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError
+from latentbench.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["SPEAKERS", "Speaker", "SpeechDemo"]
 
 PARALLEL = 2
+WAITING = "Waiting for another process that makes the speech."
 STRIDE = 7  # prime to the number of sentences: neighbours begin with different sentences
 
 
@@ -115,11 +115,12 @@ class SpeechDemo(Corpus):
             LatentbenchError: espeak-ng failed, or the files cannot be written.
         """
         ledger = Ledger(self._workspace.cache / "ledger.sqlite3")
-        folder = self._workspace.cache / "speech-demo" / _version()
+        folder = self._workspace.folder("speech-demo") / _version()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "lock"):
-                self._make_missing(folder, ledger)
+            if self._missing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                with locked(folder / "lock", self._workspace.progress, WAITING):
+                    self._make_missing(folder)
         except OSError as error:
             raise LatentbenchError(
                 f"The speech cannot be written to '{folder}': {error.strerror or error}.",
@@ -147,14 +148,15 @@ class SpeechDemo(Corpus):
     def _files(self, folder: Path) -> list[Path]:
         return [folder / f"{number:02d}.wav" for number in range(self._options.sentences)]
 
-    def _make_missing(self, folder: Path, ledger: Ledger) -> None:
-        missing = [
+    def _missing(self, folder: Path) -> list[Speaker]:
+        return [
             speaker
             for speaker in self._speakers
-            if not _is_sound(self._files(folder / speaker.name), ledger)
+            if not _is_sound(self._files(folder / speaker.name))
         ]
-        if not missing:
-            return
+
+    def _make_missing(self, folder: Path) -> None:
+        missing = self._missing(folder)
         progress = self._workspace.progress
         total = len(missing) * self._options.sentences
         with (
@@ -193,9 +195,9 @@ def _version() -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_sound(files: list[Path], ledger: Ledger) -> bool:
+def _is_sound(files: list[Path]) -> bool:
     try:
         sums = json.loads((files[0].parent / "sums.json").read_text("utf-8"))
-        return all(ledger.digest(file) == sums[file.name] for file in files)
+        return all(file_digest(file) == sums[file.name] for file in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -17,7 +17,7 @@ options derived from it.
             return MineNetwork()
 
         def published(self) -> WebFile:
-            place = self.workspace.cache / "downloads" / "mine" / "mine.pth"
+            place = self.workspace.folder("downloads") / "mine" / "mine.pth"
             return WebFile(url="https://…/mine.pth", place=place, sha256="…")
 
 The network is a `torch.nn.Module` called as `network(waves, codebooks)`: audio float32

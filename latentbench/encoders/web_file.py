@@ -24,7 +24,7 @@ class WebFile:
     Attributes:
         url: its address.
         place: the file it is kept as, where a model's own package looks for it or below
-            `workspace.cache / "downloads"`; a copy put there by hand will do.
+            `workspace.folder("downloads")`; a copy put there by hand will do.
         sha256: of the content, hex; or its first digits where its authors publish no more;
             empty where they publish none: the user is then told so, and what came.
     """

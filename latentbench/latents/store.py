@@ -42,6 +42,7 @@ from latentbench.files import (
 from latentbench.latents.preparation import PREPARATION
 from latentbench.locks import Timeout, locked
 from latentbench.tensors import load_tensors, save_tensors
+from latentbench.workspace import make_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -161,6 +162,7 @@ class LatentStore:
         waiting = f"Waiting for another process that writes to {self.path}"
         with ExitStack() as held:
             try:
+                make_ours(self.path.parent)
                 self.shards.mkdir(parents=True, exist_ok=True)
                 held.enter_context(locked(self.path / LOCK, progress, waiting))
                 self._describe(progress)
@@ -324,7 +326,12 @@ class StoreInfo:
 
 def list_stores(cache: Path) -> list[StoreInfo]:
     """Every latent store below the cache folder, by key; one that cannot be read says so."""
-    return [_info(shards.parent) for shards in sorted((cache / "latents").glob("*/shards"))]
+    folders = [shards.parent for shards in sorted((cache / "latents").glob("*/shards"))]
+    return [
+        _info(path)
+        for path in folders
+        if (path / DESCRIPTION).exists() or is_sealed(path / DESCRIPTION)
+    ]
 
 
 def remove_store(cache: Path, key: str) -> None:

@@ -4,13 +4,20 @@ import json
 
 import pytest
 
+from latentbench.latents.store import LatentStore
+from latentbench.progress import SilentProgress
+from latentbench.workspace import EXPLANATION, SIGNATURE, make_ours
+
+MARK = len(SIGNATURE + EXPLANATION)
+
 
 @pytest.fixture
 def cache(tmp_path):
+    for name in ("downloads", "speech-demo"):
+        make_ours(tmp_path / name)
     (tmp_path / "downloads/sub").mkdir(parents=True)
-    (tmp_path / "downloads/sub/weights.bin").write_bytes(b"x" * 2_500)
-    (tmp_path / "speech-demo").mkdir()
-    (tmp_path / "speech-demo/a.wav").write_bytes(b"x" * 500)
+    (tmp_path / "downloads/sub/weights.bin").write_bytes(b"x" * (2_500 - MARK))
+    (tmp_path / "speech-demo/a.wav").write_bytes(b"x" * (500 - MARK))
     (tmp_path / "precious.txt").write_text("not ours to remove")
     return tmp_path
 
@@ -56,3 +63,44 @@ def test_what_is_not_in_the_list_is_not_removed(invoke, cache, name):
 def test_a_typing_error_names_the_nearest(invoke, cache):
     found = invoke("cache", "remove", "download", "--yes", "--cache", cache)
     assert "Did you mean 'downloads'?" in found.stderr
+
+
+def test_folders_that_others_made_are_not_removed(invoke, tmp_path):
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads/thesis.pdf").write_text("precious")
+    make_ours(tmp_path / "downloads")  # used by a run, too late to be ours alone
+    found = invoke("cache", "remove", "downloads", "--yes", "--cache", tmp_path)
+    assert found.exit_code == 2
+    assert "downloads' was not made by this version of latentbench" in found.stderr
+    assert (tmp_path / "downloads/thesis.pdf").exists()
+
+
+def test_what_is_no_store_is_neither_listed_nor_removed(invoke, tmp_path):
+    (tmp_path / "latents/mine/shards").mkdir(parents=True)
+    (tmp_path / "latents/mine/shards/precious").touch()
+    assert "mine" not in invoke("cache", "list", "--cache", tmp_path).stdout
+    invoke("cache", "remove", "latents", "--yes", "--cache", tmp_path)
+    assert (tmp_path / "latents/mine/shards/precious").exists()
+
+
+def test_all_latents_are_not_removed_while_a_store_is_written_to(invoke, tmp_path):
+    store = LatentStore.for_key(tmp_path, {"encoder": "one", "corpus": "two"})
+    with store.writing(SilentProgress()):
+        found = invoke("cache", "remove", "latents", "--yes", "--cache", tmp_path)
+        assert found.exit_code == 2
+        assert "is being written by another process" in found.stderr
+        assert store.shards.exists()
+    assert invoke("cache", "remove", "latents", "--yes", "--cache", tmp_path).exit_code == 0
+    assert not (tmp_path / "latents").exists()
+
+
+def test_a_store_whose_description_is_damaged_is_listed_and_removed(invoke, tmp_path):
+    store = LatentStore.for_key(tmp_path, {"encoder": "one", "corpus": "two"})
+    with store.writing(SilentProgress()):
+        pass
+    (store.path / "store.json").write_text("{")
+    (found,) = json.loads(invoke("cache", "list", "--json", "--cache", tmp_path).stdout)["stores"]
+    assert found["encoder"] == "(cannot be read)"
+    removed = invoke("cache", "remove", store.path.name, "--yes", "--cache", tmp_path)
+    assert removed.exit_code == 0
+    assert not store.path.exists()

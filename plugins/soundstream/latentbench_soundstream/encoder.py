@@ -124,5 +124,5 @@ class SoundStream(Encoder):
         return torch.from_numpy(latents)
 
     def _published(self) -> WebFile:
-        folder = self._workspace.cache / "downloads" / "lyra-v1.3.2"
+        folder = self._workspace.folder("downloads") / "lyra-v1.3.2"
         return WebFile(url=URL, place=folder / "soundstream_encoder.tflite", sha256=SHA256)
