@@ -21,6 +21,7 @@ import httpx
 
 from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError, UsageError
+from latentbench.files import write_text
 from latentbench.locks import locked
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from latentbench.progress import Progress
 
-__all__ = ["fetch", "only_writer"]
+__all__ = ["fetch", "only_writer", "recorded_sha256"]
 
 LOOKUP_SECONDS = 5.0
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
@@ -83,9 +84,23 @@ def fetch(
                 else:
                     found = file_digest(part.path)
                     progress.say(f"{url} has no published checksum; what came has sha256 {found}.")
+                    write_text(_sum_file(destination), f"{found}  {destination.name}\n")
                 part.path.replace(destination)
                 part.forget()
     return destination
+
+
+def recorded_sha256(destination: Path) -> str:
+    """What a file without a published checksum had when it came; empty where nobody knows."""
+    file = _sum_file(destination)
+    found = (
+        re.match(r"[0-9a-f]{64}\b", file.read_text("utf-8", "replace")) if file.exists() else None
+    )
+    return found[0] if found else ""
+
+
+def _sum_file(destination: Path) -> Path:
+    return destination.with_name(f"{destination.name}.sha256")
 
 
 class _Part:

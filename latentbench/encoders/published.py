@@ -63,7 +63,7 @@ class Published:
         folders = (path, path / "snapshots" / self.file.revision)  # as the hub's cache has it
         names = (self.file.name, USUAL_NAME, USUAL_NAME + INDEX)
         files = [folder / name for folder in folders for name in names]
-        for file in files if path.is_dir() else [path]:
+        for file in files if weights.strip() and path.is_dir() else [path]:
             if file.name.endswith(SUFFIXES) and file.is_file():
                 return file
         raise UsageError(

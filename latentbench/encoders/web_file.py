@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from latentbench.digest import file_digest
-from latentbench.download import fetch
-from latentbench.errors import UsageError
+from latentbench.download import fetch, recorded_sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,17 +38,18 @@ class WebFile:
         return self.place.is_file()
 
     def fetch(self, progress: Progress, *, otherwise: str = "") -> Path:
-        """The verified file in its place, downloaded if it is not there.
+        """The verified file in its place, downloaded if it is not there or is damaged.
 
         Args:
             progress: where the download is shown.
             otherwise: ends the sentence that says how to go on without the download.
 
         Raises:
-            UsageError: the file cannot be had, or is not the published one; says how to go on.
+            UsageError: the file cannot be had; says how to go on.
         """
         name = self.url.rpartition("/")[2]
-        fetch(
+        get = partial(
+            fetch,
             self.url,
             self.place,
             sha256=self.sha256,
@@ -58,9 +59,10 @@ class WebFile:
             hint=f"Fetch it on a machine with network, then copy it to '{self.place}' or pass "
             f"--set encoder.weights=/path/to/{name}{otherwise}.",
         )
-        if self.sha256 and not file_digest(self.place).startswith(self.sha256):
-            raise UsageError(
-                f"'{self.place}' is damaged: its sha256 does not begin with {self.sha256}.",
-                "Remove it and run again, to download it anew.",
-            )
+        get()
+        if not file_digest(self.place).startswith(self.sha256 or recorded_sha256(self.place)):
+            aside = self.place.with_name(f"{self.place.name}.damaged")
+            self.place.replace(aside)
+            progress.say(f"'{self.place}' is damaged: fetching it again; it is kept as '{aside}'.")
+            get()
         return self.place

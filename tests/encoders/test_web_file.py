@@ -71,13 +71,24 @@ def test_other_content_is_refused_and_removed(address, tmp_path):
     assert not file.is_here()
 
 
-def test_a_damaged_copy_is_named(tmp_path):
+@pytest.mark.parametrize("published", [SHA256[:8], ""])
+def test_a_damaged_copy_is_said_and_fetched_again(address, tmp_path, published):
+    file = WebFile(url=address, place=tmp_path / "kept.pth", sha256=published)
+    file.fetch(SilentProgress())
+    file.place.write_bytes(b"half a file")
+    progress = SilentProgress()
+    assert file.fetch(progress).read_bytes() == CONTENT
+    assert f"'{file.place}' is damaged: fetching it again" in progress.said[0]
+    assert (tmp_path / "kept.pth.damaged").read_bytes() == b"half a file"
+
+
+def test_a_damaged_copy_is_not_lost_without_network(tmp_path):
     place = tmp_path / "kept.pth"
     place.write_bytes(b"half a file")
     file = WebFile(url="http://127.0.0.1:9/model.pth", place=place, sha256="d7cc33bc")
-    assert file.is_here()
-    with pytest.raises(UsageError, match="is damaged: its sha256 does not begin with d7cc33bc"):
+    with pytest.raises(UsageError, match="cannot be downloaded"):
         file.fetch(SilentProgress())
+    assert (tmp_path / "kept.pth.damaged").read_bytes() == b"half a file"
 
 
 def test_without_network_the_error_says_how_to_go_on(tmp_path):
