@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CellWork",
+    "fits",
     "make_predictor",
     "run_cell",
     "task_frames",
@@ -181,6 +182,23 @@ def window_task(config: RunConfig, horizon: int) -> WindowTask:
     )
 
 
+def fits(config: RunConfig, horizons: Sequence[int]) -> int:
+    """How often cells of one seed fit their predictor, for itself and for its controls.
+
+    Args:
+        config: with all times in frames.
+        horizons: of the cells.
+    """
+    task = config.task
+    own = len(horizons)
+    # Horizons that begin at the same frame share the model without a context.
+    blind = {window_task(config, k).first_frame for k in horizons}
+    seeing = sum(k <= task.step_frames < k + task.context_frames for k in horizons)
+    of_x = 0 if task.target == "x" else own - seeing
+    controls = {UNCONDITIONAL: len(blind), "x_target": of_x}
+    return own + sum(controls[name] for name in config.controls)
+
+
 def task_frames(
     config: RunConfig, horizon: int, latents: Latents, sides: Mapping[str, Sequence[int]]
 ) -> dict[Split, TaskFrames]:
@@ -240,6 +258,7 @@ class _Work:
             scored=scored,
             too_short={side: self._too_short(side) for side in SPLITS},
             parameters=parameters,
+            steps=self._steps(),
             dim=self.latents.dim,
             iid_floor=iid_floor(train),
             seconds=seconds,
@@ -260,6 +279,11 @@ class _Work:
         )
         one.fit(train, training)
         return one.eval()
+
+    def _steps(self) -> int:
+        """Of the training of the predictor, which leaves a checkpoint; 0 for a closed form."""
+        trained = (self.cell.folder / "predictor.checkpoint").exists()
+        return self.config.training.steps if trained else 0
 
     def _fit_controls(self, train: TaskFrames) -> Controls:
         """The controls of the configuration (docs/metrics.md)."""

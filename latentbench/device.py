@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import torch
 
 from latentbench.errors import UsageError
 
-__all__ = ["choose_device", "describe_device"]
+__all__ = ["choose_device", "describe_device", "memory_bytes"]
+
+# Where Linux keeps the limit of a container.
+LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def choose_device(name: str) -> torch.device:
@@ -38,3 +44,17 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({torch.get_num_threads()} threads)"
+
+
+def memory_bytes(device: torch.device) -> int | None:
+    """All the memory there is, whoever uses it now; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return None
+    try:
+        return min(machine, int(LIMIT.read_text("ascii")))
+    except (OSError, ValueError):  # no container, or one without a limit: `max`
+        return machine

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CellFailedError", "LatentbenchError", "UsageError", "missing_module", "nearest"]
+__all__ = [
+    "CellFailedError",
+    "LatentbenchError",
+    "UsageError",
+    "counted",
+    "missing_module",
+    "nearest",
+]
 
 
 class LatentbenchError(Exception):
@@ -38,6 +45,11 @@ class UsageError(LatentbenchError):
 
 class CellFailedError(LatentbenchError):
     """At least one cell of a run failed; the others are on disk (exit code 1)."""
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 speaker`, `2,000 speakers`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def missing_module(error: ModuleNotFoundError) -> str:

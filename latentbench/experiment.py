@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from latentbench.cells import CellWork, timed
+from latentbench.cells import CellWork, fits, timed
+from latentbench.checks import (
+    check_components,
+    check_corpus,
+    check_encoder,
+    check_memory,
+    check_slices,
+    count_frames,
+)
 from latentbench.config import COMPONENTS, KIND_OF, build_options
 from latentbench.corpora import split_speakers
 from latentbench.corpora.copies import audio_digests
@@ -14,7 +25,7 @@ from latentbench.corpora.selection import LeftOut, count_utterances, leave_out
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import LatentbenchError, UsageError
-from latentbench.files import disk_full_explained
+from latentbench.files import SUMS, DamagedFileError, disk_full_explained
 from latentbench.latents.encoding import encode_missing
 from latentbench.latents.fitting import fit_transforms, restore_transforms
 from latentbench.latents.guards import check_latents, require_disjoint_speakers, same_sound
@@ -28,6 +39,7 @@ from latentbench.latents.manifest import (
 )
 from latentbench.latents.resampling import is_odd
 from latentbench.latents.store import LatentStore, store_key
+from latentbench.progress import Networks
 from latentbench.results import RunFolder
 from latentbench.results.assembly import assemble
 from latentbench.results.folder import read_record
@@ -35,15 +47,16 @@ from latentbench.results.provenance import collect_provenance
 from latentbench.results.schema import (
     SPLITS,
     CorpusFacts,
-    EncoderFacts,
     LatentFacts,
     Skipped,
 )
 from latentbench.tasks.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import torch
 
     from latentbench.config import RunConfig
     from latentbench.corpora import Corpus, SpeakerSplit, Utterance
@@ -53,7 +66,7 @@ if TYPE_CHECKING:
     from latentbench.latents.store import ShardEntry
     from latentbench.plugins import Registry
     from latentbench.results import Result
-    from latentbench.results.schema import Provenance
+    from latentbench.results.schema import EncoderFacts, Provenance
     from latentbench.workspace import Workspace
 
 MANIFEST = "manifest.parquet"
@@ -67,10 +80,11 @@ NEEDS_SPEAKERS = (
 __all__ = [
     "Audio",
     "EncodedCorpus",
+    "Prepared",
     "choose_audio",
     "encode_corpus",
     "in_frames",
-    "make_encoder",
+    "prepare",
     "run_experiment",
 ]
 
@@ -101,6 +115,42 @@ class Audio:
         """The utterances of each side: listed, used, dropped and skipped."""
         return count_utterances(self.listed, self.split, self.left_out)
 
+    @property
+    def sides(self) -> dict[str, list[Utterance]]:
+        """Split -> the utterances that are used."""
+        used = self.utterances
+        return {
+            side: [one for one in used if self.split.side(one.speaker) == side] for side in SPLITS
+        }
+
+    @property
+    def speakers(self) -> dict[str, tuple[str, ...]]:
+        """Split -> its speakers."""
+        return {"train": self.split.train, "eval": self.split.eval}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that passed every check that costs no download.
+
+    Attributes:
+        config: with the times of its task in frames.
+        device: where it computes.
+        corpus: of the run.
+        encoder: bound to the corpus, not loaded.
+        audio: None where the corpus must be downloaded first.
+        frames: horizon -> split -> frames to predict; empty likewise.
+        notes: what a user should know before it starts.
+    """
+
+    config: RunConfig
+    device: torch.device
+    corpus: Corpus
+    encoder: Encoder
+    audio: Audio | None
+    frames: Mapping[int, Mapping[str, int]]
+    notes: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class EncodedCorpus:
@@ -108,6 +158,7 @@ class EncodedCorpus:
 
     Attributes:
         encoder: loaded.
+        facts: what the result says of it.
         audio: what was encoded; what could not be is left out.
         store: the folder of latents.
         rows: one per utterance used or skipped, in the order of streaming.
@@ -115,6 +166,7 @@ class EncodedCorpus:
     """
 
     encoder: Encoder
+    facts: EncoderFacts
     audio: Audio
     store: LatentStore
     rows: tuple[ManifestRow, ...]
@@ -140,18 +192,32 @@ def run_experiment(
         _compare_audio(folder, config, workspace, registry)
         workspace.progress.say(f"{folder} is finished; nothing is computed again.")
         return result
-    with RunFolder.open(folder, config, workspace.progress) as run, disk_full_explained(folder):
+    parent_there = folder.parent.exists()
+    with (
+        RunFolder.open(folder, config, workspace.progress) as run,
+        _no_stub_left(folder, keep_parent=parent_there),
+        disk_full_explained(folder),
+    ):
         seconds: dict[str, float] = {}
         with timed(seconds, "encode"):
             encoded = encode_corpus(config, workspace, registry)
         manifest = _keep_manifest(run, encoded)
         config = in_frames(config, encoded.encoder.frame_rate)
         latents, sides = open_latents(encoded.store, encoded.rows)
-        with timed(seconds, "transforms"):
+        waiting = partial(workspace.progress.task, total=None, unit="")
+        with timed(seconds, "transforms"), waiting("fitting transforms"):
             transforms = fit_transforms(latents, sides, config, registry, folder)
-        with timed(seconds, "guards"):
+        with timed(seconds, "guards"), waiting("looking at the latents"):
             seen = restore_transforms(latents, config, registry, transforms)
             checks = {side: check_latents(latents, seen, sides[side]) for side in SPLITS}
+        if config.transforms:
+            check_memory(
+                config,
+                registry,
+                dim=seen.dim,
+                device=choose_device(config.device),
+                frames=config.evaluation.max_frames,
+            )
         cells = [
             Cell(
                 config=config,
@@ -168,29 +234,51 @@ def run_experiment(
         ]
         with timed(seconds, "cells"):
             _run_cells(cells, config, workspace, registry)
-        return assemble(
-            run,
-            config,
-            registry,
-            encoder=_encoder_facts(config, encoded.encoder),
-            corpus=_corpus_facts(encoded),
-            provenance=_provenance(config, encoded, registry, cells, seconds),
-            stamps=(*encoded.encoder.stamps, *_odd_rates(encoded)),
-            latents={side: LatentFacts(**asdict(check)) for side, check in checks.items() if check},
-        )
+        with waiting("summing up"):
+            return assemble(
+                run,
+                config,
+                registry,
+                encoder=encoded.facts,
+                corpus=_corpus_facts(encoded),
+                provenance=_provenance(config, encoded, registry, cells, seconds),
+                stamps=(*encoded.encoder.stamps, *_odd_rates(encoded)),
+                latents={
+                    side: LatentFacts(**asdict(check)) for side, check in checks.items() if check
+                },
+            )
+
+
+@contextmanager
+def _no_stub_left(folder: Path, *, keep_parent: bool) -> Iterator[None]:
+    """Where the run fails before it has anything to keep, remove its folder."""
+    try:
+        yield
+    except BaseException:
+        if all(one.name.startswith((".", "config.yaml", SUMS)) for one in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not keep_parent:
+                with suppress(OSError):  # another run may have begun in it
+                    folder.parent.rmdir()
+        raise
 
 
 def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -> EncodedCorpus:
-    """Bring the latents of every utterance of the run into the store.
+    """Bring the latents of every utterance of the run into the store; checks all there is first.
 
     Raises:
-        UsageError: the corpus, its split or the encoder's weights cannot be used.
+        UsageError: the run cannot be made, or the encoder's weights cannot be used.
         LatentbenchError: the store cannot be written.
     """
-    device = choose_device(config.device)
-    encoder = make_encoder(config, workspace, registry)
+    prepared = prepare(config, workspace, registry)
+    encoder, device = prepared.encoder, prepared.device
     encoder.load(device)
-    audio = choose_audio(config, workspace, registry)
+    facts = check_encoder(config.encoder.name, encoder)
+    audio, notes = prepared.audio, prepared.notes
+    if audio is None:
+        audio, _, notes = _listen(prepared, workspace, registry)
+    for note in notes:
+        workspace.progress.say(note)
     store = LatentStore.for_key(
         workspace.cache, store_key(encoder, config.encoder.name, audio.corpus)
     )
@@ -211,7 +299,54 @@ def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -
     skipped = {row.utterance: LeftOut("skipped", row.skipped) for row in rows if row.skipped}
     audio = replace(audio, left_out={**audio.left_out, **skipped})
     _require_both_sides(rows)
-    return EncodedCorpus(encoder, audio, store, tuple(rows), encoded.fresh)
+    return EncodedCorpus(encoder, facts, audio, store, tuple(rows), encoded.fresh)
+
+
+def prepare(config: RunConfig, workspace: Workspace, registry: Registry) -> Prepared:
+    """Check all that can be wrong before anything is downloaded, cheap things first.
+
+    Raises:
+        UsageError: the run cannot be made as it is configured.
+    """
+    device = choose_device(config.device)
+    check_components(config, registry)
+    check_slices(config)
+    corpus = make_corpus(config, workspace, registry)
+    check_corpus(corpus)
+    encoder = _make_encoder(config, corpus, workspace, registry)
+    prepared = Prepared(
+        config=in_frames(config, encoder.frame_rate),
+        device=device,
+        corpus=corpus,
+        encoder=encoder,
+        audio=None,
+        frames={},
+        notes=(),
+    )
+    if not corpus.is_at_hand():
+        return prepared
+    audio, frames, notes = _listen(prepared, workspace, registry)
+    return replace(prepared, audio=audio, frames=frames, notes=notes)
+
+
+def _listen(
+    prepared: Prepared, workspace: Workspace, registry: Registry
+) -> tuple[Audio, dict[int, dict[str, int]], tuple[str, ...]]:
+    """List the audio and check what can be checked then: audio, frames and notes."""
+    config, encoder = prepared.config, prepared.encoder
+    audio = choose_audio(config, workspace, registry)
+    check_slices(config, audio.utterances)
+    frames, lacking = count_frames(config, encoder, audio.sides)
+    if not config.transforms:  # whose number of dimensions is known once they are fitted
+        most = max(count for of_side in frames.values() for count in of_side.values())
+        check_memory(
+            config,
+            registry,
+            dim=encoder.dim,
+            device=prepared.device,
+            frames=min(most, config.evaluation.max_frames),
+        )
+    return audio, frames, tuple(lacking)
 
 
 def choose_audio(config: RunConfig, workspace: Workspace, registry: Registry) -> Audio:
@@ -290,7 +425,9 @@ def _require_both_sides(rows: Sequence[ManifestRow]) -> None:
             )
 
 
-def make_encoder(config: RunConfig, workspace: Workspace, registry: Registry) -> Encoder:
+def _make_encoder(
+    config: RunConfig, corpus: Corpus, workspace: Workspace, registry: Registry
+) -> Encoder:
     """The encoder of a run, bound to its corpus; its weights are not loaded yet.
 
     Raises:
@@ -298,7 +435,7 @@ def make_encoder(config: RunConfig, workspace: Workspace, registry: Registry) ->
     """
     options = build_options(config.encoder, "encoder", registry)
     encoder: Encoder = registry.get("encoder", config.encoder.name).create(options, workspace)
-    encoder.bind(make_corpus(config, workspace, registry))
+    encoder.bind(corpus)
     return encoder
 
 
@@ -314,9 +451,22 @@ def _run_cells(
 ) -> None:
     options = build_options(config.engine, "engine", registry)
     engine: Engine = registry.get("engine", config.engine.name).create(options)
-    for outcome in engine.run(cells, CellWork(workspace.progress)):
-        if outcome.error:
-            workspace.progress.say(f"k = {outcome.cell.horizon} failed: {outcome.error}")
+    with Networks(workspace.progress, _networks(cells, config)) as progress:
+        for outcome in engine.run(cells, CellWork(progress)):
+            if outcome.error:
+                progress.say(f"k = {outcome.cell.horizon} failed: {outcome.error}")
+
+
+def _networks(cells: Sequence[Cell], config: RunConfig) -> int:
+    """How many models are fitted in the cells that are not done."""
+    done: dict[int, list[int]] = {seed: [] for seed in config.seeds}
+    for cell in cells:
+        with suppress(DamagedFileError):
+            record = read_record(cell.folder)
+            if record is not None and record.status == "done":
+                done[cell.seed].append(cell.horizon)
+    every = fits(config, config.task.horizons)
+    return sum(every - fits(config, horizons) for horizons in done.values())
 
 
 def in_frames(config: RunConfig, frame_rate: float) -> RunConfig:
@@ -393,18 +543,6 @@ def _odd_rates(encoded: EncodedCorpus) -> list[str]:
     wanted = round(encoded.encoder.sample_rate)
     odd = sum(is_odd(round(one.sample_rate), wanted) for one in encoded.audio.utterances)
     return [f"odd sample rates: {odd}"] if odd else []
-
-
-def _encoder_facts(config: RunConfig, encoder: Encoder) -> EncoderFacts:
-    return EncoderFacts(
-        name=config.encoder.name,
-        dim=encoder.dim,
-        frame_rate=encoder.frame_rate,
-        hop=encoder.hop,
-        sample_rate=encoder.sample_rate,
-        look_ahead=encoder.look_ahead,
-        fingerprint=dict(encoder.fingerprint()),
-    )
 
 
 def _corpus_facts(encoded: EncodedCorpus) -> CorpusFacts:

@@ -1,7 +1,8 @@
 """What a run would do, before it does it: `latentbench run --dry-run`.
 
-Counts are exact up to what decoding may reveal; times are measured on this machine, in about
-a second, by running the training step and the encoder on random data.
+The checks are those of the run. Counts are exact up to what decoding may reveal; times are
+measured on this machine, in a few seconds, by fitting, scoring and rolling out the models of
+the run on random frames.
 """
 
 from __future__ import annotations
@@ -13,29 +14,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from latentbench.cells import make_predictor, window_task
-from latentbench.device import choose_device
+from latentbench.cells import fits, make_predictor, window_task
 from latentbench.errors import LatentbenchError
-from latentbench.experiment import choose_audio, in_frames, make_encoder
+from latentbench.experiment import prepare
 from latentbench.latents import Latents
 from latentbench.latents.store import LatentStore, store_key
+from latentbench.metrics.controls import Controls
+from latentbench.metrics.rollout import rollout, rollout_frames
+from latentbench.metrics.scoring import merge_columns, score
 from latentbench.predictors.training import Training
-from latentbench.progress import SILENT
-from latentbench.results.schema import SPLITS
+from latentbench.progress import STEPS, SilentProgress
+from latentbench.results.assembly import metric_makers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from latentbench.config import RunConfig
     from latentbench.corpora import Utterance
     from latentbench.corpora.selection import Counts
-    from latentbench.encoders import Encoder
-    from latentbench.experiment import Audio
+    from latentbench.experiment import Prepared
     from latentbench.plugins import Registry
+    from latentbench.predictors import Predictor
+    from latentbench.progress import Meter
+    from latentbench.tasks import TaskFrames
     from latentbench.workspace import Workspace
 
 __all__ = ["Plan", "plan_experiment"]
 
 TRIAL_SECONDS = 4.0
 TRIAL_STEPS = 3
+TRIAL_FRAMES = 512
+TRIAL_BLOCKS = 4
 BYTES = 4
 
 
@@ -47,15 +57,19 @@ class Plan:
         encoder: name.
         corpus: name, with the subset.
         predictor: name.
-        speakers: per split.
+        speakers: per split; empty where the corpus is not here yet, as the next four.
         utterances: that are used, per split.
         counts: of those listed, used, dropped and skipped, per side.
         audio_seconds: in all.
         frames: horizon -> split -> frames to train on or to score from.
         parameters: of one predictor.
-        steps: of one horizon.
-        encode_seconds: for what is not stored yet; None where the weights are not here.
-        train_seconds: over all horizons.
+        networks: how often the predictor is fitted, for itself and for its controls.
+        steps: of the training of each; 0 where it is fitted in closed form.
+        encode_seconds: for what is not stored yet; None where the weights or the corpus are not
+            here.
+        train_seconds: over all networks and baselines.
+        score_seconds: over all horizons, splits and seeds; so are the next.
+        rollout_seconds: of the rollouts.
         disk_bytes: of latents not stored yet, and of the models.
         stored_utterances: that need no encoding.
         notes: what the figures leave out.
@@ -70,81 +84,88 @@ class Plan:
     audio_seconds: float
     frames: dict[int, dict[str, int]]
     parameters: int
+    networks: int
     steps: int
     encode_seconds: float | None
     train_seconds: float
+    score_seconds: float
+    rollout_seconds: float
     disk_bytes: int
     stored_utterances: int
     notes: tuple[str, ...] = ()
 
+    @property
+    def seconds(self) -> float:
+        """In all, encoding included where it is known."""
+        known = self.train_seconds + self.score_seconds + self.rollout_seconds
+        return known + (self.encode_seconds or 0.0)
+
 
 def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry) -> Plan:
-    """Count and estimate; encodes, trains and downloads nothing.
+    """Check, count and estimate; encodes, trains and downloads nothing.
 
     Raises:
-        UsageError: the corpus or its split cannot be used.
+        UsageError: the run cannot be made as it is configured.
     """
-    encoder = make_encoder(config, workspace, registry)
-    config = in_frames(config, encoder.frame_rate)
-    audio = choose_audio(config, workspace, registry)
-    used = audio.utterances
-    sides: dict[str, list[Utterance]] = {
-        side: [one for one in used if audio.split.side(one.speaker) == side] for side in SPLITS
-    }
-    lengths = {
-        side: [_frames(encoder, one) for one in utterances] for side, utterances in sides.items()
-    }
-    frames = {
-        horizon: {
-            side: int(window_task(config, horizon).counts(lengths[side]).sum()) for side in sides
-        }
-        for horizon in config.task.horizons
-    }
-    notes: list[str] = []
-    encode_seconds, missing = _encoding(config, workspace, encoder, audio, notes)
-    parameters, step_seconds = _training(config, registry, encoder.dim)
-    horizons = len(config.task.horizons)
-    parameter_bytes = BYTES * parameters * horizons
-    latent_bytes = BYTES * (encoder.dim + 1) * sum(_frames(encoder, one) for one in missing)
+    prepared = prepare(config, workspace, registry)
+    notes = list(prepared.notes)
+    encode_seconds, missing = _encoding(prepared, workspace, notes)
+    trial = _Trial(prepared, registry)
+    train_seconds = trial.train_seconds()
+    stored, audio = trial.parameters * trial.networks, prepared.audio
+    for one in missing:
+        stored += (prepared.encoder.dim + 1) * _frames(prepared, one)
+    if config.transforms:
+        notes.append("sizes and times are those of the latents before the transforms")
     return Plan(
         encoder=config.encoder.name,
-        corpus=audio.corpus.name,
+        corpus=prepared.corpus.name,
         predictor=config.predictor.name,
-        speakers={"train": len(audio.split.train), "eval": len(audio.split.eval)},
-        utterances={side: len(utterances) for side, utterances in sides.items()},
-        counts=audio.counts,
-        audio_seconds=sum(one.seconds for one in used),
-        frames=frames,
-        parameters=parameters,
-        steps=config.training.steps,
+        speakers={} if audio is None else {k: len(v) for k, v in audio.speakers.items()},
+        utterances={} if audio is None else {k: len(v) for k, v in audio.sides.items()},
+        counts={} if audio is None else audio.counts,
+        audio_seconds=0.0 if audio is None else sum(one.seconds for one in audio.utterances),
+        frames={k: dict(of_side) for k, of_side in prepared.frames.items()},
+        parameters=trial.parameters,
+        networks=trial.networks,
+        steps=trial.steps,
         encode_seconds=encode_seconds,
-        train_seconds=step_seconds * config.training.steps * horizons,
-        disk_bytes=latent_bytes + parameter_bytes,
-        stored_utterances=len(used) - len(missing),
+        train_seconds=train_seconds,
+        score_seconds=trial.score_seconds(),
+        rollout_seconds=trial.rollout_seconds(),
+        disk_bytes=BYTES * stored,
+        stored_utterances=0 if audio is None else len(audio.utterances) - len(missing),
         notes=tuple(notes),
     )
 
 
-def _frames(encoder: Encoder, utterance: Utterance) -> int:
+def _frames(prepared: Prepared, utterance: Utterance) -> int:
     """Frames of an utterance, by its header."""
+    encoder = prepared.encoder
     return encoder.frame_count(round(utterance.seconds * encoder.sample_rate))
 
 
 def _encoding(
-    config: RunConfig, workspace: Workspace, encoder: Encoder, audio: Audio, notes: list[str]
+    prepared: Prepared, workspace: Workspace, notes: list[str]
 ) -> tuple[float | None, list[Utterance]]:
     """Seconds of encoding to expect, and the utterances that are not stored yet."""
-    everything = audio.utterances
+    encoder, device, audio = prepared.encoder, prepared.device, prepared.audio
+    if audio is None:
+        notes.append(
+            "the corpus is not here: a run downloads it first; speakers, frames, encoding and "
+            "the disk for its latents are unknown until then"
+        )
+        return None, []
+    everything = list(audio.utterances)
     if not encoder.weights_at_hand():
         notes.append("encoding time is unknown until the weights are here")
         return None, everything
-    device = choose_device(config.device)
     try:
         encoder.load(device)
     except LatentbenchError as error:
         notes.append(f"the encoder cannot be loaded: {error.message}")
         return None, everything
-    key = store_key(encoder, config.encoder.name, audio.corpus)
+    key = store_key(encoder, prepared.config.encoder.name, prepared.corpus)
     store = LatentStore.for_key(workspace.cache, key)
     stored = {name for name, _ in store.sound_entries()}
     missing = [one for one in everything if one.id not in stored]
@@ -154,32 +175,181 @@ def _encoding(
     lengths = torch.tensor([samples], device=device)
     with torch.inference_mode():
         encoder.encode(noise, lengths)
-        started = time.monotonic()
-        encoder.encode(noise, lengths)
-    per_second = (time.monotonic() - started) / TRIAL_SECONDS
-    return per_second * sum(one.seconds for one in missing), missing
+        seconds = _timed(lambda: encoder.encode(noise, lengths), device)
+    return seconds / TRIAL_SECONDS * sum(one.seconds for one in missing), missing
 
 
-def _training(config: RunConfig, registry: Registry, dim: int) -> tuple[int, float]:
-    """Parameters of the predictor, and seconds of one training step."""
-    rng = np.random.default_rng(0)
-    trial = rng.standard_normal((config.training.batch_size + 64, dim), np.float32)
-    latents = Latents.from_arrays({"trial": trial}, {"trial": "nobody"})
-    frames = window_task(config, config.task.horizons[0]).frames(latents, [0])
-    predictor = make_predictor("predictor", config, registry, dim=dim, seed=config.seeds[0])
+def _timed(work: Callable[[], object], device: torch.device) -> float:
+    started = time.monotonic()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic() - started
 
-    def fit(steps: int) -> float:
-        training = Training(
-            config=config.training.model_copy(update={"steps": steps}),
-            seed=config.seeds[0],
-            device=choose_device(config.device),
-            checkpoint=None,
-            progress=SILENT,
+
+class _Trial:
+    """The models of a run on random frames, to take their times.
+
+    Attributes:
+        parameters: of one predictor.
+        networks: how often the predictor is fitted.
+        steps: of its training, 0 for a closed form.
+    """
+
+    def __init__(self, prepared: Prepared, registry: Registry) -> None:
+        self.config = prepared.config
+        self.device = prepared.device
+        self.registry = registry
+        self.dim = prepared.encoder.dim
+        self.counts = prepared.frames
+        self.eval_lengths = [
+            _frames(prepared, one)
+            for one in (prepared.audio.sides["eval"] if prepared.audio else ())
+        ]
+        self.networks = len(self.config.seeds) * fits(self.config, self.config.task.horizons)
+        self.frames = self._random_frames(TRIAL_FRAMES)
+        steps = _Steps()
+        self.predictor = self._made("predictor")
+        self._fit(self.predictor, self.frames, 1, steps)
+        self.steps = self.config.training.steps if steps.seen else 0
+        self.parameters = sum(one.numel() for one in self.predictor.parameters())
+        self.baseline = self._made("baseline")
+        self._fit(self.baseline, self.frames, 1)
+
+    def train_seconds(self) -> float:
+        """Of every predictor, and of every baseline for each of the two targets."""
+        if self.steps:
+            step = self._seconds("predictor", self.frames, 1 + TRIAL_STEPS)
+            step -= self._seconds("predictor", self.frames, 1)
+            one = max(step, 0.0) / TRIAL_STEPS * self.steps
+        else:
+            one = self._closed_seconds("predictor")
+        baselines = 2 * len(self.config.task.horizons) * len(self.config.seeds)
+        return self.networks * one + baselines * self._closed_seconds("baseline")
+
+    def score_seconds(self) -> float:
+        """By the time of one batch."""
+        of_x, blind = self.frames.with_target("x"), self.frames.without_context()
+        controls = Controls()
+        if "unconditional" in self.config.controls:
+            controls = Controls(unconditional=self._fitted("predictor", blind))
+        if "x_target" in self.config.controls:
+            apart = self.config.task.target != "x" and not self.frames.sees_previous
+            controls = Controls(
+                controls.unconditional,
+                self._fitted("predictor", of_x) if apart else None,
+                self._fitted("baseline", of_x),
+            )
+        columns = merge_columns(make() for make in metric_makers(self.config, self.registry))
+        size = min(self.config.evaluation.batch_size, len(self.frames))
+
+        def one_batch() -> None:
+            score(
+                self.predictor,
+                self.baseline,
+                self.frames,
+                columns,
+                max_frames=size,
+                batch_size=size,
+                device=self.device,
+                controls=controls,
+            )
+
+        one_batch()
+        most = self.config.evaluation.max_frames
+        scored = [
+            min(count, most) for of_side in self.counts.values() for count in of_side.values()
+        ] or [most] * 2 * len(self.config.task.horizons)
+        return _timed(one_batch, self.device) / size * sum(scored) * len(self.config.seeds)
+
+    def rollout_seconds(self) -> float:
+        """By the time of a few blocks of k frames, which follow one another."""
+        asked = self.config.rollout
+        count = min(asked.utterances, len(self.eval_lengths))
+        if not count:
+            return 0.0
+        longest = min(max(self.eval_lengths), asked.max_frames)
+        total = 0.0
+        for k in self.config.task.horizons:
+            task = window_task(self.config, k)
+            latents = self._random(count, task.first_frame + TRIAL_BLOCKS * k)
+            frames = rollout_frames(
+                latents,
+                range(count),
+                context_frames=self.config.task.context_frames,
+                horizon=k,
+                target=self.config.task.target,
+                step=self.config.task.step_frames,
+                count=count,
+                max_frames=TRIAL_BLOCKS * k,
+            )
+
+            def roll(frames: TaskFrames = frames) -> None:
+                size = self.config.evaluation.batch_size
+                rollout(self.predictor, self.baseline, frames, batch_size=size, device=self.device)
+
+            roll()
+            total += _timed(roll, self.device) / TRIAL_BLOCKS * longest / k
+        return total * len(self.config.seeds)
+
+    def _closed_seconds(self, section: str) -> float:
+        """Of a fit that looks at every train frame, by two numbers of them."""
+        few, many = self.frames, self._random_frames(4 * TRIAL_FRAMES)
+        first = self._seconds(section, few, 1)
+        each = max(self._seconds(section, many, 1) - first, 0.0) / (len(many) - len(few))
+        counts = [of_side["train"] for of_side in self.counts.values()]
+        mean = sum(counts) / len(counts) if counts else len(few)
+        return first + each * max(mean - len(few), 0.0)
+
+    def _seconds(self, section: str, frames: TaskFrames, steps: int) -> float:
+        one = self._made(section)
+        return _timed(lambda: self._fit(one, frames, steps), self.device)
+
+    def _fitted(self, section: str, frames: TaskFrames) -> Predictor:
+        one = self._made(section)
+        self._fit(one, frames, 1)
+        return one
+
+    def _made(self, section: str) -> Predictor:
+        seed = self.config.seeds[0]
+        return make_predictor(section, self.config, self.registry, dim=self.dim, seed=seed).to(
+            self.device
         )
-        started = time.monotonic()
-        predictor.fit(frames, training)
-        return time.monotonic() - started
 
-    fit(1)
-    step = max(fit(1 + TRIAL_STEPS) - fit(1), 0.0) / TRIAL_STEPS
-    return sum(one.numel() for one in predictor.parameters()), step
+    def _fit(
+        self, one: Predictor, frames: TaskFrames, steps: int, progress: SilentProgress | None = None
+    ) -> None:
+        training = Training(
+            config=self.config.training.model_copy(update={"steps": steps}),
+            seed=self.config.seeds[0],
+            device=self.device,
+            checkpoint=None,
+            progress=progress or SilentProgress(),
+        )
+        one.fit(frames, training)
+
+    def _random_frames(self, count: int) -> TaskFrames:
+        """Some of the first horizon, from one utterance."""
+        task = window_task(self.config, self.config.task.horizons[0])
+        return task.frames(self._random(1, task.first_frame + count), [0])
+
+    def _random(self, utterances: int, frames: int) -> Latents:
+        rng = np.random.default_rng(0)
+        arrays = {
+            str(number): rng.standard_normal((frames, self.dim), np.float32)
+            for number in range(utterances)
+        }
+        return Latents.from_arrays(arrays, dict.fromkeys(arrays, "nobody"))
+
+
+class _Steps(SilentProgress):
+    """Notices training by steps."""
+
+    seen = False
+
+    def task(
+        self, title: str, total: float | None, unit: str, done: float = 0.0
+    ) -> AbstractContextManager[Meter]:
+        """Begin a piece of work that nobody watches."""
+        self.seen = self.seen or unit == STEPS
+        return super().task(title, total, unit, done)

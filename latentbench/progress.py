@@ -6,10 +6,17 @@ lines; a notebook or a test passes `SILENT`.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["SILENT", "Meter", "Progress", "SilentProgress", "Titled"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Self
+
+__all__ = ["SILENT", "STEPS", "Meter", "Networks", "Progress", "SilentProgress", "Titled"]
+
+STEPS = "steps"  # the unit of a training
 
 
 class Meter(Protocol):
@@ -79,6 +86,69 @@ class Titled:
     def say(self, text: str) -> None:
         """Tell the user one thing that happened."""
         self._progress.say(text)
+
+
+class Networks:
+    """Reports to another progress, and there on all the trainings of a run as one piece of work.
+
+    That begins with the first training: models in closed form have none.
+
+    Args:
+        progress: to report to.
+        count: how many networks will be trained, at most.
+    """
+
+    def __init__(self, progress: Progress, count: int) -> None:
+        self._progress = progress
+        self._count = count
+        self._begun = 0
+        self._all: Meter | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.__exit__(*error)  # type: ignore[arg-type] # the three that it takes
+
+    def task(
+        self, title: str, total: float | None, unit: str, done: float = 0.0
+    ) -> AbstractContextManager[Meter]:
+        """Begin a piece of work; one in steps is a training."""
+        if unit != STEPS or total is None or self._count == 1:
+            return self._progress.task(title, total, unit, done)
+        return self._training(title, total, done)
+
+    def say(self, text: str) -> None:
+        """Tell the user one thing that happened."""
+        self._progress.say(text)
+
+    @contextmanager
+    def _training(self, title: str, total: float, done: float) -> Iterator[Meter]:
+        self._begun += 1
+        if self._all is None:
+            whole = self._progress.task("all networks", self._count * total, STEPS, done)
+            self._all = self._open.enter_context(whole)
+        else:
+            self._all.advance(done)
+        self._all.note(f"network {self._begun} of {self._count}")
+        with self._progress.task(title, total, STEPS, done) as meter:
+            yield _Both(meter, self._all)
+
+
+class _Both:
+    """Advances two meters; notes are of the first."""
+
+    def __init__(self, one: Meter, whole: Meter) -> None:
+        self._one = one
+        self._whole = whole
+
+    def advance(self, amount: float = 1.0) -> None:
+        self._one.advance(amount)
+        self._whole.advance(amount)
+
+    def note(self, text: str) -> None:
+        self._one.note(text)
 
 
 SILENT = SilentProgress()

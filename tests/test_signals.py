@@ -24,9 +24,10 @@ def start(tmp_path, *arguments, **kwargs):
     return subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, **kwargs)
 
 
-def wait_for(word, stream):
+def wait_for(word, stream, also=""):
     for line in stream:
         if word in line:
+            assert also in line
             return
     pytest.fail(f"'{word}' was never said")
 
@@ -40,13 +41,16 @@ from latentbench.cli import main
 from latentbench.progress import SilentProgress
 
 class Progress(SilentProgress):
-    steps = 0
     @contextmanager
     def task(self, title, *_, **__):
-        self.title = title
-        yield self
+        yield Meter(title.startswith("train"))
+
+class Meter:
+    steps = 0
+    def __init__(self, counts):
+        self.counts = counts
     def advance(self, amount=1):
-        self.steps += self.title.startswith("train")
+        self.steps += self.counts
         if self.steps == 10:
             os.kill(os.getpid(), int(sys.argv.pop()))
     def note(self, text):
@@ -70,7 +74,7 @@ def test_a_run_that_is_ended_leaves_a_checkpoint_and_continues_from_it(tmp_path,
     assert ended.returncode == CODES[number]
     assert ended.stderr == "\nInterrupted. The same command continues from here.\n"
     with start(tmp_path, *arguments, stderr=subprocess.PIPE) as again:
-        wait_for("Training goes on from step 10 ", again.stderr)
+        wait_for("Training goes on from step", again.stderr, "10 of the checkpoint")
         again.send_signal(signal.SIGINT)
         again.communicate(timeout=60)
 

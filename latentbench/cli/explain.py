@@ -54,6 +54,9 @@ def explain(
 
     RUN is the folder that was given to --out of 'run'. Its latents must still be in the cache.
     """
+    from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
+
+    read_result(folder)  # a wrong name is told before the seconds that torch takes to import
     from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
     from latentbench.forensics.explain import explain_run  # noqa: PLC0415 - imports torch
     from latentbench.forensics.view import show_explanation  # noqa: PLC0415 - imports rich

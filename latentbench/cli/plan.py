@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from latentbench.cli.output import console, echo
 from latentbench.cli.units import bytes_text, duration_text
 from latentbench.corpora.selection import left_out
+from latentbench.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +31,13 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     out = console()
     title = f"{plan.encoder} on {plan.corpus}, {plan.predictor}"
     out.print(Text(title, style="bold"))
-    out.print(_sizes(plan))
-    for line in left_out(plan.counts):
-        out.print(Text(line))
-    out.print()
-    out.print(_frames(plan))
-    out.print()
+    if plan.speakers:
+        out.print(_sizes(plan))
+        for line in left_out(plan.counts):
+            out.print(Text(line))
+        out.print()
+        out.print(_frames(plan))
+        out.print()
     for line in (*_costs(plan), *plan.notes):
         out.print(Text(line))
 
@@ -55,13 +57,23 @@ def _frames(plan: Plan) -> Table:
 
 
 def _costs(plan: Plan) -> Iterator[str]:
-    audio, horizons = duration_text(plan.audio_seconds), len(plan.frames)
-    utterances = sum(plan.utterances.values())
-    yield f"{plan.parameters:,} parameters, {plan.steps:,} steps at each of {horizons} horizons"
-    yield f"{plan.stored_utterances:,} of {utterances:,} utterances ({audio}) are encoded already"
-    if plan.encode_seconds is not None:
-        yield f"encoding about {duration_text(plan.encode_seconds)}"
-    yield f"training about {duration_text(plan.train_seconds)} in all"
+    if plan.steps:
+        each = f"{counted(plan.parameters, 'parameter')}, {counted(plan.steps, 'step')} each"
+        yield f"{counted(plan.networks, 'network')} of {each}"
+    else:
+        yield f"{counted(plan.networks, 'fit')} in closed form"
+    if plan.utterances:
+        of = counted(sum(plan.utterances.values()), "utterance")
+        audio = duration_text(plan.audio_seconds)
+        yield f"{plan.stored_utterances:,} of {of} ({audio}) encoded already"
+    parts = {
+        "encoding": plan.encode_seconds,
+        "training": plan.train_seconds,
+        "scoring": plan.score_seconds,
+        "rollout": plan.rollout_seconds,
+    }
+    times = [f"{name} {duration_text(time)}" for name, time in parts.items() if time is not None]
+    yield f"about {duration_text(plan.seconds)} in all: {', '.join(times)}"
     yield f"disk about {bytes_text(plan.disk_bytes)}"
 
 

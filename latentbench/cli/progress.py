@@ -1,7 +1,8 @@
 """Progress on stderr: bars on a terminal, plain timed lines everywhere else.
 
 The unit of a task decides how its amounts and rates read: `B` or `bytes` as megabytes, `s`
-(seconds of audio) as a multiple of real time, anything else as a count per second.
+(seconds of audio) as a multiple of real time, none as work that is not counted, anything else as a
+count per second.
 """
 
 from __future__ import annotations
@@ -44,13 +45,16 @@ def stderr_progress() -> Progress:
 
 def amount_text(done: float, total: float | None, unit: str) -> str:
     """How much of how much: `12.3/45.6 MB`, `1.5/6.0 min of audio`, `3/1,500 steps`."""
+    if not unit:
+        return ""
     whole = done if total is None else total
     size, decimals, name = 1.0, 0, unit
     if unit in BYTES:
         size, decimals, name = next(one for one in BYTE_SCALES if whole >= one[0] or one[0] == 1)
     elif unit == AUDIO:
         size, decimals, name = next(one for one in AUDIO_SCALES if whole >= one[0] or one[0] == 1)
-    amounts = [f"{one / size:,.{decimals}f}" for one in (done, total) if one is not None]
+    # A sum of seconds may end a hair below zero, which reads -0.0.
+    amounts = [f"{max(one, 0) / size:,.{decimals}f}" for one in (done, total) if one is not None]
     return f"{'/'.join(amounts)} {name}"
 
 
@@ -90,7 +94,9 @@ class BarProgress:
             bars.stop_task(number)
             with self._lock:
                 self._open -= 1
-                if not self._open:
+                if self._open:
+                    _leave_behind(bars, number)
+                else:
                     bars.stop()
                     self._bars = None
 
@@ -113,6 +119,13 @@ class _Bar:
         self._bars.update(self._number, note=text)
 
 
+def _leave_behind(bars: RichBars, number: TaskID) -> None:
+    """Print a bar that has ended above those that go on, which are to stay few."""
+    ended = [task for task in bars.tasks if task.id == number]
+    bars.console.print(bars.make_tasks_table(ended))
+    bars.remove_task(number)
+
+
 def _bars(console: Console) -> RichBars:
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn  # noqa: PLC0415
     from rich.progress import Progress as RichProgress  # noqa: PLC0415
@@ -126,13 +139,13 @@ def _bars(console: Console) -> RichBars:
             unit = task.fields["unit"]
             facts = [amount_text(task.completed, None if task.finished else task.total, unit)]
             speed = task.finished_speed or task.speed
-            if speed:
+            if speed and unit:
                 facts.append(rate_text(speed, unit))
             if task.finished and task.elapsed is not None:
                 facts[0] += f" in {duration_text(task.elapsed)}"
             elif task.time_remaining is not None:
                 facts.append(f"{duration_text(task.time_remaining)} left")
-            return Text(", ".join((*facts, *filter(None, [task.fields["note"]]))))
+            return Text(", ".join(filter(None, (*facts, task.fields["note"]))))
 
     return RichProgress(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
@@ -161,7 +174,7 @@ class LineProgress:
     ) -> Iterator[Meter]:
         """Write lines until the block ends."""
         lines = _Lines(self, title, total, unit=unit, done=done)
-        self.say(f"{title}: {amount_text(done, total, unit)}")
+        self.say(lines.beginning())
         try:
             yield lines
         except BaseException:
@@ -205,10 +218,14 @@ class _Lines:
     def note(self, text: str) -> None:
         self._note = text
 
+    def beginning(self) -> str:
+        return self._joined([amount_text(self._done, self._total, self._unit)])
+
     def ending(self, how: str) -> str:
         now = self._progress.now()
         amount = amount_text(self._done, None if how == "done" else self._total, self._unit)
-        facts = [f"{how}, {amount} in {duration_text(now - self._begun)}"]
+        taken = f"in {duration_text(now - self._begun)}"
+        facts = [f"{how}, {amount} {taken}" if amount else f"{how} {taken}"]
         return self._joined([*facts, *self._rate(now)])
 
     def _line(self, now: float) -> str:
@@ -224,4 +241,5 @@ class _Lines:
         return [rate_text(fresh / elapsed, self._unit)] if fresh > 0 and elapsed > 0 else []
 
     def _joined(self, facts: list[str]) -> str:
-        return f"{self._title}: " + ", ".join((*facts, *filter(None, [self._note])))
+        text = ", ".join(filter(None, (*facts, self._note)))
+        return f"{self._title}: {text}" if text else self._title

@@ -95,6 +95,9 @@ def rollout(
 
     RUN is the folder that was given to --out of 'run'. Nothing is trained.
     """
+    from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
+
+    read_result(folder)  # a wrong name is told before the seconds that torch takes to import
     from latentbench.curves import Rolling, rollout_curves  # noqa: PLC0415 - imports torch
     from latentbench.finished import FinishedRun  # noqa: PLC0415
     from latentbench.metrics.injection import Injection  # noqa: PLC0415

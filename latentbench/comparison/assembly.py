@@ -89,7 +89,7 @@ def _run(run: FinishedRun) -> ComparedRun:
         corpus=result.corpus.name,
         transforms=tuple(map(_transform, result.config["transforms"])),
         seeds=_seeds(result),
-        steps=result.config["training"]["steps"],
+        steps=result.steps,
         target=task["target"],
         context_frames=task["context_frames"],
         context_ms=frame * task["context_frames"],

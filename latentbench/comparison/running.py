@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from latentbench.comparison.runs import read_run
 from latentbench.comparison.schema import Failure
-from latentbench.errors import LatentbenchError
-from latentbench.experiment import run_experiment
+from latentbench.errors import LatentbenchError, UsageError
+from latentbench.experiment import prepare, run_experiment
+from latentbench.results import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +31,15 @@ def run_combinations(
 ) -> tuple[list[FinishedRun], list[Failure]]:
     """Run every combination in its folder below `out`; those that are finished are read.
 
-    One that cannot be run is told and named among the failures, and the others go on.
+    All are checked before the first one starts. One that fails later is told and named among
+    the failures, and the others go on.
 
     Raises:
+        UsageError: one is refused by the checks.
         LatentbenchError: none could be run; that of the first.
     """
+    for one in combinations:
+        _check(one, out, workspace, registry)
     runs: list[FinishedRun] = []
     failures: list[Failure] = []
     first: LatentbenchError | None = None
@@ -51,3 +56,13 @@ def run_combinations(
     if first is not None and not runs:
         raise first
     return runs, failures
+
+
+def _check(one: Combination, out: Path, workspace: Workspace, registry: Registry) -> None:
+    """Refuse a run that cannot be made; one that is finished is read, whatever its audio is now."""
+    if RunFolder(out / one.folder).result_file.exists():
+        return
+    try:
+        prepare(one.config, workspace, registry)
+    except UsageError as error:
+        raise UsageError(f"{one.label}: {error.message}", error.hint) from None

@@ -133,7 +133,11 @@ class Corpus(ABC):
         """What tells this corpus from another, as plain strings."""
 
     def is_at_hand(self) -> bool:
-        """Whether `utterances` would need no download."""
+        """Whether `utterances` would need no download.
+
+        Raises:
+            UsageError: the options name what cannot be had.
+        """
         return True
 
     @abstractmethod

@@ -76,6 +76,8 @@ class LibriSpeech(Corpus):
         self._workspace = workspace
         # Named twice is named once.
         self._subsets = list(dict.fromkeys(filter(None, options.subset.split("+"))))
+        if not self._subsets:
+            raise UsageError("corpus.subset is empty.", nearest("", ARCHIVES))
         self.name = f"librispeech {'+'.join(self._subsets)}"
 
     @property
@@ -85,8 +87,8 @@ class LibriSpeech(Corpus):
 
     def is_at_hand(self) -> bool:
         """Whether a root was given, or all subsets are in the cache."""
-        there = self._workspace.folder("downloads") / "librispeech" / "LibriSpeech"
-        return bool(self._options.root) or all((there / one).is_dir() for one in self._subsets)
+        there = self._downloads / "LibriSpeech"
+        return bool(self._options.root) or all((there / one).is_dir() for one in self._known())
 
     def utterances(self) -> Sequence[Utterance]:
         """Every utterance of the subsets, downloading them first where no root was given.
@@ -95,8 +97,6 @@ class LibriSpeech(Corpus):
             UsageError: the root is not LibriSpeech, a subset is not there or not known, or the
                 download failed.
         """
-        if not self._subsets:
-            raise UsageError("corpus.subset is empty.", nearest("", ARCHIVES))
         try:
             root = self._local_root() if self._options.root else self._downloaded_root()
             places = sorted(place for subset in self._subsets for place in _places(root, subset))
@@ -140,19 +140,27 @@ class LibriSpeech(Corpus):
         raise UsageError(f"'{given}' is not LibriSpeech: it holds no SPEAKERS.TXT.", hint)
 
     def _downloaded_root(self) -> Path:
-        for subset in self._subsets:
-            if subset not in ARCHIVES:
-                raise UsageError(
-                    f"LibriSpeech has no subset '{subset}'.", nearest(subset, ARCHIVES)
-                )
-        folder = self._workspace.folder("downloads") / "librispeech"
+        folder = self._downloads
         root = folder / "LibriSpeech"
-        for subset in self._subsets:
+        for subset in self._known():
             if not (root / subset).is_dir():
                 self._download(subset, folder, root)
             # Also where the process was killed after unpacking.
             (folder / f"{subset}.tar.gz").unlink(missing_ok=True)
         return root
+
+    @property
+    def _downloads(self) -> Path:
+        return self._workspace.folder("downloads") / "librispeech"
+
+    def _known(self) -> list[str]:
+        """The subsets, all of which can be downloaded."""
+        for subset in self._subsets:
+            if subset not in ARCHIVES:
+                raise UsageError(
+                    f"LibriSpeech has no subset '{subset}'.", nearest(subset, ARCHIVES)
+                )
+        return self._subsets
 
     def _download(self, subset: str, folder: Path, root: Path) -> None:
         archive = ARCHIVES[subset]

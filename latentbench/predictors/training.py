@@ -13,6 +13,7 @@ from latentbench.predictors.batches import PreparedBatches
 from latentbench.predictors.checkpoint import Checkpoint, training_digest
 from latentbench.predictors.linear import release_gradients
 from latentbench.predictors.sampling import sampling
+from latentbench.progress import STEPS
 from latentbench.signals import deferred
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _run(
     title = f"train k={frames.horizon}"
     with (
         PreparedBatches(units, indices, training.device) as batches,
-        training.progress.task(title, steps, "steps", done=done) as meter,
+        training.progress.task(title, steps, STEPS, done=done) as meter,
         deferred() as interrupt,
     ):
         for step in range(done + 1, steps + 1):

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from latentbench.errors import counted
 from latentbench.reports.numbers import compact, time_text
 from latentbench.reports.remarks import remarks
 from latentbench.reports.reporter import Reporter
@@ -109,15 +110,17 @@ def _circumstances(result: Result) -> Iterator[str]:
         hours = corpus.seconds[split] / 3600
         audio = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
         yield (
-            f"{split}: {len(corpus.speakers[split])} speakers, "
-            f"{corpus.utterances[split]} utterances, {audio}"
+            f"{split}: {counted(len(corpus.speakers[split]), 'speaker')}, "
+            f"{counted(corpus.utterances[split], 'utterance')}, {audio}"
         )
     parameters = sorted({horizon.parameters for horizon in result.horizons if horizon.seeds})
-    counted = "/".join(f"{count:,}" for count in parameters)
-    yield (
-        f"{counted or 'no'} parameters, {training['steps']:,} steps of "
-        f"{training['batch_size']} frames, {_seeds(result)}"
+    sizes = "/".join(f"{count:,}" for count in parameters)
+    how = (
+        f"{counted(result.steps, 'step')} of {counted(training['batch_size'], 'frame')}"
+        if result.steps
+        else "fitted in closed form"
     )
+    yield f"{sizes or 'no'} parameters, {how}, {_seeds(result)}"
 
 
 def _seeds(result: Result) -> str:

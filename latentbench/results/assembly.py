@@ -168,6 +168,7 @@ def _horizon(
         errors=tuple(errors),
         seeds=tuple(done),
         parameters=first.parameters if first else 0,
+        steps=first.steps if first else None,
         dim=first.dim if first else 0,
         iid_floor=first.iid_floor if first else 0.0,
         frames=first.frames if first else {},

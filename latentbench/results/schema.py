@@ -73,6 +73,7 @@ class CellRecord(_Record):
         scored: those that were scored: at most `evaluation.max_frames`.
         too_short: utterances of each split without a valid frame.
         parameters: learned numbers of the predictor.
+        steps: it was trained for, 0 for a closed form; None where an older version ran it.
         dim: D of what was predicted, after the transforms.
         iid_floor: ΔNLL that white latents would score, nats per frame (docs/metrics.md).
         seconds: wall time of `fit`, `score` and `rollout`.
@@ -90,6 +91,7 @@ class CellRecord(_Record):
     scored: dict[Split, int] = {}
     too_short: dict[Split, int] = {}
     parameters: int = 0
+    steps: int | None = None
     dim: int = 0
     iid_floor: float = 0.0
     seconds: dict[str, float] = {}
@@ -198,6 +200,7 @@ class HorizonResult(_Record):
         errors: one line per seed that failed.
         seeds: that the figures are means over.
         parameters: learned numbers of the predictor.
+        steps: it was trained for, 0 for a closed form; None where an older version ran it.
         dim: D of what was predicted, after the transforms.
         iid_floor: ΔNLL that white latents would score, nats per frame (docs/metrics.md).
         frames: frames of each split that have a whole context.
@@ -216,6 +219,7 @@ class HorizonResult(_Record):
     errors: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     parameters: int = 0
+    steps: int | None = None
     dim: int = 0
     iid_floor: float = 0.0
     frames: dict[Split, int] = {}
@@ -370,6 +374,12 @@ class Result(_Record):
     def slices(self) -> tuple[str, ...]:
         """The slices of the run, in the order of its configuration."""
         return tuple(self.config["task"]["slices"])
+
+    @property
+    def steps(self) -> int:
+        """Of the training of each horizon; 0 where the predictor is fitted in closed form."""
+        known = [one.steps for one in self.horizons if one.steps is not None]
+        return max(known) if known else int(self.config["training"]["steps"])
 
     @property
     def failed(self) -> tuple[HorizonResult, ...]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,8 +39,20 @@ def energy_median(latents: Latents, train: Sequence[int]) -> float:
     return float(np.median(energy)) if energy.size else float("nan")
 
 
-def check_slice(name: str, latents: Latents) -> None:
-    """Refuse a name that is no slice of these latents.
+class Described(Protocol):
+    """An utterance of a corpus or of a store: who speaks, and what else is known."""
+
+    @property
+    def speaker(self) -> str:
+        """Its speaker's id."""
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """What else is known, e.g. `{"sex": "F"}`."""
+
+
+def check_slice(name: str, utterances: Iterable[Described] | None) -> None:
+    """Refuse a name that is no slice of these utterances; None: they are not known yet.
 
     Raises:
         UsageError: an unknown slice, or a speaker or attribute that is not in the corpus; names
@@ -48,15 +60,15 @@ def check_slice(name: str, latents: Latents) -> None:
     """
     if name.startswith(SPEAKER_PREFIX):
         speaker = name.removeprefix(SPEAKER_PREFIX)
-        known = {stored.speaker for stored in latents.utterances}
-        if speaker not in known:
+        speakers = {one.speaker for one in utterances or ()}
+        if utterances is not None and speaker not in speakers:
             raise UsageError(
-                f"The slice '{name}' names no speaker of this corpus.", nearest(speaker, known)
+                f"The slice '{name}' names no speaker of this corpus.", nearest(speaker, speakers)
             )
     elif "=" in name:
-        pairs = {pair for stored in latents.utterances for pair in stored.attributes.items()}
+        pairs = {pair for one in utterances or () for pair in one.attributes.items()}
         known = {f"{attribute}={value}" for attribute, value in pairs}
-        if name not in known:
+        if utterances is not None and name not in known:
             raise UsageError(
                 f"The slice '{name}' is no attribute of an utterance of this corpus.",
                 nearest(name, sorted(known)),
@@ -81,7 +93,7 @@ def slice_mask(name: str, frames: TaskFrames, *, median: float) -> NDArray[np.bo
     Raises:
         UsageError: an unknown slice, or a speaker who is not in the corpus; names the nearest.
     """
-    check_slice(name, frames.latents)
+    check_slice(name, frames.latents.utterances)
     if name == "all":
         return np.ones(len(frames), dtype=np.bool_)
     if name == "high_energy":

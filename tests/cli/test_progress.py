@@ -7,6 +7,7 @@ from rich.console import Console
 
 from latentbench.cli.progress import BarProgress, LineProgress, amount_text, rate_text
 from latentbench.cli.units import bytes_text, duration_text
+from latentbench.progress import Networks
 
 
 class Clock:
@@ -31,6 +32,8 @@ class Clock:
         ((90, 362160, "s"), "0.0/100.6 h of audio"),
         ((3, 1500, "steps"), "3/1,500 steps"),
         ((3, None, "files"), "3 files"),
+        ((-1e-13, 360, "s"), "0.0/6.0 min of audio"),
+        ((0, None, ""), ""),
     ],
 )
 def test_amounts(arguments, text):
@@ -122,3 +125,36 @@ def test_bars_of_nested_and_following_work(terminal):
     progress.say("still here")
     text = terminal.file.getvalue()
     assert all(word in text for word in ("outer", "inner", "3 files", "later", "still here"))
+
+
+def test_work_that_is_not_counted_says_how_long_it_took():
+    clock, stream = Clock(), io.StringIO()
+    with LineProgress(stream, clock).task("summing up", None, ""):
+        clock.now += 3
+    assert stream.getvalue().splitlines() == ["summing up", "summing up: done in 3 s"]
+
+
+def test_all_networks_of_a_run_have_a_bar_together():
+    clock, stream = Clock(), io.StringIO()
+    with Networks(LineProgress(stream, clock), 3) as progress:
+        for k in (1, 2):
+            with progress.task(f"train k={k}", 40, "steps") as meter:
+                for _ in range(40):
+                    clock.now += 0.5
+                    meter.advance()
+            with progress.task("scoring", 1, "frames"):
+                pass
+    said = stream.getvalue().splitlines()
+    assert said[0] == "all networks: 0/120 steps"
+    assert "all networks: 60/120 steps, 2.0 steps/s, 30 s left, network 2 of 3" in said
+    assert said[-1] == "all networks: done, 80 steps in 40 s, 2.0 steps/s, network 2 of 3"
+
+
+def test_bars_that_ended_leave_the_place_to_those_that_go_on(terminal):
+    progress = BarProgress(terminal)
+    with progress.task("all", 100, "steps"):
+        for number in range(50):
+            with progress.task(f"one {number}", 1, "steps") as meter:
+                meter.advance()
+        assert [task.description for task in progress._bars.tasks] == ["all"]
+    assert "one 49" in terminal.file.getvalue()

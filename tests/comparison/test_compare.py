@@ -225,7 +225,9 @@ def test_an_encoder_that_cannot_take_the_audio_leaves_the_others(compare, tmp_pa
 def test_where_none_could_be_run_the_first_error_is_told(compare, tmp_path):
     found = compare(*TWO_HOPS, "--set", f"corpus.root={tmp_path / 'nowhere'}")
     assert (found.exit_code, found.stdout) == (2, "")
-    assert found.stderr.count(f"Error: corpus.root='{tmp_path / 'nowhere'}' is no folder.") == 1
+    assert (
+        found.stderr.count(f"Error: fine: corpus.root='{tmp_path / 'nowhere'}' is no folder.") == 1
+    )
 
 
 def test_a_finished_run_with_a_failed_horizon_is_shown_and_fails(two_runs, invoke):
@@ -250,7 +252,7 @@ def test_a_dry_run_plans_every_run_and_leaves_nothing(compare, tmp_path):
     found = compare(*TWO_HOPS, *FINE, "--dry-run")
     assert found.exit_code == 0, found.output
     assert found.stdout.index("fine:") < found.stdout.index("coarse:")
-    assert found.stdout.count("parameters, 3 steps at each of 2 horizons") == 2
+    assert found.stdout.count("parameters, 3 steps each") == 2
     assert not (tmp_path / "out").exists()
 
 

@@ -46,7 +46,7 @@ def test_an_attribute_of_utterances_is_a_slice():
         assert set(frames.utterance[mask]) == inside
         assert mask.sum() == np.isin(frames.utterance, list(inside)).sum() > 0
     with pytest.raises(UsageError, match="'sex=f' is no attribute") as error:
-        check_slice("sex=f", latents)
+        check_slice("sex=f", latents.utterances)
     assert "Did you mean 'sex=" in error.value.hint
 
 
@@ -116,6 +116,6 @@ def test_a_speaker_is_a_slice():
 def test_an_unknown_slice_names_the_nearest(name, message):
     latents, _ = world()
     with pytest.raises(UsageError, match=message):
-        check_slice(name, latents)
+        check_slice(name, latents.utterances)
     with pytest.raises(UsageError, match=message):
         slice_mask(name, WindowTask(4, 2).frames(latents, [0]), median=0.0)

@@ -1,0 +1,95 @@
+"""What `--dry-run` promises is what a run does."""
+
+import pytest
+
+from latentbench.config import read_layers, resolve
+from latentbench.experiment import run_experiment
+from latentbench.plan import plan_experiment
+from latentbench.plugins import load_registry
+from latentbench.progress import SilentProgress
+from latentbench.workspace import Workspace
+
+SMALL = (
+    "encoder=latents",
+    "corpus={name: world:ar1, speakers: 4, dim: 4, frames: 60}",
+    "utterances.min_seconds=0",
+    "split.eval_fraction=0.5",
+    "training.steps=3",
+    "device=cpu",
+)
+
+
+class Titles(SilentProgress):
+    """Remembers the title and the size of every task."""
+
+    def task(self, title, total, unit, done=0.0):
+        self.said.append((title, total))
+        return super().task(title, total, unit, done)
+
+
+def configure(*assignments):
+    return resolve(read_layers(None, None, (*SMALL, *assignments)), load_registry())
+
+
+@pytest.mark.parametrize(
+    ("assignments", "expected"),
+    [
+        # Each horizon its own; without context one for t >= 11 and one for k = 8; x_t for k > 1.
+        (("predictor.width=8",), 4 + 2 + 3),
+        (("predictor.width=8", "task.frame_set=own"), 4 + 4 + 3),
+        (("predictor.width=8", "task.frame_set=common"), 4 + 1 + 3),
+        (("predictor.width=8", "task.step_frames=4"), 4 + 2 + 1),
+        (("predictor.width=8", "task.target=x"), 4 + 2),
+        (("predictor.width=8", "controls=[]", "seeds=[1, 2]"), 8),
+    ],
+)
+def test_the_networks_that_are_promised_are_trained(tmp_path, assignments, expected):
+    config = configure(*assignments)
+    progress = Titles()
+    workspace = Workspace(tmp_path / "cache", progress)
+    plan = plan_experiment(config, workspace, load_registry())
+    assert (plan.networks, plan.steps) == (expected, 3)
+    run_experiment(config, tmp_path / "run", workspace, load_registry())
+    trained = [title for title, _ in progress.said if title.startswith("train k=")]
+    assert len(trained) == expected
+    assert [total for title, total in progress.said if title == "all networks"] == [3 * expected]
+
+
+def test_a_predictor_in_closed_form_is_not_said_to_train(tmp_path):
+    config = configure("predictor=linear", "controls=[]", "task.horizons=[1]")
+    progress = Titles()
+    workspace = Workspace(tmp_path / "cache", progress)
+    plan = plan_experiment(config, workspace, load_registry())
+    assert (plan.networks, plan.steps) == (1, 0)
+    result = run_experiment(config, tmp_path / "run", workspace, load_registry())
+    assert result.steps == 0
+    assert not any(title == "all networks" for title, _ in progress.said)
+    trained = run_experiment(
+        configure("predictor.width=8", "task.horizons=[1]", "controls=[]"),
+        tmp_path / "trained",
+        workspace,
+        load_registry(),
+    )
+    assert trained.steps == 3
+
+
+def test_the_time_in_all_counts_every_part(tmp_path):
+    config = configure("predictor.width=8", "task.horizons=[1]")
+    plan = plan_experiment(config, Workspace(tmp_path), load_registry())
+    parts = (plan.encode_seconds, plan.train_seconds, plan.score_seconds, plan.rollout_seconds)
+    assert all(part > 0 for part in parts)
+    assert plan.seconds == pytest.approx(sum(parts))
+
+
+def test_every_seed_is_counted(tmp_path):
+    """With a clock by which all that is tried takes one second."""
+
+    def seconds(monkeypatch, *assignments):
+        monkeypatch.setattr("latentbench.plan._timed", lambda work, _: (work(), 1.0)[1])
+        config = configure("predictor.width=8", *assignments)
+        return plan_experiment(config, Workspace(tmp_path), load_registry())
+
+    with pytest.MonkeyPatch.context() as patch:
+        one, two = seconds(patch, "seeds=[1]"), seconds(patch, "seeds=[1, 2]")
+    assert two.score_seconds == pytest.approx(2 * one.score_seconds)
+    assert two.rollout_seconds == pytest.approx(2 * one.rollout_seconds)
