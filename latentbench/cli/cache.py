@@ -12,7 +12,7 @@ from latentbench.cli.groups import NamingGroup
 from latentbench.cli.output import console, echo, json_option
 from latentbench.cli.session import cache_option
 from latentbench.cli.units import bytes_text
-from latentbench.errors import UsageError, nearest
+from latentbench.errors import UsageError, counted, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,7 +55,7 @@ def list_cache(cache: Path | None, *, as_json: bool) -> None:
     table.add_column("what it is", ratio=1)
     table.add_column("size", justify="right", no_wrap=True)
     for store in stores:
-        what = f"{store.encoder} on {store.corpus}, {store.utterances:,} utterances"
+        what = f"{store.encoder} on {store.corpus}, {counted(store.utterances, 'utterance')}"
         table.add_row(*map(Text, (store.key, what, bytes_text(store.bytes))))
     for name, size in sizes.items():
         table.add_row(*map(Text, (name, FOLDERS[name], bytes_text(size))))

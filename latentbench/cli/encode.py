@@ -10,6 +10,7 @@ import click
 from latentbench.cli.configuration import configuration_options, resolve_flags
 from latentbench.cli.output import Verb, echo, json_option
 from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.errors import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,6 @@ def encode(session: Session, /, cache: Path | None, *, as_json: bool, **given: A
         echo(json.dumps({**found, "read_now": encoded.fresh, "skipped": skipped}, indent=2))
         return
     echo(
-        f"{len(encoded.rows) - skipped:,} utterances in {encoded.store.path}: "
+        f"{counted(len(encoded.rows) - skipped, 'utterance')} in {encoded.store.path}: "
         f"{encoded.fresh:,} read now, {skipped:,} skipped"
     )

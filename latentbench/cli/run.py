@@ -12,7 +12,7 @@ from latentbench.cli.configuration import configuration_options, resolve_flags
 from latentbench.cli.output import Verb, json_option
 from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
 from latentbench.cli.show import make_reporter, print_files, print_result, reporter_option
-from latentbench.errors import CellFailedError
+from latentbench.errors import CellFailedError, counted
 
 if TYPE_CHECKING:
     from latentbench.config import RunConfig
@@ -92,6 +92,7 @@ def _show(result: Result, folder: Path, session: Session, reporter: str) -> None
     if result.failed:
         horizons = ", ".join(f"k={horizon.k}" for horizon in result.failed)
         raise CellFailedError(
-            f"{len(result.failed)} of {len(result.horizons)} horizons failed: {horizons}.",
+            f"{len(result.failed)} of {counted(len(result.horizons), 'horizon')} failed: "
+            f"{horizons}.",
             "Give the same command again to run only these.",
         )

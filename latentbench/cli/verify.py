@@ -28,11 +28,13 @@ def verify(ctx: click.Context, folder: Path, *, as_json: bool) -> None:
     compared.
     """
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
+
+    result = read_result(folder)  # a wrong name is told before torch is imported
     from latentbench.verification.verify import verify_result  # noqa: PLC0415 - imports pydantic
     from latentbench.verification.view import show_verification  # noqa: PLC0415 - imports rich
 
     session: Session = ctx.obj
-    found = verify_result(read_result(folder), session.registry())
+    found = verify_result(result, session.registry())
     if as_json:
         echo(found.model_dump_json(indent=2))
     else:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from latentbench.errors import UsageError
+from latentbench.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +65,7 @@ def split_speakers(speakers: Iterable[str], *, eval_fraction: float, seed: int) 
     n_eval = math.ceil(Fraction(str(eval_fraction)) * len(ordered))
     if not 0 < n_eval < len(ordered):
         raise UsageError(
-            f"split.eval_fraction={eval_fraction} of {len(ordered)} speakers leaves "
+            f"split.eval_fraction={eval_fraction} of {counted(len(ordered), 'speaker')} leaves "
             f"{len(ordered) - n_eval} to train and {n_eval} to evaluate.",
             "Choose a fraction that leaves at least one speaker on each side.",
         )

@@ -36,12 +36,13 @@ class Injection:
 
     @classmethod
     def parse(cls, text: str) -> Injection:
-        """Read `never`, `once:N`, `every:N` or `teacher`.
+        """Read `never`, `once:N`, `every:N` (or `each:N`) or `teacher`.
 
         Raises:
             UsageError: anything else; names the nearest.
         """
         name, colon, number = text.partition(":")
+        name = "every" if name == "each" else name
         if name not in KINDS:
             known = [f"{one}:N" if one in COUNTED else one for one in KINDS]
             raise UsageError(f"'{text}' is no way to inject true frames.", nearest(text, known))

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from latentbench.corpora.selection import left_out
+from latentbench.errors import counted
 from latentbench.escapes import printable
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.numbers import compact
@@ -87,4 +88,4 @@ def _skipped(result: Result) -> Iterator[str]:
         named = [printable(f"{one.utterance} ({one.reason})") for one in skipped[:SKIPPED_SHOWN]]
         if (more := len(skipped) - SKIPPED_SHOWN) > 0:
             named.append(f"and {more} more, named in result.json")
-        yield f"{len(skipped)} utterances skipped: {', '.join(named)}"
+        yield f"{counted(len(skipped), 'utterance')} skipped: {', '.join(named)}"

@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from latentbench.errors import counted
 from latentbench.reports.numbers import compact, time_text
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def show_rollout(found: RolloutCurves, console: Console) -> None:
     console.print()
     console.print(Text(LEGEND, style="dim"))
     if any(curve.perfect_inflation is not None for curve in found.curves):
-        text = f"perfect: the variance of {found.perfect_model} ({found.train_frames:,} frames)"
+        frames = counted(found.train_frames, "frame")
+        text = f"perfect: the variance of {found.perfect_model} ({frames})"
         console.print(Text(text, style="dim"))
     for note in found.notes:
         console.print(Text(note))

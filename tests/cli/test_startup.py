@@ -35,6 +35,21 @@ def test_loads_nothing_heavy(arguments):
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("verb", ["rollout", "explain", "show", "verify"])
+def test_a_wrong_name_is_told_without_importing_torch(verb):
+    code = (
+        "import sys; from latentbench.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert end.code == 2, end.code\n"
+        "print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, verb, "nowhere"], capture_output=True, text=True, check=True
+    )
+    assert "'nowhere' holds no finished run" in done.stderr
+    assert done.stderr.splitlines()[-1] == "False"
+
+
 def test_help_alone_loads_no_verb():
     code = (
         "import sys; from latentbench.cli import main\n"

@@ -38,3 +38,7 @@ def test_the_steps_whose_frames_are_true(text, steps):
 def test_words_that_say_nothing_are_refused(text, told):
     with pytest.raises(UsageError, match=told):
         Injection.parse(text)
+
+
+def test_each_is_every():
+    assert Injection.parse("each:8") == Injection.parse("every:8")
