@@ -77,8 +77,8 @@ def test_the_guide_works_as_it_stands(tmp_path, environment):
     made, first, again, measured = said
     assert "latentbench_mine/encoder.py" in made
     assert "latentbench-mine" in first
-    assert "13 passed, 0 in doubt, 0 skipped, 0 failed" in first
-    assert re.search(r"= 13 passed in ", first)
+    assert "14 passed, 0 in doubt, 0 skipped, 0 failed" in first
+    assert re.search(r"= 14 passed in ", first)
     assert "told apart: seed" in again
     assert '"passed": true' in again
     assert "mine on speech-demo" in measured

@@ -23,7 +23,7 @@ def test_what_is_made_keeps_its_contract(kind, tmp_path, registry, monkeypatch):
     plugin = made.folder / f"latentbench_my_{kind}" / "plugin.py"
     fresh = load_registry([plugin])
     assert fresh.refusals == []
-    from latentbench.conformance import kit_of
+    from latentbench.conformance import run_checks
     from latentbench.workspace import Workspace
 
     component = fresh.get(kind, f"my-{kind}")
@@ -31,7 +31,7 @@ def test_what_is_made_keeps_its_contract(kind, tmp_path, registry, monkeypatch):
         (made.folder / "latentbench_my_encoder.dist-info").mkdir()
         metadata = "Metadata-Version: 2.1\nName: latentbench-my-encoder\nVersion: 0.1.0\n"
         (made.folder / "latentbench_my_encoder.dist-info" / "METADATA").write_text(metadata)
-    findings = kit_of(kind).run(component, component.spec.options(), Workspace(tmp_path / "cache"))
+    findings = run_checks(component, component.spec.options(), Workspace(tmp_path / "cache"))
     assert [str(finding) for finding in findings if finding.status in {"fail", "warn"}] == []
     assert all(option.help for option in option_fields(component.spec.options))
 

@@ -64,10 +64,9 @@ def check(
     registry = session.registry()
     component = _chosen(registry, name, kind)
     options = _options(registry, component, assignments)
-    from latentbench.conformance import kit_of  # noqa: PLC0415 - kits import torch
+    from latentbench.conformance import run_checks  # noqa: PLC0415 - checks import torch
 
-    kit = kit_of(component.spec.kind)
-    findings = list(kit.run(component, options, session.workspace(cache)))
+    findings = list(run_checks(component, options, session.workspace(cache)))
     if as_json:
         echo(json.dumps(_as_json(component, findings), indent=2))
     else:

@@ -1,20 +1,11 @@
-"""Conformance: does a plugin keep the contract of its kind?
+"""Conformance: checks that a plugin keeps the contract of its kind.
 
-Each kind has a kit of checks. The command `latentbench plugins check NAME`, the pytest plugin
-and the tests of the built-in components run the same kits. Importing this package imports no
-torch; a kit does.
+Each kind has a list of checks. The command `latentbench plugins check NAME`, the pytest plugin
+and the tests of the built-in components run the same list. Importing this package imports no
+torch; the checks do.
 """
 
-from latentbench.conformance.check import (
-    Check,
-    Doubt,
-    Finding,
-    Kit,
-    NonconformityError,
-    Skip,
-    Subject,
-)
-from latentbench.conformance.kits import kit_of
+from latentbench.conformance.check import Finding, run_checks
 from latentbench.conformance.suites import (
     ConformanceSuite,
     ConformanceWarning,
@@ -28,21 +19,15 @@ from latentbench.conformance.suites import (
 )
 
 __all__ = [
-    "Check",
     "ConformanceSuite",
     "ConformanceWarning",
     "CorpusConformance",
-    "Doubt",
     "EncoderConformance",
     "EngineConformance",
     "Finding",
-    "Kit",
     "MetricConformance",
-    "NonconformityError",
     "PredictorConformance",
     "ReporterConformance",
-    "Skip",
-    "Subject",
     "TransformConformance",
-    "kit_of",
+    "run_checks",
 ]

@@ -1,15 +1,22 @@
-"""What a check is, how a kit runs its checks, and what a finding says."""
+"""Checks of a contract: small functions of a subject, and the findings they end in.
+
+A check takes the subject of its kind and looks at one promise of the contract. Its name is what
+users see, the first line of its docstring says what is wanted. It returns what it saw, or a
+`Doubt` or a `Skip`, and calls `require` for what must hold.
+"""
 
 from __future__ import annotations
 
+import importlib
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from latentbench.plugins import Component
     from latentbench.workspace import Workspace
@@ -23,49 +30,37 @@ __all__ = [
     "Skip",
     "Status",
     "Subject",
-    "Verdict",
+    "described",
+    "kit_of",
     "require",
+    "run_checks",
 ]
 
 Status: TypeAlias = Literal["pass", "warn", "skip", "fail"]
+Check: TypeAlias = Callable[[Any], "str | None"]
+
+
+class Doubt(str):
+    """What is allowed, but probably not what the author wants."""
+
+    __slots__ = ()
+
+
+class Skip(str):
+    """Why a check does not apply to a component."""
+
+    __slots__ = ()
 
 
 class NonconformityError(Exception):
-    """A component did not do what its contract says.
-
-    Args:
-        expected: what the contract wants, here.
-        came: what came instead.
-    """
+    """A broken contract: what it wants here, and what came instead."""
 
     def __init__(self, expected: str, came: str) -> None:
-        super().__init__(expected, came)
-        self.expected = expected
-        self.came = came
-
-    def __str__(self) -> str:
-        return f"expected {self.expected}; came {self.came}"
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """Allowed, but probably not what the author wants."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Skip:
-    """The check says nothing about this component, and why."""
-
-    reason: str
-
-
-Verdict: TypeAlias = "str | Doubt | Skip | None"
+        super().__init__(f"expected {expected}; came {came}")
 
 
 def require(condition: object, expected: str, came: str) -> None:
-    """Hold the component to its contract.
+    """Hold a component to its contract.
 
     Raises:
         NonconformityError: the condition is false.
@@ -75,17 +70,24 @@ def require(condition: object, expected: str, came: str) -> None:
 
 
 class Subject:
-    """One component with its options: what the checks of a kit look at.
+    """A component with its options, and what the checks of its kind share.
 
     Attributes:
-        blocked: the check that failed without which the others mean nothing; empty if none.
+        contract: the class of which the factory gives an instance.
+        blocked: the gate that failed; the checks after it could not mean anything.
     """
+
+    contract: ClassVar[type]
 
     def __init__(self, component: Component, options: Any, workspace: Workspace) -> None:
         self.component = component
         self.options = options
         self.workspace = workspace
         self.blocked = ""
+
+    def make(self) -> Any:
+        """A new instance."""
+        return self.component.create(self.options)
 
     @property
     def whose(self) -> str:
@@ -94,20 +96,17 @@ class Subject:
         return f"{spec.kind} '{spec.name}' of {provider.distribution} {provider.version}".rstrip()
 
 
-S = TypeVar("S", bound=Subject)
-
-
 @dataclass(frozen=True)
 class Finding:
     """How one check ended.
 
     Attributes:
-        whose: which component, of which distribution.
+        whose: component and distribution.
         check: name of the check.
         wanted: what the check wants, one line.
-        status: `fail` and `warn` have a detail that says why.
+        status: `pass`, `warn` of a doubt, `skip` or `fail`.
         detail: what was found.
-        error: what was raised, where the component raised it itself.
+        error: what the component itself raised.
     """
 
     whose: str
@@ -126,56 +125,67 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Check(Generic[S]):
-    """A named look at a subject.
+class Kit:
+    """The checks of one kind.
 
     Attributes:
-        function: returns a detail, a `Doubt`, a `Skip` or nothing; raises
-            `NonconformityError` where the contract is not kept. Its name is the check's name,
-            the first line of its docstring is what is wanted.
-        gate: where it fails, the checks after it are skipped: they could not mean anything.
+        subject: what the checks are given.
+        gates: checks that are made first; where one fails, the others are skipped.
+        checks: the others.
     """
 
-    function: Callable[[S], Verdict]
-    gate: bool = False
+    subject: type[Subject]
+    gates: tuple[Check, ...]
+    checks: tuple[Check, ...]
 
     @property
-    def name(self) -> str:
-        """Of the function."""
-        return self.function.__name__
+    def all(self) -> tuple[Check, ...]:
+        """Every check in the order they are made."""
+        return (creates, *self.gates, *self.checks)
 
-    @property
-    def wanted(self) -> str:
-        """The first line of the function's docstring."""
-        return (self.function.__doc__ or "").partition("\n")[0]
-
-    def __call__(self, subject: S) -> Finding:
-        """Look, and say what was found; whatever the component raises is a finding."""
-        if subject.blocked:
-            return self._finding(subject, "skip", f"'{subject.blocked}' failed")
+    def look(self, check: Check, subject: Subject) -> Finding:
+        """Make one check; whatever the component raises is a finding."""
+        wanted = (check.__doc__ or "").partition("\n")[0]
+        status: Status = "pass"
+        error = None
         try:
-            verdict = self.function(subject)
-        except Exception as error:  # noqa: BLE001 - a stranger's code may raise anything
-            if self.gate:
-                subject.blocked = self.name
-            return self._failure(subject, error)
-        if isinstance(verdict, Doubt):
-            return self._finding(subject, "warn", verdict.text)
-        if isinstance(verdict, Skip):
-            return self._finding(subject, "skip", verdict.reason)
-        return self._finding(subject, "pass", verdict or "")
+            verdict = Skip(f"'{subject.blocked}' failed") if subject.blocked else check(subject)
+        except Exception as raised:  # noqa: BLE001 - a stranger's code may raise anything
+            verdict, error = _why(raised)
+            status = "fail"
+            if check not in self.checks:
+                subject.blocked = check.__name__
+        if isinstance(verdict, (Doubt, Skip)):
+            status = "warn" if isinstance(verdict, Doubt) else "skip"
+        return Finding(subject.whose, check.__name__, wanted, status, str(verdict or ""), error)
 
-    def _finding(self, subject: S, status: Status, detail: str) -> Finding:
-        return Finding(subject.whose, self.name, self.wanted, status, detail)
 
-    def _failure(self, subject: S, error: Exception) -> Finding:
-        detail, cause = str(error), error.__cause__
-        if isinstance(error, LatentbenchError):
-            detail = " ".join(filter(None, (error.message, error.hint)))
-        elif not isinstance(error, NonconformityError):
-            detail, cause = f"raised {described(error)}", error
-        shown = cause if isinstance(cause, Exception) else None
-        return Finding(subject.whose, self.name, self.wanted, "fail", detail, shown)
+def creates(subject: Subject) -> None:
+    """The factory gives an instance of the contract's class."""
+    made, contract = subject.make(), subject.contract
+    factory = subject.component.spec.factory
+    wanted = f"{factory} to give a {contract.__module__}.{contract.__name__}"
+    require(isinstance(made, contract), wanted, type(made).__name__)
+
+
+def kit_of(kind: str) -> Kit:
+    """The checks of a kind of component; they import torch."""
+    kit: Kit = importlib.import_module(f"latentbench.conformance.{kind}").KIT
+    return kit
+
+
+def run_checks(component: Component, options: Any, workspace: Workspace) -> Iterator[Finding]:
+    """Make every check of the component's kind and yield each finding as it ends.
+
+    Args:
+        component: of the registry.
+        options: an instance of its options dataclass.
+        workspace: where it may keep what it can make again.
+    """
+    kit = kit_of(component.spec.kind)
+    subject = kit.subject(component, options, workspace)
+    for check in kit.all:
+        yield kit.look(check, subject)
 
 
 def described(error: BaseException) -> str:
@@ -186,28 +196,12 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}{where}"
 
 
-@dataclass(frozen=True)
-class Kit(Generic[S]):
-    """The checks of one kind of component.
-
-    Attributes:
-        kind: e.g. `encoder`.
-        subject: makes the subject of a component, its options and a workspace; runs nothing.
-        checks: in the order they are made.
-    """
-
-    kind: str
-    subject: Callable[[Component, Any, Workspace], S]
-    checks: tuple[Check[S], ...]
-
-    def run(self, component: Component, options: Any, workspace: Workspace) -> Iterator[Finding]:
-        """Make every check and yield each finding as it ends.
-
-        Args:
-            component: of the registry, of this kind.
-            options: an instance of its options dataclass.
-            workspace: where it may keep what it can make again.
-        """
-        subject = self.subject(component, options, workspace)
-        for check in self.checks:
-            yield check(subject)
+def _why(error: Exception) -> tuple[str, Exception | None]:
+    """What a failed check says, and what the component raised, if it did."""
+    if isinstance(error, LatentbenchError):
+        detail, cause = " ".join(filter(None, (error.message, error.hint))), error.__cause__
+    elif isinstance(error, NonconformityError):
+        detail, cause = str(error), error.__cause__
+    else:
+        detail, cause = f"raised {described(error)}", error
+    return detail, cause if isinstance(cause, Exception) else None

@@ -1,4 +1,4 @@
-"""The conformance kit of corpora; the contract is `latentbench.corpora.Corpus`."""
+"""The checks of corpora; the contract is `latentbench.corpora.Corpus`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from unittest import mock
 import numpy as np
 import soundfile
 
-from latentbench.conformance.check import Check, Doubt, Kit, Subject, require
+from latentbench.conformance.check import Doubt, Kit, Subject, require
 from latentbench.corpora.corpus import AudioSource, Corpus, Utterance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from latentbench.conformance.check import Verdict
 
 __all__ = ["KIT"]
 
@@ -32,6 +28,8 @@ LENGTH_TOLERANCE = 0.01
 
 class CorpusSubject(Subject):
     """A corpus, listed once."""
+
+    contract = Corpus
 
     def make(self) -> Corpus:
         """A new instance."""
@@ -56,13 +54,8 @@ class CorpusSubject(Subject):
         return [sound[index] for index in dict.fromkeys(at.tolist())]
 
 
-def lists(subject: CorpusSubject) -> Verdict:
-    """The factory gives a Corpus whose utterances() are Utterances, at least one."""
-    require(
-        isinstance(subject.corpus, Corpus),
-        f"{subject.component.spec.factory} to give a latentbench.corpora.Corpus",
-        type(subject.corpus).__name__,
-    )
+def lists(subject: CorpusSubject) -> str:
+    """utterances() are Utterances, at least one."""
     found = subject.utterances
     strangers = [one for one in found if not isinstance(one, Utterance)]
     require(not strangers, "Utterances", f"{strangers[:1]}")
@@ -70,91 +63,69 @@ def lists(subject: CorpusSubject) -> Verdict:
     return f"{len(found)} utterances, {sum(one.seconds for one in found) / 3600:.2f} h"
 
 
-def ids(subject: CorpusSubject) -> Verdict:
+def ids(subject: CorpusSubject) -> None:
     """Utterance ids are texts, not empty, and unique."""
     names = [one.id for one in subject.utterances]
-    odd = [name for name in names if not isinstance(name, str) or not name]
+    odd = [name for name in names if not _is_text(name)]
     require(not odd, "ids that are texts, not empty", f"{odd[:3]}")
     twice = [name for name, count in Counter(names).items() if count > 1]
     require(not twice, "unique ids", f"{len(twice)} that come twice, e.g. '{twice[:1]}'")
-    return None
 
 
-def describes(subject: CorpusSubject) -> Verdict:
+def describes(subject: CorpusSubject) -> str:
     """Every utterance has a speaker, a rate, a length, and attributes of text to text.
 
     A split by speaker needs at least two speakers.
     """
     for one in subject.utterances:
-        require(
-            isinstance(one.speaker, str) and one.speaker,
-            f"a speaker of utterance '{one.id}'",
-            repr(one.speaker),
-        )
-        require(one.seconds >= 0, f"seconds of utterance '{one.id}' >= 0", f"{one.seconds}")
-        require(
-            one.sample_rate > 0 or not one.seconds,
-            f"a sample rate of utterance '{one.id}'",
-            f"{one.sample_rate}",
-        )
-        texts = [*one.attributes.keys(), *one.attributes.values()]
-        require(
-            all(isinstance(text, str) for text in texts),
-            f"attributes of utterance '{one.id}' of text to text",
-            f"{dict(one.attributes)}",
-        )
+        whose = f"of utterance '{one.id}'"
+        require(_is_text(one.speaker), f"a speaker {whose}", repr(one.speaker))
+        require(one.seconds >= 0, f"seconds {whose} >= 0", f"{one.seconds}")
+        has_rate = one.sample_rate > 0 or not one.seconds
+        require(has_rate, f"a sample rate {whose}", f"{one.sample_rate}")
+        texts = all(isinstance(text, str) for pair in one.attributes.items() for text in pair)
+        require(texts, f"attributes {whose} of text to text", f"{dict(one.attributes)}")
     speakers = {one.speaker for one in subject.utterances}
     if len(speakers) == 1:
         return Doubt("a single speaker: no run can split it into train and eval")
     return f"{len(speakers)} speakers"
 
 
-def stable(subject: CorpusSubject) -> Verdict:
+def stable(subject: CorpusSubject) -> None:
     """Another instance lists the same utterances in the same order, with the same identity."""
-    other = subject.make()
+    corpus, other = subject.corpus, subject.make()
     mine, its = (
         [(one.id, one.speaker, one.seconds) for one in listed]
         for listed in (subject.utterances, other.utterances())
     )
     differing = [a for a, b in zip(mine, its, strict=False) if a != b]
-    require(
-        len(mine) == len(its) and not differing,
-        f"the same {len(mine)} utterances from another instance",
-        f"{len(its)}, the first that differs: {differing[:1]}",
-    )
-    require(
-        other.identity == subject.corpus.identity and other.name == subject.corpus.name,
-        f"identity {dict(subject.corpus.identity)} from another instance",
-        f"{dict(other.identity)}",
-    )
-    return None
+    wanted = f"the same {len(mine)} utterances from another instance"
+    came = f"{len(its)}, the first that differs: {differing[:1]}"
+    require(mine == its, wanted, came)
+    same = (other.identity, other.name) == (corpus.identity, corpus.name)
+    wanted = f"identity {dict(corpus.identity)} from another instance"
+    require(same, wanted, f"{dict(other.identity)}")
 
 
-def listing_decodes_nothing(subject: CorpusSubject) -> Verdict:
+def listing_decodes_nothing(subject: CorpusSubject) -> None:
     """utterances() reads no audio: no source's read() and no soundfile read is called."""
     subject.utterances  # noqa: B018 - what is made once is made before
     with _reads() as calls:
         subject.make().utterances()
     require(not calls, "a listing that reads no audio", f"{len(calls)} calls of {calls[:1]}")
-    return None
 
 
-def identity(subject: CorpusSubject) -> Verdict:
+def identity(subject: CorpusSubject) -> str:
     """A corpus has a name, and an identity of text to text that is not empty."""
-    corpus = subject.corpus
-    require(isinstance(corpus.name, str) and corpus.name, "a name", repr(corpus.name))
-    found = corpus.identity
-    require(
-        isinstance(found, Mapping)
-        and found
-        and all(isinstance(text, str) for pair in found.items() for text in pair),
-        "an identity of text to text, not empty",
-        repr(found),
-    )
-    return f"{corpus.name}: {dict(found)}"
+    name, found = subject.corpus.name, subject.corpus.identity
+    require(_is_text(name), "a name", repr(name))
+    pairs = list(found.items()) if isinstance(found, Mapping) else []
+    texts = pairs and all(isinstance(text, str) for pair in pairs for text in pair)
+    require(texts, "an identity of text to text, not empty", repr(found))
+    return f"{name}: {dict(found)}"
 
 
-def digests(subject: CorpusSubject) -> Verdict:
+def digests(subject: CorpusSubject) -> str:
     """The digest of an utterance is lower-case hex and the same from another instance."""
     others = {one.id: one for one in subject.make().utterances()}
     for one in subject.tried:
@@ -165,54 +136,41 @@ def digests(subject: CorpusSubject) -> Verdict:
     return f"{len(subject.tried)} looked at"
 
 
-def audio(subject: CorpusSubject) -> Verdict:
+def audio(subject: CorpusSubject) -> str:
     """Samples are finite float32 [channels, samples], as long as said, the same each time."""
     for one in subject.tried:
         samples = one.source.read()
         what = f"the audio of '{one.id}' ({one.source.describe()})"
-        require(
-            isinstance(samples, np.ndarray) and samples.dtype == np.float32,
-            f"{what} in float32",
-            str(getattr(samples, "dtype", type(samples).__name__)),
-        )
-        require(
-            samples.ndim == 2 and _channels_fit(subject.corpus, samples),  # noqa: PLR2004 - [C, T]
-            f"{what} of shape [channels, samples]",
-            f"{list(samples.shape)}",
-        )
+        dtype = str(getattr(samples, "dtype", type(samples).__name__))
+        is_float = isinstance(samples, np.ndarray) and samples.dtype == np.float32
+        require(is_float, f"{what} in float32", dtype)
+        shape = samples.shape
+        fits = len(shape) == 2 and _channels_fit(subject.corpus, *shape)  # noqa: PLR2004 - [C, T]
+        require(fits, f"{what} of shape [channels, samples]", f"{list(shape)}")
         require(np.isfinite(samples).all(), f"{what} finite", "infinite or nan")
-        seconds = samples.shape[1] / one.sample_rate
-        require(
-            not one.seconds or abs(seconds - one.seconds) <= LENGTH_TOLERANCE * one.seconds,
-            f"{what} of {one.seconds:.3f} s at {one.sample_rate} Hz",
-            f"{seconds:.3f} s",
-        )
+        seconds = shape[1] / one.sample_rate
+        near = abs(seconds - one.seconds) <= LENGTH_TOLERANCE * one.seconds
+        wanted = f"{what} of {one.seconds:.3f} s at {one.sample_rate} Hz"
+        require(near or not one.seconds, wanted, f"{seconds:.3f} s")
         again = np.array_equal(samples, one.source.read())
         require(again, f"{what} again at the second read()", "other samples")
     return f"{len(subject.tried)} read"
 
 
-KIT: Kit[CorpusSubject] = Kit(
-    "corpus",
+KIT = Kit(
     CorpusSubject,
-    (
-        Check(lists, gate=True),
-        Check(ids),
-        Check(describes),
-        Check(stable),
-        Check(listing_decodes_nothing),
-        Check(identity),
-        Check(digests),
-        Check(audio),
-    ),
+    gates=(lists,),
+    checks=(ids, describes, stable, listing_decodes_nothing, identity, digests, audio),
 )
 
 
-def _channels_fit(corpus: Corpus, samples: NDArray[np.float32]) -> bool:
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _channels_fit(corpus: Corpus, channels: int, samples: int) -> bool:
     """D channels of latents; of audio, fewer than samples."""
-    if corpus.latents is not None:
-        return bool(samples.shape[0] == corpus.latents.dim)
-    return bool(samples.shape[0] <= samples.shape[1])
+    return channels <= samples if corpus.latents is None else channels == corpus.latents.dim
 
 
 @contextmanager
@@ -220,20 +178,19 @@ def _reads() -> Iterator[list[str]]:
     """Collect who is asked for samples meanwhile."""
     calls: list[str] = []
 
-    def note(owner: type, name: str) -> mock._patch[object]:
-        original = getattr(owner, name)
+    def note(owner: type) -> mock._patch[object]:
+        original = owner.read  # type: ignore[attr-defined]
 
         def noted(self: object, *args: object, **kwargs: object) -> object:
-            calls.append(f"{owner.__name__}.{name}")
+            calls.append(f"{owner.__name__}.read")
             return original(self, *args, **kwargs)
 
-        return mock.patch.object(owner, name, noted)
+        return mock.patch.object(owner, "read", noted)
 
+    readers = [one for one in _all_subclasses(AudioSource) if "read" in vars(one)]
     with ExitStack() as stack:
-        stack.enter_context(note(soundfile.SoundFile, "read"))
-        for source in _all_subclasses(AudioSource):
-            if "read" in vars(source):
-                stack.enter_context(note(source, "read"))
+        for owner in (soundfile.SoundFile, *readers):
+            stack.enter_context(note(owner))
         yield calls
 
 

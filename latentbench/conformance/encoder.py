@@ -1,4 +1,4 @@
-"""The conformance kit of encoders; the contract is `latentbench.encoders.Encoder`."""
+"""The checks of encoders; the contract is `latentbench.encoders.Encoder`."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from latentbench.conformance.check import Check, Kit, NonconformityError, Skip, Verdict, require
-from latentbench.conformance.encoding import EncoderSubject, change, shape_text
+from latentbench.conformance.check import Kit, NonconformityError, Skip, require
+from latentbench.conformance.encoding import EncoderSubject
 from latentbench.conformance.fingerprints import fingerprint, fingerprint_of_options
 from latentbench.conformance.lookahead import look_ahead
 from latentbench.conformance.signals import noise
+from latentbench.conformance.tensors import (
+    ROUNDING,
+    SAME,
+    change,
+    require_finite,
+    require_same,
+    shape_text,
+)
 from latentbench.encoders.encoder import sight_text
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
     from latentbench.encoders import Encoder
 
-__all__ = ["KIT", "ROUNDING", "SAME"]
+__all__ = ["KIT"]
 
-SAME = 1e-6  # of the latents' largest magnitude: rounding of one and the same computation
-ROUNDING = 1e-5  # of the same: rounding of a computation in another order
 MORE_HOPS = 3
 LEVELS = (1e-5, 1.0, 1e-2)  # of the utterances of a batch
+ONE_AT_A_TIME = "max_batch_seconds = 0: utterances are encoded one at a time, without padding"
+LEAST = {"hop": 1, "dim": 1, "channels": 1, "look_ahead": 0}
 
 
-def loads(subject: EncoderSubject) -> Verdict:
-    """The factory gives an Encoder, and `load` brings its weights to the CPU."""
-    from latentbench.encoders import Encoder  # noqa: PLC0415 - as the plugin itself imports it
-
-    encoder = subject.make()
-    require(
-        isinstance(encoder, Encoder),
-        f"{subject.component.spec.factory} to give a latentbench.encoders.Encoder",
-        type(encoder).__name__,
-    )
-    at_hand = encoder.weights_at_hand()
+def loads(subject: EncoderSubject) -> str:
+    """`load` brings the weights to the CPU."""
+    at_hand = subject.make().weights_at_hand()
     try:
         subject.encoder  # noqa: B018 - loads it
     except LatentbenchError as error:
@@ -48,29 +48,19 @@ def loads(subject: EncoderSubject) -> Verdict:
     return "" if at_hand else "the weights were downloaded"
 
 
-def geometry(subject: EncoderSubject) -> Verdict:
+def geometry(subject: EncoderSubject) -> str:
     """Sizes, rates and look_ahead are sane, and frame_count agrees with segments."""
     encoder = subject.encoder
-    rate = encoder.sample_rate
-    require(
-        isinstance(rate, (int, float)) and math.isfinite(rate) and rate > 0,
-        "sample_rate to be a positive number",
-        repr(rate),
-    )
-    for name in ("hop", "dim", "channels"):
-        _require_int(encoder, name, 1)
-    _require_int(encoder, "look_ahead", 0)
-    seconds = encoder.max_batch_seconds
-    require(
-        isinstance(seconds, (int, float)) and math.isfinite(seconds) and seconds >= 0,
-        "max_batch_seconds finite and at least 0",
-        repr(seconds),
-    )
-    require(
-        isinstance(encoder.stamps, tuple) and all(isinstance(s, str) for s in encoder.stamps),
-        "stamps to be a tuple of texts",
-        repr(encoder.stamps),
-    )
+    for name, least in LEAST.items():
+        value = getattr(encoder, name, None)
+        sane = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        require(sane, f"{name} to be an int of at least {least}", repr(value))
+    rate, seconds = encoder.sample_rate, encoder.max_batch_seconds
+    require(_is_finite(rate) and rate > 0, "sample_rate to be a positive number", repr(rate))
+    sane = _is_finite(seconds) and seconds >= 0
+    require(sane, "max_batch_seconds finite and at least 0", repr(seconds))
+    texts = isinstance(encoder.stamps, tuple) and all(isinstance(s, str) for s in encoder.stamps)
+    require(texts, "stamps to be a tuple of texts", repr(encoder.stamps))
     for samples in (1, encoder.hop - 1, encoder.hop, encoder.hop + 1, subject.samples):
         _require_segments(encoder, samples)
     return (
@@ -80,49 +70,47 @@ def geometry(subject: EncoderSubject) -> Verdict:
     )
 
 
-def shapes(subject: EncoderSubject) -> Verdict:
+def shapes(subject: EncoderSubject) -> str:
     """Latents are float32 [B, F, D], frames int64 [B], frame_count of each length."""
     encoder, waves = subject.encoder, _utterances(subject)
     latents, frames = subject.raw(waves)
-    counts = [encoder.frame_count(wave.shape[-1]) for wave in waves]
-    expected = f"[{len(waves)}, at least {max(counts)}, {encoder.dim}]"
+    samples = [wave.shape[-1] for wave in waves]
+    counts = [encoder.frame_count(length) for length in samples]
     require(latents.dtype == torch.float32, "latents of dtype float32", f"{latents.dtype}")
-    require(
-        latents.ndim == 3  # noqa: PLR2004 - B, F, D
-        and latents.shape[0] == len(waves)
-        and latents.shape[1] >= max(counts)
-        and latents.shape[2] == encoder.dim,
-        f"latents of shape {expected}",
-        shape_text(latents),
-    )
+    sizes = [len(waves), max([*latents.shape[1:2], *counts]), encoder.dim]
+    wanted = f"latents of shape [{len(waves)}, at least {max(counts)}, {encoder.dim}]"
+    require(list(latents.shape) == sizes, wanted, shape_text(latents))
     require(frames.dtype == torch.int64, "frames of dtype int64", f"{frames.dtype}")
-    require(
-        frames.tolist() == counts,
-        f"frames {counts}, the frame_count of {[wave.shape[-1] for wave in waves]} samples",
-        f"frames {frames.tolist()}",
-    )
-    return f"{shape_text(latents)} for {[wave.shape[-1] for wave in waves]} samples"
+    wanted = f"frames {counts}, the frame_count of {samples} samples"
+    require(frames.tolist() == counts, wanted, f"frames {frames.tolist()}")
+    return f"{shape_text(latents)} for {samples} samples"
 
 
-def finite(subject: EncoderSubject) -> Verdict:
+def finite(subject: EncoderSubject) -> None:
     """Latents of speech, silence and loud noise are finite; speech is not silence."""
     encoder, samples = subject.encoder, subject.samples
     silence = torch.zeros(encoder.channels, samples)
     loud = noise(samples, channels=encoder.channels, seed=1)
-    quiet = None
     for what, wave in (("loud noise", loud), ("speech", subject.speech), ("silence", silence)):
-        (quiet,) = subject.encode([wave])
-        bad = int((~quiet.isfinite()).sum())
-        require(not bad, f"finite latents of {what}", f"{bad} of {quiet.numel()} not finite")
-    require(
-        quiet is not None and bool((change(subject.latents, quiet) > ROUNDING).any()),
-        "latents of speech to differ from latents of silence",
-        "the same latents for both",
-    )
-    return None
+        (latents,) = subject.encode([wave])
+        require_finite(latents, f"latents of {what}")
+    differs = bool((change(subject.latents, latents) > ROUNDING).any())
+    require(differs, "other latents of speech than of silence", "the same latents for both")
 
 
-def leaves_audio(subject: EncoderSubject) -> Verdict:
+def short_audio(subject: EncoderSubject) -> None:
+    """A single sample, and a single hop, give frame_count finite frames."""
+    encoder = subject.encoder
+    for samples in (1, encoder.hop):
+        latents, frames = subject.raw([subject.audio(samples)])
+        count = encoder.frame_count(samples)
+        enough = frames.tolist() == [count] and latents.shape[1] >= count
+        came = f"frames {frames.tolist()}, latents {shape_text(latents)}"
+        require(enough, f"{count} frame(s) of {samples} sample(s)", came)
+        require_finite(latents[0, :count], f"latents of {samples} sample(s)")
+
+
+def leaves_audio(subject: EncoderSubject) -> None:
     """Encoding does not write into the audio it is given."""
     encoder, wave = subject.encoder, subject.speech
     whole = wave[:, : wave.shape[1] // encoder.hop * encoder.hop].clone()
@@ -130,86 +118,65 @@ def leaves_audio(subject: EncoderSubject) -> Verdict:
     before = given.clone()
     encoder.encode(given, torch.tensor([given.shape[-1]]))
     require(torch.equal(given, before), "the audio as it was before encode", "other samples")
-    return None
 
 
-def deterministic(subject: EncoderSubject) -> Verdict:
+def deterministic(subject: EncoderSubject) -> str:
     """The same audio gives the same latents at the next call and after other audio."""
     first = subject.latents
     subject.encode([subject.audio(subject.samples // 2, seed=5)])
     (again,) = subject.encode([subject.speech])
-    return _same(first, again, SAME, "the latents of the first call at a later call")
+    return require_same(first, again, SAME, "the latents of the first call at a later call")
 
 
-def second_instance(subject: EncoderSubject) -> Verdict:
+def second_instance(subject: EncoderSubject) -> str:
     """Another instance made from the same options gives the same latents."""
     (other,) = subject.encode([subject.speech], encoder=subject.loaded())
-    return _same(subject.latents, other, SAME, "the latents of the first instance from a second")
+    what = "the latents of the first instance from a second"
+    return require_same(subject.latents, other, SAME, what)
 
 
-def batch(subject: EncoderSubject) -> Verdict:
+def batch(subject: EncoderSubject) -> str:
     """An utterance gives the same frames alone and in a batch with longer and louder ones.
 
     To 1e-5 of the latents' largest magnitude.
     """
     if not subject.encoder.max_batch_seconds:
-        return Skip("max_batch_seconds = 0: utterances are encoded one at a time")
+        return Skip(ONE_AT_A_TIME)
     waves = [level * wave for level, wave in zip(LEVELS, _utterances(subject), strict=True)]
-    worst = 0.0
+    found = []
     for number, (wave, together) in enumerate(zip(waves, subject.encode(waves), strict=True)):
         (alone,) = subject.encode([wave])
         what = f"utterance {number} of the batch ({wave.shape[-1]} samples) as it is alone"
-        _same(alone, together, ROUNDING, what)
-        worst = max(worst, float(change(alone, together).max()))
-    return f"largest difference {worst:.1e}"
+        found.append(require_same(alone, together, ROUNDING, what))
+    return "; ".join(found)
 
 
-def right_padding(subject: EncoderSubject) -> Verdict:
+def right_padding(subject: EncoderSubject) -> str:
     """Zeros after the end of an utterance change none of its frames.
 
     To 1e-5 of the latents' largest magnitude.
     """
     if not subject.encoder.max_batch_seconds:
-        return Skip("max_batch_seconds = 0: nothing is padded beyond its last hop")
+        return Skip(ONE_AT_A_TIME)
     (padded,) = subject.encode([subject.speech], more_hops=MORE_HOPS)
-    return _same(
-        subject.latents, padded, ROUNDING, f"the same frames with {MORE_HOPS} more hops of zeros"
-    )
+    what = f"the same frames with {MORE_HOPS} more hops of zeros"
+    return require_same(subject.latents, padded, ROUNDING, what)
 
 
-def short_audio(subject: EncoderSubject) -> Verdict:
-    """A single sample, and a single hop, give frame_count finite frames."""
-    encoder = subject.encoder
-    for samples in (1, encoder.hop):
-        latents, frames = subject.raw([subject.audio(samples)])
-        count = encoder.frame_count(samples)
-        require(
-            frames.tolist() == [count] and latents.shape[1] >= count,
-            f"{count} frame(s) of {samples} sample(s)",
-            f"frames {frames.tolist()}, latents {shape_text(latents)}",
-        )
-        finite_frames = latents[0, :count].isfinite().all()
-        require(finite_frames, f"finite latents of {samples} sample(s)", "latents not finite")
-    return None
-
-
-KIT: Kit[EncoderSubject] = Kit(
-    "encoder",
+KIT = Kit(
     EncoderSubject,
-    (
-        Check(loads, gate=True),
-        Check(geometry, gate=True),
-        Check(shapes, gate=True),
-        Check(finite),
-        Check(short_audio),
-        Check(leaves_audio),
-        Check(deterministic),
-        Check(second_instance),
-        Check(batch),
-        Check(right_padding),
-        Check(look_ahead),
-        Check(fingerprint),
-        Check(fingerprint_of_options),
+    gates=(loads, geometry, shapes),
+    checks=(
+        finite,
+        short_audio,
+        leaves_audio,
+        deterministic,
+        second_instance,
+        batch,
+        right_padding,
+        look_ahead,
+        fingerprint,
+        fingerprint_of_options,
     ),
 )
 
@@ -223,41 +190,11 @@ def _utterances(subject: EncoderSubject) -> list[torch.Tensor]:
     return [subject.audio(length, seed) for seed, length in enumerate(lengths)]
 
 
-def _same(expected: torch.Tensor, came: torch.Tensor, tolerance: float, what: str) -> str:
-    require(
-        expected.shape == came.shape,
-        f"{what}: {shape_text(expected)}",
-        f"shape {shape_text(came)}",
-    )
-    differences = change(expected, came)
-    worst = float(differences.max()) if len(differences) else 0.0
-    if worst > tolerance:
-        changed = torch.nonzero(differences > tolerance).flatten().tolist()
-        raise NonconformityError(
-            f"{what}, to {tolerance:.0e} of the largest magnitude",
-            f"{len(changed)} of {len(differences)} frames differ, frame {changed[0]} first, "
-            f"by up to {worst:.1e} of it",
-        )
-    return f"largest difference {worst:.1e}"
-
-
-def _require_int(encoder: Encoder, name: str, least: int) -> None:
-    value = getattr(encoder, name, None)
-    require(
-        isinstance(value, int) and not isinstance(value, bool) and value >= least,
-        f"{name} to be an int of at least {least}",
-        repr(value),
-    )
-
-
 def _require_segments(encoder: Encoder, samples: int) -> None:
     count, segments = encoder.frame_count(samples), encoder.segments(samples)
     total = sum(segment.frames for segment in segments)
-    require(
-        count == total,
-        f"frame_count({samples}) = {total}, the frames of segments({samples})",
-        f"{count}",
-    )
+    wanted = f"frame_count({samples}) = {total}, the frames of segments({samples})"
+    require(count == total, wanted, f"{count}")
     ordered = all(a.start < b.start for a, b in pairwise(segments))
     require(ordered, f"segments({samples}) in the order of their audio", f"{segments}")
     for segment in segments:
@@ -276,3 +213,7 @@ def _how_to_give_weights(subject: EncoderSubject) -> str:
     command = f"latentbench plugins check {spec.name} --set weights="
     ways = f"Give them: {command}PATH"
     return f"{ways}, or {command}random" if "random" in known["weights"] else ways
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

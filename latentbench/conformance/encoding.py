@@ -1,4 +1,4 @@
-"""An encoder under test: loaded once, given audio the way the core gives it."""
+"""An encoder under test: loaded once, and given audio the way the core gives it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latentbench.conformance.check import NonconformityError, Subject, described
+from latentbench.conformance.check import NonconformityError, Subject, described, require
 from latentbench.conformance.signals import speechlike
+from latentbench.conformance.tensors import shape_text
 from latentbench.corpora.corpus import Corpus, LatentFormat, Utterance
-from latentbench.encoders import WHOLE_UTTERANCE
+from latentbench.encoders import WHOLE_UTTERANCE, Encoder
 from latentbench.errors import LatentbenchError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from latentbench.encoders import Encoder
-
-__all__ = ["EncoderSubject", "change", "encode", "padded", "scale", "shape_text"]
+__all__ = ["EncoderSubject", "encode", "padded"]
 
 LATENTS = LatentFormat(dim=6, frame_rate=12.5)
 SECONDS = 1.0
@@ -44,6 +43,8 @@ class _Listing(Corpus):
 
 class EncoderSubject(Subject):
     """An encoder, its instances and the audio they are given."""
+
+    contract = Encoder
 
     def make(self, options: Any = None) -> Encoder:
         """A new instance, neither bound nor loaded."""
@@ -122,14 +123,10 @@ class EncoderSubject(Subject):
             raise
         except Exception as error:
             raise NonconformityError(f"latents of {given}", described(error)) from error
-        if not (
-            isinstance(returned, tuple)
-            and len(returned) == 2  # noqa: PLR2004 - latents and frames
-            and all(isinstance(part, torch.Tensor) for part in returned)
-        ):
-            raise NonconformityError(
-                f"two tensors, latents and frames, of {given}", type(returned).__name__
-            )
+        parts = returned if isinstance(returned, tuple) else (returned,)
+        kinds = [type(part).__name__ for part in parts]
+        two = kinds == ["Tensor", "Tensor"]
+        require(two, f"two tensors, latents and frames, of {given}", ", ".join(kinds))
         return returned
 
     def encode(
@@ -167,22 +164,3 @@ def encode(encoder: Encoder, *waves: torch.Tensor) -> list[torch.Tensor]:
 
 def _cut(latents: torch.Tensor, frames: torch.Tensor) -> list[torch.Tensor]:
     return [rows[:count] for rows, count in zip(latents, frames.tolist(), strict=True)]
-
-
-def shape_text(tensor: torch.Tensor) -> str:
-    """E.g. `[1, 16000]`."""
-    return str(list(tensor.shape))
-
-
-def scale(*latents: torch.Tensor) -> float:
-    """The largest finite magnitude, against which differences are judged; 1 if all are 0."""
-    return max(float(one.nan_to_num(0.0, 0.0, 0.0).abs().max()) for one in latents) or 1.0
-
-
-def change(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """How far the frames of one are from those of the other, [frames], in units of `scale`.
-
-    Infinite where either is not finite.
-    """
-    distance = (one.double() - other.double()).abs().amax(-1) / scale(one, other)
-    return distance.nan_to_num(nan=math.inf)

@@ -1,18 +1,14 @@
-"""The conformance kit of engines; the contract is `latentbench.engines.Engine`."""
+"""The checks of engines; the contract is `latentbench.engines.Engine`."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from latentbench.config import RunConfig
-from latentbench.conformance.check import Check, Kit, Subject, require
+from latentbench.conformance.check import Kit, Subject, require
 from latentbench.engines import Cell, Engine, Outcome
 from latentbench.errors import LatentbenchError
-
-if TYPE_CHECKING:
-    from latentbench.conformance.check import Verdict
 
 __all__ = ["KIT"]
 
@@ -25,10 +21,7 @@ DONE = "done"
 class EngineSubject(Subject):
     """An engine, given cells whose work is to write one file."""
 
-    def make(self) -> Engine:
-        """A new instance."""
-        engine: Engine = self.component.create(self.options)
-        return engine
+    contract = Engine
 
     def run(self, folder: Path, horizons: tuple[int, ...]) -> tuple[list[Cell], list[Outcome]]:
         """The cells, and the outcomes as the engine yields them."""
@@ -52,18 +45,7 @@ def write_one_file(cell: Cell) -> None:
     (cell.folder / DONE).write_text(str(cell.horizon), "utf-8")
 
 
-def creates(subject: EngineSubject) -> Verdict:
-    """The factory gives an Engine."""
-    engine = subject.make()
-    require(
-        isinstance(engine, Engine),
-        f"{subject.component.spec.factory} to give a latentbench.engines.Engine",
-        type(engine).__name__,
-    )
-    return None
-
-
-def every_outcome(subject: EngineSubject) -> Verdict:
+def every_outcome(subject: EngineSubject) -> None:
     """Every cell has one outcome; a LatentbenchError fails its own cell only."""
     with tempfile.TemporaryDirectory() as folder:
         cells, outcomes = subject.run(Path(folder), HORIZONS)
@@ -79,19 +61,13 @@ def every_outcome(subject: EngineSubject) -> Verdict:
                 continue
             require(not error, f"no error of cell {k}", f"{error!r}")
             require((cell.folder / DONE).is_file(), f"the file of cell {k}", "no file")
-    return None
 
 
-def no_cells(subject: EngineSubject) -> Verdict:
+def no_cells(subject: EngineSubject) -> None:
     """No cells have no outcomes."""
     with tempfile.TemporaryDirectory() as folder:
         _, outcomes = subject.run(Path(folder), ())
     require(not outcomes, "no outcomes", f"{len(outcomes)}")
-    return None
 
 
-KIT: Kit[EngineSubject] = Kit(
-    "engine",
-    EngineSubject,
-    (Check(creates, gate=True), Check(every_outcome), Check(no_cells)),
-)
+KIT = Kit(EngineSubject, gates=(), checks=(every_outcome, no_cells))

@@ -11,76 +11,67 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from latentbench.conformance.check import NonconformityError, Verdict, require
-from latentbench.conformance.encoding import EncoderSubject, change
+from latentbench.conformance.check import require
+from latentbench.conformance.tensors import SAME, change
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
+    from latentbench.conformance.encoding import EncoderSubject
     from latentbench.encoders import Encoder
 
 __all__ = ["fingerprint", "fingerprint_of_options"]
 
-CHANGED = 1e-6  # of the latents' largest magnitude
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 
 
-def fingerprint(subject: EncoderSubject) -> Verdict:
+def fingerprint(subject: EncoderSubject) -> str:
     """The fingerprint is text to text, and the same again and from another instance.
 
     A value that holds a memory address would differ in every process.
     """
     found = _of(subject.encoder)
     for key, value in found.items():
-        require(
-            isinstance(key, str) and isinstance(value, str),
-            "a fingerprint of text to text",
-            f"{key!r}: {value!r}",
-        )
-        require(
-            not ADDRESS.search(value),
-            f"'{key}' the same in every process",
-            f"{value!r}, which holds a memory address",
-        )
+        texts = isinstance(key, str) and isinstance(value, str)
+        require(texts, "a fingerprint of text to text", f"{key!r}: {value!r}")
+        came = f"{value!r}, which holds a memory address"
+        require(not ADDRESS.search(value), f"'{key}' the same in every process", came)
     subject.encode([subject.speech])
-    for which, other in (
-        ("after encoding", _of(subject.encoder)),
-        ("from another instance", _of(subject.loaded())),
+    for which, encoder in (
+        ("after encoding", subject.encoder),
+        ("from another instance", subject.loaded()),
     ):
+        other = _of(encoder)
         differing = sorted(key for key in {*found, *other} if found.get(key) != other.get(key))
         require(not differing, f"the same fingerprint {which}", f"other values of {differing}")
     return ", ".join(sorted(found))
 
 
-def fingerprint_of_options(subject: EncoderSubject) -> Verdict:
+def fingerprint_of_options(subject: EncoderSubject) -> str:
     """Options that change the latents change the fingerprint."""
-    own = _of(subject.encoder)
-    told, alike, reshaped = [], [], []
+    found: dict[str, list[str]] = {}
     for name, options, encoder in _alternatives(subject):
         if _geometry(encoder) != _geometry(subject.encoder):
-            reshaped.append(name)
+            kind = "another geometry"
         elif not _differs(subject, encoder):
-            alike.append(name)
-        elif own == _of(encoder):
-            raise NonconformityError(
-                f"another fingerprint with {name}={getattr(options, name)!r} than with "
-                f"{name}={getattr(subject.options, name)!r}, for the latents differ",
+            kind = "same latents"
+        else:
+            kind = "told apart"
+            values = [f"{name}={getattr(one, name)!r}" for one in (options, subject.options)]
+            require(
+                _of(subject.encoder) != _of(encoder),
+                f"another fingerprint with {values[0]} than with {values[1]}, "
+                "for the latents differ",
                 "the same fingerprint: a run would read the other's latents from the store",
             )
-        else:
-            told.append(name)
-    described = [f"told apart: {', '.join(told)}"] if told else []
-    described += [f"same latents: {', '.join(alike)}"] if alike else []
-    described += [f"another geometry: {', '.join(reshaped)}"] if reshaped else []
-    return "; ".join(described) or "no option has another value that could be tried"
+        found.setdefault(kind, []).append(name)
+    told = [f"{kind}: {', '.join(names)}" for kind, names in found.items()]
+    return "; ".join(told) or "no option has another value that could be tried"
 
 
 def _of(encoder: Encoder) -> dict[str, str]:
     found = encoder.fingerprint()
-    require(
-        isinstance(found, Mapping) and found,
-        "fingerprint() to give a mapping that is not empty",
-        repr(found),
-    )
+    given = isinstance(found, Mapping) and found
+    require(given, "fingerprint() to give a mapping that is not empty", repr(found))
     return dict(found)
 
 
@@ -90,10 +81,12 @@ def _alternatives(subject: EncoderSubject) -> Iterator[tuple[str, Any, Encoder]]
     for field in fields(subject.options):
         for value in _other_values(hints[field.name], getattr(subject.options, field.name)):
             options = replace(subject.options, **{field.name: value})
-            encoder = _loaded(subject, options)
-            if encoder is not None:
-                yield field.name, options, encoder
-                break
+            try:
+                encoder = subject.loaded(options)
+            except (LatentbenchError, ValueError):  # a value that is refused
+                continue
+            yield field.name, options, encoder
+            break
 
 
 def _other_values(hint: Any, value: Any) -> list[Any]:
@@ -109,14 +102,6 @@ def _other_values(hint: Any, value: Any) -> list[Any]:
     return []
 
 
-def _loaded(subject: EncoderSubject, options: Any) -> Encoder | None:
-    """An encoder of these options, None where they are refused."""
-    try:
-        return subject.loaded(options)
-    except (LatentbenchError, ValueError):
-        return None
-
-
 def _geometry(encoder: Encoder) -> tuple[float, ...]:
     """What the store's key holds beside the fingerprint."""
     return encoder.sample_rate, encoder.hop, encoder.dim, encoder.channels
@@ -126,4 +111,4 @@ def _differs(subject: EncoderSubject, encoder: Encoder) -> bool:
     (other,) = subject.encode([subject.speech], encoder=encoder)
     if other.shape != subject.latents.shape:
         return True
-    return bool((change(subject.latents, other) > CHANGED).any())
+    return bool((change(subject.latents, other) > SAME).any())

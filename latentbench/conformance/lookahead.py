@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentbench.conformance.check import Doubt, NonconformityError, Verdict
-from latentbench.conformance.encoding import change
+from latentbench.conformance.check import Doubt, NonconformityError
 from latentbench.conformance.signals import noise
+from latentbench.conformance.tensors import ROUNDING, change
 from latentbench.encoders import WHOLE_UTTERANCE
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from latentbench.conformance.encoding import EncoderSubject
 
 __all__ = ["look_ahead"]
-
-CHANGED = 1e-5  # of the latents' largest magnitude
 
 # A frame that sees further only inside the first window of Phase 1 (W = 8 frames) does no harm:
 # no target is that early. Padding by reflection at the start does this.
@@ -43,7 +41,7 @@ class _Sight:
     size: float
 
 
-def look_ahead(subject: EncoderSubject) -> Verdict:
+def look_ahead(subject: EncoderSubject) -> str:
     """A frame depends on audio up to look_ahead frames after its own hop, and no later.
 
     Declared too small, leaks go unflagged; too large, sound horizons are called leaky (a doubt).
@@ -93,7 +91,7 @@ def _sights(subject: EncoderSubject) -> Iterator[_Sight]:
             for frame in range(segment.frames):
                 end = segment.start + (frame + 1) * encoder.hop
                 ahead = (sample - end) // encoder.hop + 1 if sample >= end else 0
-                if sizes[row + frame] > CHANGED:
+                if sizes[row + frame] > ROUNDING:
                     within = (sample - segment.start) / encoder.hop
                     yield _Sight(frame, within, ahead, sizes[row + frame])
             row += segment.frames

@@ -1,4 +1,4 @@
-"""The conformance kit of metrics; the contract is `latentbench.metrics.metric.Metric`."""
+"""The checks of metrics; the contract is `latentbench.metrics.metric.Metric`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch.distributions import Distribution, Independent, Normal
 
-from latentbench.conformance.check import Check, Kit, Subject, require
+from latentbench.conformance.check import Kit, Subject, require
+from latentbench.conformance.tensors import require_tensor
 from latentbench.metrics.metric import Metric, Prediction
 from latentbench.metrics.speaker_sums import Statistic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from latentbench.conformance.check import Verdict
 
 __all__ = ["KIT"]
 
@@ -33,10 +33,7 @@ ROUNDING = 1e-9
 class MetricSubject(Subject):
     """A metric, and predictions that are neither perfect nor useless."""
 
-    def make(self) -> Metric:
-        """A new instance that has seen no frames."""
-        metric: Metric = self.component.create(self.options)
-        return metric
+    contract = Metric
 
     @cached_property
     def prediction(self) -> Prediction:
@@ -54,71 +51,45 @@ class MetricSubject(Subject):
 
     def figure(self, *pieces: NDArray[np.int64]) -> float:
         """What a new instance computes of the frames, given piece by piece."""
-        metric = self.make()
+        metric: Metric = self.make()
         for piece in pieces:
             metric.update({name: values[piece] for name, values in self.columns.items()})
         return metric.compute()
 
 
-def declares(subject: MetricSubject) -> Verdict:
+def declares(subject: MetricSubject) -> str:
     """A metric says its name, its unit, which way is better, and the columns it reads."""
-    metric = subject.make()
-    require(
-        isinstance(metric, Metric),
-        f"{subject.component.spec.factory} to give a latentbench.metrics.metric.Metric",
-        type(metric).__name__,
-    )
-    name = subject.component.spec.name
-    require(
-        getattr(metric, "name", None) == name,
-        f"name = '{name}', as in the spec",
-        repr(getattr(metric, "name", None)),
-    )
+    metric, name = subject.make(), subject.component.spec.name
+    own = getattr(metric, "name", None)
+    require(own == name, f"name = '{name}', as in the spec", repr(own))
     require(isinstance(metric.unit, str), "unit to be a text", repr(metric.unit))
     better = getattr(metric, "better", None)
-    require(
-        better in {"lower", "higher", "nominal"},
-        "better = 'lower', 'higher' or 'nominal'",
-        repr(better),
-    )
-    require(
-        (better == "nominal") == (metric.nominal is not None),
-        "nominal = the ideal value where better = 'nominal', else None",
-        repr(metric.nominal),
-    )
+    known = better in {"lower", "higher", "nominal"}
+    require(known, "better = 'lower', 'higher' or 'nominal'", repr(better))
+    wanted = "nominal = the ideal value where better = 'nominal', else None"
+    require((better == "nominal") == (metric.nominal is not None), wanted, repr(metric.nominal))
     columns = getattr(metric, "columns", None)
     require(columns, "columns that the metric reads", repr(columns))
     best = f"{metric.nominal:g} is best" if better == "nominal" else f"{better} is better"
     return f"{metric.unit or 'a pure number'}, {best}, of {', '.join(metric.columns)}"
 
 
-def columns(subject: MetricSubject) -> Verdict:
+@torch.inference_mode()
+def columns(subject: MetricSubject) -> None:
     """Each column gives one finite number per frame, [B].
 
     Also for a single frame, and for a baseline that is broadcast.
     """
     prediction = subject.prediction
     broadcast = replace(prediction, baseline=_gaussian(torch.zeros(1, DIM), 1.0))
-    cases = (
-        ("", prediction, FRAMES),
-        (" with a baseline of batch shape [1]", broadcast, FRAMES),
-        (" of one frame", _prediction(1), 1),
-    )
     for name, column in subject.make().columns.items():
-        for what, given, count in cases:
-            with torch.inference_mode():
-                values = column(given)
-            require(
-                isinstance(values, torch.Tensor) and tuple(values.shape) == (count,),
-                f"column '{name}'{what} of shape [{count}]",
-                f"shape {list(getattr(values, 'shape', ()))} of {type(values).__name__}",
-            )
-            finite = bool(values.isfinite().all())
-            require(finite, f"column '{name}'{what} finite", "infinite or nan")
-    return None
+        require_tensor(column(prediction), f"column '{name}'", [FRAMES])
+        what = f"column '{name}' with a baseline of batch shape [1]"
+        require_tensor(column(broadcast), what, [FRAMES])
+        require_tensor(column(_prediction(1)), f"column '{name}' of one frame", [1])
 
 
-def of_nothing(subject: MetricSubject) -> Verdict:
+def of_nothing(subject: MetricSubject) -> None:
     """No frames give nan."""
     for what, found in (
         ("before any update", subject.make().compute()),
@@ -126,10 +97,9 @@ def of_nothing(subject: MetricSubject) -> Verdict:
     ):
         is_nan = isinstance(found, float) and math.isnan(found)
         require(is_nan, f"compute() {what} to be nan", repr(found))
-    return None
 
 
-def in_pieces(subject: MetricSubject) -> Verdict:
+def in_pieces(subject: MetricSubject) -> str:
     """Frames given in pieces give the figure of all frames given at once, a float (1e-9)."""
     whole = subject.figure(np.arange(FRAMES))
     require(isinstance(whole, float), "compute() to give a float", type(whole).__name__)
@@ -142,7 +112,7 @@ def in_pieces(subject: MetricSubject) -> Verdict:
     return f"{whole:.4g}"
 
 
-def compute_again(subject: MetricSubject) -> Verdict:
+def compute_again(subject: MetricSubject) -> None:
     """Computing changes nothing: the same comes again, and other instances see none of it."""
     metric = subject.make()
     metric.update(subject.columns)
@@ -150,10 +120,9 @@ def compute_again(subject: MetricSubject) -> Verdict:
     require(first == second, f"{first!r} at the second compute()", f"{second!r}")
     other = subject.make().compute()
     require(math.isnan(other), "nan from another instance without frames", repr(other))
-    return None
 
 
-def statistic(subject: MetricSubject) -> Verdict:
+def statistic(subject: MetricSubject) -> str:
     """Its statistic gives its figure, however often each speaker is counted (1e-9).
 
     Without one, the figure is computed anew without each speaker in turn.
@@ -182,17 +151,10 @@ def statistic(subject: MetricSubject) -> Verdict:
     return f"{type(found).__name__} of {', '.join(found.columns)}"
 
 
-KIT: Kit[MetricSubject] = Kit(
-    "metric",
+KIT = Kit(
     MetricSubject,
-    (
-        Check(declares, gate=True),
-        Check(columns, gate=True),
-        Check(of_nothing),
-        Check(in_pieces),
-        Check(compute_again),
-        Check(statistic),
-    ),
+    gates=(declares, columns),
+    checks=(of_nothing, in_pieces, compute_again, statistic),
 )
 
 

@@ -1,17 +1,16 @@
-"""The conformance kit of reporters; the contract is `latentbench.reports.reporter.Reporter`."""
+"""The checks of reporters; the contract is `latentbench.reports.reporter.Reporter`."""
 
 from __future__ import annotations
 
 import io
 import math
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
 
 from latentbench.config import RunConfig
-from latentbench.conformance.check import Check, Doubt, Kit, Subject, require
+from latentbench.conformance.check import Doubt, Kit, Subject, require
 from latentbench.reports.reporter import Reporter
 from latentbench.results.schema import (
     CorpusFacts,
@@ -23,9 +22,6 @@ from latentbench.results.schema import (
     RolloutFigures,
 )
 
-if TYPE_CHECKING:
-    from latentbench.conformance.check import Verdict
-
 __all__ = ["KIT"]
 
 WIDTH = 80
@@ -35,10 +31,7 @@ VALUES = {"nll": 1075.45, "nll_baseline": 1260.89, "dnll": -185.44, "logmag_r2":
 class ReporterSubject(Subject):
     """A reporter, and results to show."""
 
-    def make(self) -> Reporter:
-        """A new instance."""
-        reporter: Reporter = self.component.create(self.options)
-        return reporter
+    contract = Reporter
 
     def text(self, result: Result) -> tuple[str, str]:
         """What it writes to a console of 80 columns, and what it writes past it."""
@@ -48,18 +41,7 @@ class ReporterSubject(Subject):
         return written.getvalue(), past.getvalue()
 
 
-def creates(subject: ReporterSubject) -> Verdict:
-    """The factory gives a Reporter."""
-    reporter = subject.make()
-    require(
-        isinstance(reporter, Reporter),
-        f"{subject.component.spec.factory} to give a latentbench.reports.reporter.Reporter",
-        type(reporter).__name__,
-    )
-    return None
-
-
-def writes(subject: ReporterSubject) -> Verdict:
+def writes(subject: ReporterSubject) -> str:
     """A report is written to the console it is given, and nowhere else."""
     written, past = subject.text(_result(("done", "done")))
     require(written.strip(), "a report on the console", "nothing")
@@ -67,7 +49,7 @@ def writes(subject: ReporterSubject) -> Verdict:
     return f"{len(written.splitlines())} lines"
 
 
-def fits(subject: ReporterSubject) -> Verdict:
+def fits(subject: ReporterSubject) -> str:
     """Lines fit the console's 80 columns; formats for programs may be wider."""
     written, _ = subject.text(_result(("done", "done")))
     widest = max(map(cell_len, written.splitlines()))
@@ -76,19 +58,14 @@ def fits(subject: ReporterSubject) -> Verdict:
     return f"{widest} columns"
 
 
-def odd_results(subject: ReporterSubject) -> Verdict:
+def odd_results(subject: ReporterSubject) -> None:
     """Results with a failed horizon, or with nothing but failed ones, are shown too."""
     for statuses in (("done", "failed"), ("failed", "failed")):
         written, _ = subject.text(_result(statuses))
         require(written.strip(), f"a report of horizons that are {statuses}", "nothing")
-    return None
 
 
-KIT: Kit[ReporterSubject] = Kit(
-    "reporter",
-    ReporterSubject,
-    (Check(creates, gate=True), Check(writes), Check(fits), Check(odd_results)),
-)
+KIT = Kit(ReporterSubject, gates=(), checks=(writes, fits, odd_results))
 
 
 def _result(statuses: tuple[str, str]) -> Result:

@@ -1,4 +1,4 @@
-"""The kits as test classes for pytest: derive one, name the component, and it is checked.
+"""Conformance suites: derive one, name the component, and pytest makes every check of its kind.
 
     from latentbench.conformance import EncoderConformance
 
@@ -6,13 +6,13 @@
         name = "mine"
         options = {"hop_ms": 40.0}
 
-Each check is a test of its own, `TestMine::test_conforms[look_ahead]`. The pytest plugin
-`latentbench.conformance.pytest_plugin`, which pytest finds by its entry point, makes them; this
-module imports neither pytest nor torch.
+Each check is a test of its own, `TestMine::test_conforms[look_ahead]`. This module imports neither
+pytest nor torch: `latentbench.conformance.pytest_plugin` makes the tests.
 """
 
 from __future__ import annotations
 
+import warnings
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,14 +36,13 @@ __all__ = [
 
 
 class ConformanceWarning(UserWarning):
-    """A component is allowed to be so, but its author probably does not want it."""
+    """What is allowed, but probably not what the author of a component wants."""
 
 
 class ConformanceSuite:
-    """What the suites of all kinds share.
+    """The checks of one component; the classes below set its kind.
 
     Attributes:
-        kind: of component; set by the classes below.
         name: of the component, as in its spec.
         options: those that differ from their defaults, validated as on the command line.
         plugin_files: files to load as inline plugins, as with `--plugin`.
@@ -55,19 +54,18 @@ class ConformanceSuite:
     plugin_files: ClassVar[tuple[Path, ...]] = ()
 
     def test_conforms(self, conformance_finding: Finding) -> None:
-        """One check of the kit; a doubt is a warning, and what does not apply is skipped."""
-        import warnings  # noqa: PLC0415 - as pytest, only where tests run
+        """One check; a doubt is a warning, and what does not apply is skipped."""
+        import pytest  # noqa: PLC0415 - only where tests run
 
-        import pytest  # noqa: PLC0415
-
-        if conformance_finding.status == "fail":
-            if conformance_finding.error is not None:
-                raise AssertionError(str(conformance_finding)) from conformance_finding.error
-            pytest.fail(str(conformance_finding), pytrace=False)
-        if conformance_finding.status == "skip":
-            pytest.skip(conformance_finding.detail)
-        if conformance_finding.status == "warn":
-            warnings.warn(str(conformance_finding), ConformanceWarning, stacklevel=1)
+        found = conformance_finding
+        if found.status == "fail" and found.error is not None:
+            raise AssertionError(str(found)) from found.error
+        if found.status == "fail":
+            pytest.fail(str(found), pytrace=False)
+        if found.status == "skip":
+            pytest.skip(found.detail)
+        if found.status == "warn":
+            warnings.warn(str(found), ConformanceWarning, stacklevel=1)
 
 
 class CorpusConformance(ConformanceSuite):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from latentbench.config import ComponentConfig, build_options
-from latentbench.conformance import kit_of
+from latentbench.conformance import run_checks
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace
 
@@ -22,7 +22,7 @@ def check(registry, tmp_path):
 
     def run(kind, name, **given):
         options = build_options(ComponentConfig(name=name, **given), kind, registry)
-        findings = kit_of(kind).run(registry.get(kind, name), options, Workspace(tmp_path))
+        findings = run_checks(registry.get(kind, name), options, Workspace(tmp_path))
         return {finding.check: finding for finding in findings}
 
     return run

@@ -4,7 +4,7 @@ import pytest
 
 # Encoder -> the check that finds it, how, and what the finding says.
 BROKEN = {
-    "NoEncoder": ("loads", "fail", "to give a latentbench.encoders.Encoder; came NoEncoder"),
+    "NoEncoder": ("creates", "fail", "to give a latentbench.encoders.encoder.Encoder; came NoEnc"),
     "FractionalHop": ("geometry", "fail", "expected hop to be an int of at least 1; came 320.5"),
     "CountsOther": (
         "geometry",
@@ -84,8 +84,8 @@ def test_an_encoder_that_says_it_sees_its_whole_utterance_is_believed_if_it_does
 
 def test_after_a_gate_has_failed_nothing_else_is_judged(check):
     findings = check("encoder", "NoEncoder")
-    assert findings.pop("loads").status == "fail"
-    assert {(f.status, f.detail) for f in findings.values()} == {("skip", "'loads' failed")}
+    assert findings.pop("creates").status == "fail"
+    assert {(f.status, f.detail) for f in findings.values()} == {("skip", "'creates' failed")}
 
 
 def test_weights_that_cannot_be_had_say_how_to_give_them(check):

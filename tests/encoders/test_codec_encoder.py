@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentbench.conformance import kit_of
+from latentbench.conformance import run_checks
 from latentbench.conformance.encoding import encode
 from latentbench.encoders import CodecOptions
 from latentbench.encoders.codec_encoder import CodecEncoder
@@ -130,7 +130,7 @@ def test_the_kit_finds_nothing_to_say(tmp_path):
     spec = EncoderSpec(name="toy", summary="a toy", factory=factory, options=CodecOptions)
     component = Component(spec, Provider("latentbench", "0", "tests"))
     options = CodecOptions(weights="random")
-    findings = list(kit_of("encoder").run(component, options, Workspace(tmp_path)))
+    findings = list(run_checks(component, options, Workspace(tmp_path)))
     assert [str(one) for one in findings if one.status == "fail"] == []
     assert {one.check for one in findings if one.status == "skip"} == {"batch", "right_padding"}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latentbench.config import ComponentConfig, TrainingConfig, build_options
-from latentbench.conformance import kit_of
+from latentbench.conformance import run_checks
 from latentbench.errors import LatentbenchError
 from latentbench.latents import Latents
 from latentbench.metrics.rollout import rollout, rollout_frames
@@ -84,7 +84,7 @@ def fitted(case, frames):
 @pytest.mark.parametrize("case", LADDER)
 def test_conforms_to_the_contract(case, tmp_path):
     found, options = component(case)
-    findings = list(kit_of("predictor").run(found, options, Workspace(tmp_path)))
+    findings = list(run_checks(found, options, Workspace(tmp_path)))
     assert [str(one) for one in findings if one.status in {"fail", "warn"}] == []
     assert sum(one.status == "pass" for one in findings) >= 11
 

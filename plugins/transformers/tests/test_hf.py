@@ -16,7 +16,7 @@ from latentbench_transformers.plugin import HfOptions
 from safetensors.torch import load_file, save_file
 
 from latentbench.cli import main
-from latentbench.conformance import kit_of
+from latentbench.conformance import run_checks
 from latentbench.conformance.encoding import encode, padded
 from latentbench.encoders import WHOLE_UTTERANCE, Segment
 from latentbench.errors import UsageError
@@ -338,7 +338,7 @@ def test_measuring_leaves_the_weights_and_the_random_numbers_as_they_were(saved,
 def test_it_passes_the_conformance_checks(saved, options):
     component = load_registry().get("encoder", "hf")
     given = HfOptions(**{**options, "model": str(saved(options["model"]))})
-    findings = list(kit_of("encoder").run(component, given, Workspace()))
+    findings = list(run_checks(component, given, Workspace()))
     assert {one.check for one in findings if one.status == "skip"} == {"batch", "right_padding"}
     assert {one.status for one in findings} == {"pass", "skip"}
 
