@@ -50,7 +50,7 @@ def sound(tmp_path_factory):
 
 
 def store_of(folder):
-    (path,) = (folder / "cache" / "latents").iterdir()
+    (path,) = (one for one in (folder / "cache" / "latents").iterdir() if one.is_dir())
     return path
 
 

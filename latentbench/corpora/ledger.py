@@ -33,6 +33,7 @@ SCHEMA = """CREATE TABLE IF NOT EXISTS files_v2 (
 COLUMNS = "path, size, mtime_ns, ctime_ns, digest, sample_rate, frames, channels, checksum"
 # What sqlite says where the file is sound and something else is in the way.
 PASSING = ("locked", "readonly", "unable to open", "disk I/O", "is full")
+TROUBLES = (sqlite3.Error, OSError, UnicodeDecodeError)
 ASK_AT_ONCE = 500
 KEEP_AT_MOST = 500
 SETTLED_NS = 2_000_000_000
@@ -178,7 +179,7 @@ def _database(file: Path) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection, connection:
             connection.execute(SCHEMA)
             yield connection
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of the message, too
         if not any(words in str(error) for words in PASSING):
             file.unlink(missing_ok=True)
         raise
@@ -190,7 +191,7 @@ def _read(file: Path, paths: list[str]) -> list[Entry]:
     try:
         with _database(file) as connection:
             rows = connection.execute(query, [os.fsencode(path) for path in paths]).fetchall()
-    except (sqlite3.Error, OSError):
+    except TROUBLES:
         return []
     return [_entry(row) for *row, checksum in rows if checksum == _checksum(row)]
 
@@ -220,5 +221,5 @@ def _write(file: Path, pending: dict[str, Entry], lock: threading.RLock) -> None
             return
         marks = ",".join("?" * len(rows[0]))
         insert = f"INSERT OR REPLACE INTO files_v2 ({COLUMNS}) VALUES ({marks})"  # noqa: S608
-        with contextlib.suppress(sqlite3.Error, OSError), _database(file) as connection:
+        with contextlib.suppress(*TROUBLES), _database(file) as connection:
             connection.executemany(insert, rows)

@@ -170,3 +170,26 @@ def test_threads_and_processes_share_it(database, tmp_path):
     assert other.returncode == 0
     assert digests == [hashlib.sha256(path.name.encode()).hexdigest() for path in paths]
     assert [entry.digest for entry in Ledger(database).recall(paths)] == digests
+
+
+@pytest.mark.usefixtures("settled")
+def test_no_flip_of_a_byte_gives_another_answer_or_stays(database, file):
+    ledger = Ledger(database)
+    ledger.remember(replace(Entry.of(file), header=HEADER))
+    digest = ledger.digest(file)
+    ledger.flush()
+    content = database.read_bytes()
+    known_then = (None, digest), (None, HEADER)
+    used = [place for place, byte in enumerate(content) if byte]  # the rest of a page is empty
+    for place in used:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        database.write_bytes(flipped)
+        entry = known(database, file)
+        assert entry.digest in known_then[0], place
+        assert entry.header in known_then[1], place
+        again = Ledger(database)
+        assert again.digest(file) == digest, place
+        again.flush()
+        for leftover in database.parent.glob("ledger.sqlite3-*"):
+            leftover.unlink()

@@ -291,8 +291,10 @@ def test_weights_come_from_where_the_package_gets_and_keeps_them(kind, tmp_path,
     torch.save({"weights": torch.arange(3)}, published.place)
     assert encoder.weights_at_hand()
     assert EncodecModel._get_pretrained(name)["weights"].tolist() == [0, 1, 2]
-    with pytest.raises(UsageError, match=f"does not begin with {published.sha256}"):
+    monkeypatch.setattr(encoder_module, "ROOT_URL", "http://127.0.0.1:9/")
+    with pytest.raises(UsageError, match=r"127\.0\.0\.1:9.* cannot be downloaded"):
         encoder.load(CPU)
+    assert published.place.with_name(f"{name}.damaged").is_file()
 
 
 @pytest.mark.parametrize("kind", [Encodec24k, Encodec48k])
