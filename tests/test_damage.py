@@ -18,7 +18,7 @@ from latentbench.files import SUMS, damaged_files, discard, reading
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.results import read_result
-from latentbench.results.folder import read_record
+from latentbench.results.folder import read_record, write_record
 from latentbench.tensors import load_tensors
 
 COMMAND = (
@@ -228,6 +228,17 @@ def test_a_run_of_another_configuration_is_never_taken_for_this_one(sound, tmp_p
     )
     assert found.exit_code == 2
     assert "cannot be read" in found.stderr
+
+
+def test_a_cell_of_other_inputs_is_computed_again(sound, tmp_path):
+    shutil.copytree(sound, tmp_path / "copy")
+    cell = tmp_path / "copy" / "run" / "cells" / "k1-seed42"
+    other = read_record(cell)
+    other.inputs = "of another transform"
+    write_record(cell, other)
+    discard(tmp_path / "copy" / "run" / "result.json")
+    assert "of another configuration or other latents" in run(tmp_path / "copy").stderr
+    assert figures(tmp_path / "copy") == figures(sound)
 
 
 def test_an_unreadable_file_is_not_removed(sound, monkeypatch):
