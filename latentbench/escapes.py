@@ -7,9 +7,15 @@ leaves latentbench for a person's eyes goes through one of these.
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from typing import TYPE_CHECKING
 
-__all__ = ["escaped", "for_csv", "for_latex", "for_markdown", "printable"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["csv_text", "escaped", "for_csv", "for_latex", "for_markdown", "printable"]
 
 SUSPECT = re.compile(r"[^ -~]")
 FORMULA = "=+-@\t\r＝＋－＠"  # noqa: RUF001 - spreadsheets take these for = + - @
@@ -78,3 +84,17 @@ def for_latex(text: str) -> str:
 def for_csv(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula (an apostrophe goes before it)."""
     return f"'{printable(text)}" if text.startswith(tuple(FORMULA)) else printable(text)
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """The text of a CSV file: numbers in full, blank for None, and no text a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows(map(_csv_cell, row) for row in rows)
+    return text.getvalue()
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, str) and NUMBER.fullmatch(value) is None:
+        return for_csv(value)
+    return value

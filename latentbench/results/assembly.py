@@ -11,7 +11,7 @@ from latentbench.config import ComponentConfig, build_options
 from latentbench.files import disk_full_explained, write_sealed
 from latentbench.models import MODELS
 from latentbench.results.degeneracy import degeneracies
-from latentbench.results.figures import figures_csv
+from latentbench.results.figures import GAP, Figures
 from latentbench.results.folder import read_record
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.intervals import with_gap_intervals, with_intervals
@@ -203,7 +203,7 @@ def _notes(horizon: HorizonResult, config: RunConfig) -> list[str]:
             reason = "rollout.utterances is 0"
         notes.append(f"rollout: {reason}")
     measured = {one.name for one in horizon.figures}
-    published = dict.fromkeys(name for _, name, _ in FIGURES.values())
+    published = dict.fromkeys(name for _, name, _ in FIGURES.values() if name != GAP)
     notes.extend(
         f"{name}: not among evaluation.metrics" for name in published if name not in measured
     )
@@ -273,7 +273,7 @@ def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:
             if weights.exists():
                 link_or_copy(weights, run.model(k, seed, len(seeds)))
         write_sealed(run.horizons_file, horizons_csv(result))
-        write_sealed(run.figures_file, figures_csv(result, run.path.name))
+        write_sealed(run.figures_file, Figures.of(result, run.path.name).to_csv())
         write_sealed(run.result_file, result.to_json())
 
 

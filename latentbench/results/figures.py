@@ -1,23 +1,40 @@
-"""`figures.csv`: every figure of a run as one tidy table, a row each (docs/results.md)."""
+"""Figures: every number of a run, or of several, as one tidy table (docs/results.md).
+
+Every view is made from it: the tables of the terminal, the exports, `figures.csv`, and what a
+notebook takes as a data frame.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
+import importlib
 import math
 from dataclasses import astuple, dataclass, fields
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from latentbench.escapes import for_csv
+from latentbench.errors import UsageError, nearest
+from latentbench.escapes import csv_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pyarrow as pa
 
     from latentbench.results.schema import Figure, HorizonResult, Result, RolloutFigures
 
-__all__ = ["FigureRow", "figure_rows", "figures_csv"]
+__all__ = ["FLOOR", "GAP", "MEDIAN_GAP", "NON_FINITE", "FigureRow", "Figures", "median_gap_at"]
 
 ALL = "all"
+# Figures that are no metric: what white latents would score, and those of the rollout.
+FLOOR = "iid_floor"
+GAP = "rollout_gap"
+MEDIAN_GAP = "rollout_gap_median"
+NON_FINITE = "rollout_non_finite"
+
+
+def median_gap_at(depth: int) -> str:
+    """The name of the median rollout gap at one depth."""
+    return f"{MEDIAN_GAP}_{depth}"
 
 
 @dataclass(frozen=True)
@@ -33,11 +50,13 @@ class FigureRow:
         k: staleness, in frames.
         split: whose frames.
         slice: which of them.
-        figure: name of the metric; `rollout_gap` and `rollout_gap_median` of the rollout,
-            `iid_floor` of white latents.
+        figure: name of the metric; `rollout_gap`, `rollout_gap_median`, the same at a depth
+            (`rollout_gap_median_8`) and `rollout_non_finite` of the rollout, `iid_floor` of white
+            latents.
         value: mean over seeds; nan where it is undefined, infinite where a frame is.
         low: lower bound of the 95 % interval over speakers; None where there is none.
         high: upper bound.
+        seed_error: standard error over seeds; None for one seed.
         n: frames it is computed from; 0 where its cells failed or no frame was there.
         speakers: whose frames they are; 0 where no interval was asked.
         unit: e.g. `nats/frame`; empty for a pure number.
@@ -56,114 +75,189 @@ class FigureRow:
     value: float
     low: float | None
     high: float | None
+    seed_error: float | None
     n: int
     speakers: int
     unit: str
     better: str
 
 
-@dataclass(frozen=True)
-class _Names:
-    """The columns that all rows of a horizon share."""
-
-    run: str
-    encoder: str
-    corpus: str
-    predictor: str
-    ms: float
-    k: int
+COLUMNS = tuple(one.name for one in fields(FigureRow))
 
 
-def figure_rows(result: Result, run: str) -> list[FigureRow]:
-    """Every figure of a result, by horizon; those of a horizon that failed have n = 0.
+class Figures:
+    """A tidy table of figures, a row each.
 
-    Args:
-        result: of a run.
-        run: what it is called.
+        figures.where(split="eval", figure=["dnll", "dnll_context"]).to_pandas()
+
+    Attributes:
+        rows: plain records, by run and horizon.
     """
-    rows = []
-    for horizon in result.horizons:
-        names = _Names(
-            run,
-            result.encoder.name,
-            result.corpus.name,
-            result.config["predictor"]["name"],
-            horizon.milliseconds,
-            horizon.k,
+
+    def __init__(self, rows: Iterable[FigureRow]) -> None:
+        self.rows = tuple(rows)
+
+    @classmethod
+    def of(cls, result: Result, run: str = "") -> Figures:
+        """Every figure of a result; those of a horizon that failed have n = 0.
+
+        Args:
+            result: of a run.
+            run: what it is called.
+        """
+        names = (run, result.encoder.name, result.corpus.name, result.config["predictor"]["name"])
+        return cls.of_horizons(result.horizons, *names)
+
+    @classmethod
+    def of_horizons(
+        cls,
+        horizons: Sequence[HorizonResult],
+        run: str,
+        encoder: str,
+        corpus: str,
+        predictor: str,
+    ) -> Figures:
+        """The same of the horizons of one run, whose components are given by name."""
+        rows: list[FigureRow] = []
+        for horizon in horizons:
+            shared: dict[str, Any] = {
+                "run": run,
+                "encoder": encoder,
+                "corpus": corpus,
+                "predictor": predictor,
+            }
+            shared |= {"ms": horizon.milliseconds, "k": horizon.k}
+            rows += (FigureRow(**shared, **one) for one in _of_horizon(horizon, horizons))
+        return cls(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[FigureRow]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        runs = len({row.run for row in self.rows})
+        return f"Figures({len(self.rows)} rows of {runs} run{'s' if runs != 1 else ''})"
+
+    def where(self, **wanted: Any) -> Figures:
+        """The rows whose columns have these values, each one value or a collection of them.
+
+        Raises:
+            UsageError: there is no such column; names the nearest.
+        """
+        for name in wanted:
+            if name not in COLUMNS:
+                raise UsageError(f"Figures have no column '{name}'.", nearest(name, COLUMNS))
+        kept = {name: _several(value) for name, value in wanted.items()}
+        return Figures(
+            row
+            for row in self.rows
+            if all(getattr(row, name) in values for name, values in kept.items())
         )
-        rows += [_row(names, figure) for figure in horizon.figures or _failed(result)]
-        rows += _floor(names, horizon)
-        if horizon.rollout is not None:
-            rows += _gaps(names, horizon.rollout)
-    return rows
+
+    def find(
+        self, figure: str, k: int, *, run: str = "", split: str = "eval", slice_: str = ALL
+    ) -> FigureRow | None:
+        """One figure of one run and horizon; None where it was not measured."""
+        return self._by_place.get((run, k, split, slice_, figure))
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, int, str, str, str], FigureRow]:
+        return {(row.run, row.k, row.split, row.slice, row.figure): row for row in self.rows}
+
+    def to_csv(self) -> str:
+        """The text of `figures.csv`: a column for each attribute of a row, blank for None."""
+        return csv_text([COLUMNS, *map(astuple, self.rows)])
+
+    def to_arrow(self) -> pa.Table:
+        """A pyarrow table; null for None."""
+        import pyarrow as pa  # noqa: PLC0415 - what is only shown needs none
+
+        types = {"str": pa.string(), "int": pa.int64()}  # the others are numbers
+        return pa.table(
+            {
+                one.name: pa.array(
+                    [getattr(row, one.name) for row in self.rows],
+                    types.get(str(one.type), pa.float64()),
+                )
+                for one in fields(FigureRow)
+            }
+        )
+
+    def to_pandas(self) -> Any:
+        """A pandas data frame; NaN for None.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        _extra("pandas")
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> Any:
+        """A polars data frame; null for None.
+
+        Raises:
+            UsageError: polars is not installed.
+        """
+        return _extra("polars").from_arrow(self.to_arrow())
 
 
-def figures_csv(result: Result, run: str) -> str:
-    """The text of `figures.csv`: a column for each attribute of `FigureRow`, blank for None."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([one.name for one in fields(FigureRow)])
-    for row in figure_rows(result, run):
-        writer.writerow([for_csv(one) if isinstance(one, str) else one for one in astuple(row)])
-    return text.getvalue()
+def _extra(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"to_{name}() needs {name}, which is not installed.",
+            f"pip install 'latentbench[{name}]', or take to_arrow() or rows.",
+        ) from None
 
 
-def _row(names: _Names, figure: Figure) -> FigureRow:
-    return FigureRow(
-        **vars(names),
-        split=figure.split,
-        slice=figure.slice,
-        figure=figure.name,
-        value=figure.value,
-        low=figure.low,
-        high=figure.high,
-        n=figure.n,
-        speakers=figure.speakers,
-        unit=figure.unit,
-        better=figure.better,
-    )
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple | set | frozenset) else (value,)
 
 
-def _failed(result: Result) -> Iterator[Figure]:
-    """What a horizon without any cell would have had, by the first one that has."""
-    measured = next((one.figures for one in result.horizons if one.figures), ())
+def _of_horizon(
+    horizon: HorizonResult, horizons: Sequence[HorizonResult]
+) -> Iterator[dict[str, Any]]:
+    """What is of one horizon alone in its rows; one that failed has the figures of the others."""
+    measured = next((one.figures for one in horizons if one.figures), ())
     nothing = {"value": math.nan, "low": None, "high": None, "n": 0, "speakers": 0}
-    return (one.model_copy(update=nothing) for one in measured)
-
-
-def _floor(names: _Names, horizon: HorizonResult) -> Iterator[FigureRow]:
-    """A closed form: it has no interval, and its n is that of the frames it stands beside."""
+    for figure in horizon.figures or (one.model_copy(update=nothing) for one in measured):
+        yield _metric(figure)
     for split, scored in horizon.scored.items():
-        yield FigureRow(
-            **vars(names),
-            split=split,
-            slice=ALL,
-            figure="iid_floor",
-            value=horizon.iid_floor,
-            low=None,
-            high=None,
-            n=scored,
-            speakers=0,
-            unit="nats/frame",
-            better="lower",
-        )
+        # A closed form: it has no interval, and its n is that of the frames it stands beside.
+        yield _plain(FLOOR, horizon.iid_floor, scored, split=split)
+    if horizon.rollout is not None:
+        yield from _of_rollout(horizon.rollout)
 
 
-def _gaps(names: _Names, rollout: RolloutFigures) -> Iterator[FigureRow]:
+def _metric(figure: Figure) -> dict[str, Any]:
+    same = ("split", "slice", "value", "low", "high", "seed_error")
+    row = {name: getattr(figure, name) for name in (*same, "n", "speakers", "unit", "better")}
+    return row | {"figure": figure.name}
+
+
+def _plain(figure: str, value: float, n: int, **known: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {"split": "eval", "slice": ALL, "figure": figure, "value": value, "n": n}
+    row |= {"low": None, "high": None, "seed_error": None, "speakers": 0}
+    return row | {"unit": "nats/frame", "better": "lower"} | known
+
+
+def _of_rollout(rollout: RolloutFigures) -> Iterator[dict[str, Any]]:
     for figure, value, interval in (
-        ("rollout_gap", rollout.mean_gap, rollout.mean_interval),
-        ("rollout_gap_median", rollout.median_gap, rollout.median_interval),
+        (GAP, rollout.mean_gap, rollout.mean_interval),
+        (MEDIAN_GAP, rollout.median_gap, rollout.median_interval),
     ):
-        yield FigureRow(
-            **vars(names),
-            split="eval",
-            slice=ALL,
-            figure=figure,
-            value=value,
+        yield _plain(
+            figure,
+            value,
+            rollout.n,
             low=interval.low,
             high=interval.high,
-            n=rollout.n,
             speakers=rollout.speakers,
             unit=rollout.unit,
-            better="lower",
         )
+    for one in rollout.depths:
+        yield _plain(median_gap_at(one.depth), one.median_gap, one.n, unit=rollout.unit)
+    yield _plain(NON_FINITE, float(rollout.non_finite), rollout.n, unit="frames")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from latentbench.results.figures import Figures
 from latentbench.results.horizons import FIGURES
 from latentbench.verification.conditions import (
     SHOWN_BESIDE,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from latentbench.plugins import Registry
     from latentbench.results import Result
-    from latentbench.results.schema import HorizonResult
     from latentbench.verification.records import Condition, Place
     from latentbench.verification.references import ReferenceRun
 
@@ -85,12 +85,13 @@ def _worst_if_not_finite(value: float) -> float:
 def _cells(
     result: Result, runs: Sequence[ReferenceRun], *, comparable: bool
 ) -> Iterator[ReferenceCell]:
+    figures = Figures.of(result)
     for horizon in result.horizons:
         if horizon.k not in HORIZONS:
             continue
         known_runs = _of_its_frames(result, runs, horizon.k)
         for column in COLUMNS:
-            value = _value(horizon, column)
+            value = _value(figures, horizon.k, column)
             known = [_worst_if_not_finite(run.values[horizon.k, column]) for run in known_runs]
             place: Place = "no reference" if value is None else place_of(value, known)
             yield ReferenceCell(
@@ -111,14 +112,11 @@ def _of_its_frames(result: Result, runs: Sequence[ReferenceRun], k: int) -> Sequ
     return same if len(same) >= FEWEST else runs
 
 
-def _value(horizon: HorizonResult, column: str) -> float | None:
+def _value(figures: Figures, k: int, column: str) -> float | None:
     """The figure over all frames; None where it is blank."""
-    if column in FIGURES:
-        split, name, _ = FIGURES[column]
-        found = horizon.find(split, "all", name)
-        return found.value if found is not None and found.n else None
-    rollout = horizon.rollout
-    return rollout.mean_gap if rollout is not None and rollout.n else None
+    split, name, _ = FIGURES[column]
+    found = figures.find(name, k, split=split)
+    return found.value if found is not None and found.n else None
 
 
 def _summary(

@@ -3,14 +3,17 @@
 import csv
 import io
 import math
+import sys
 
 import pytest
 
-from latentbench.results.figures import figure_rows, figures_csv
-from latentbench.results.schema import Figure, GapInterval, RolloutFigures
+from latentbench.errors import UsageError
+from latentbench.results.figures import Figures, median_gap_at
+from latentbench.results.schema import DepthGap, Figure, GapInterval, RolloutFigures
 
 HEADER = (
-    "run,encoder,corpus,predictor,ms,k,split,slice,figure,value,low,high,n,speakers,unit,better"
+    "run,encoder,corpus,predictor,ms,k,split,slice,figure,value,low,high,seed_error,"
+    "n,speakers,unit,better"
 )
 
 
@@ -23,14 +26,14 @@ def with_figure(result, **given):
 
 
 def read(result):
-    return list(csv.DictReader(io.StringIO(figures_csv(result, "mine"))))
+    return list(csv.DictReader(io.StringIO(Figures.of(result, "mine").to_csv())))
 
 
 def test_context_capacity_and_x_gain_have_rows_with_their_intervals(make_result):
     result = make_result()
     for name in ("dnll_context", "dnll_capacity", "x_gain"):
         result = with_figure(result, name=name, value=-1.25, low=-2.0, high=-0.5, speakers=4)
-    assert figures_csv(result, "mine").splitlines()[0] == HEADER
+    assert Figures.of(result, "mine").to_csv().splitlines()[0] == HEADER
     found = {row["figure"]: row for row in read(result)}
     for name in ("dnll_context", "dnll_capacity", "x_gain"):
         assert found[name] == {
@@ -46,6 +49,7 @@ def test_context_capacity_and_x_gain_have_rows_with_their_intervals(make_result)
             "value": "-1.25",
             "low": "-2.0",
             "high": "-0.5",
+            "seed_error": "",
             "n": "5",
             "speakers": "4",
             "unit": "nats/frame",
@@ -79,7 +83,7 @@ def test_the_gap_of_a_rollout_has_rows_with_its_intervals(make_result):
     )
     first = result.horizons[0].model_copy(update={"rollout": rollout})
     found = {
-        row.figure: row for row in figure_rows(result.model_copy(update={"horizons": (first,)}), "")
+        row.figure: row for row in Figures.of(result.model_copy(update={"horizons": (first,)}))
     }
     mean, median = found["rollout_gap"], found["rollout_gap_median"]
     assert (mean.value, mean.low, mean.n, mean.speakers) == (math.inf, None, 70, 2)
@@ -92,7 +96,7 @@ def test_a_horizon_that_failed_is_there_with_n_0(make_result):
         update={"status": "failed", "figures": (), "rollout": None, "scored": {}, "seeds": ()}
     )
     horizons = (*result.horizons[:2], failed, result.horizons[3])
-    rows = figure_rows(result.model_copy(update={"horizons": horizons}), "")
+    rows = Figures.of(result.model_copy(update={"horizons": horizons}))
     there = [(row.split, row.figure) for row in rows if row.k == 1 and row.figure in "nll dnll"]
     blank = [row for row in rows if row.k == 4 and row.figure in "nll dnll"]
     assert [(row.split, row.figure) for row in blank] == there != []
@@ -108,5 +112,60 @@ def test_what_is_not_finite_is_written_out(make_result, value):
 
 def test_a_slice_named_like_a_formula_is_none_in_a_spreadsheet(make_result):
     name = "speaker:=1+1"
-    text = figures_csv(with_figure(make_result(), name="mine", slice=name, value=1.0), "=1+1")
+    text = Figures.of(
+        with_figure(make_result(), name="mine", slice=name, value=1.0), "=1+1"
+    ).to_csv()
     assert not any(cell.startswith("=") for row in csv.reader(io.StringIO(text)) for cell in row)
+
+
+def test_all_that_tables_show_of_a_rollout_and_of_seeds_is_there(make_result):
+    """What stands on the terminal can be had by a program too."""
+    depth = DepthGap(depth=8, n=16, median_gap=2.5, mean_gap=9.0, non_finite=0)
+    result = with_figure(make_result(), name="mine", value=1.0, seed_error=0.25)
+    rollout = result.horizons[2].rollout.model_copy(update={"depths": (depth,)})
+    horizon = result.horizons[2].model_copy(update={"rollout": rollout})
+    figures = Figures.of(result.model_copy(update={"horizons": (result.horizons[0], horizon)}))
+    assert figures.find("mine", 1).seed_error == 0.25
+    found = figures.find(median_gap_at(8), 4)
+    assert (found.value, found.n, found.unit) == (2.5, 16, "nats/frame")
+    assert (figures.find("rollout_non_finite", 4).value, horizon.rollout.non_finite) == (1, 1)
+
+
+def test_rows_are_chosen_by_one_value_or_several(make_result):
+    figures = Figures.of(make_result(), "mine")
+    chosen = figures.where(split="eval", figure=["dnll", "nll"], k=(1, 8))
+    assert [(row.k, row.figure) for row in chosen] == [
+        (1, "nll"), (1, "dnll"), (8, "nll"), (8, "dnll"),
+    ]  # fmt: skip
+    assert chosen.find("dnll", 1, run="mine").value == -185.44
+    assert chosen.find("dnll", 2, run="mine") is None
+    with pytest.raises(UsageError, match="no column 'figures'") as told:
+        figures.where(figures="dnll")
+    assert told.value.hint == "Did you mean 'figure'?"
+
+
+def test_data_frames_hold_what_the_csv_does(make_result):
+    figures = Figures.of(with_figure(make_result(), name="mine", value=1.0, low=0.5, high=1.5), "a")
+    table = figures.to_arrow()
+    assert table.column_names == HEADER.split(",")
+    assert [str(one) for one in table.schema.types].count("double") == 5
+    assert repr(table.to_pylist()) == repr([vars(row) for row in figures])
+    frame = figures.to_pandas()
+    assert list(frame.columns) == HEADER.split(",")
+    assert frame.low.notna().sum() == 1
+    assert frame.query("figure == 'mine'").high.tolist() == [1.5]
+    polars = figures.to_polars()
+    assert polars.columns == HEADER.split(",")
+    assert polars["low"].null_count() == len(figures) - 1
+
+
+def test_a_table_without_rows_keeps_its_columns():
+    assert str(Figures([]).to_arrow().schema.field("low").type) == "double"
+    assert Figures([]).to_csv() == f"{HEADER}\n"
+
+
+@pytest.mark.parametrize("name", ["pandas", "polars"])
+def test_a_library_that_is_not_there_is_named(make_result, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UsageError, match=rf"pip install 'latentbench\[{name}\]'"):
+        getattr(Figures.of(make_result()), f"to_{name}")()
