@@ -1,9 +1,9 @@
-"""Finds, validates, isolates and lists plugins.
+"""Plugins: find them, validate them, keep the bad ones apart, and list what they provide.
 
-Each plugin is loaded on its own: one that fails to import, implements a hook that does not
-exist or yields a spec that is not one is refused and named with its distribution and reason,
-and everything else works. Two components of one name are never resolved by order: using
-either is an error that names both.
+Each plugin is loaded on its own. One that fails to import, implements a hook that does not exist
+or yields a spec that is not one is refused and named with its distribution and the reason;
+everything else works. Two components of one name are never resolved by order: using either is an
+error that names both.
 
 `LATENTBENCH_PLUGINS=a,b` limits which distributions' plugins are loaded; empty, it loads only
 those built in. A file the user names with `--plugin FILE` must load: it is never passed over.
@@ -17,6 +17,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -27,7 +28,7 @@ from latentbench.errors import UsageError, missing_module, nearest
 from latentbench.specs import KINDS, ComponentSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from importlib.metadata import EntryPoint
     from pathlib import Path
     from types import ModuleType
@@ -48,20 +49,6 @@ BUILTIN = (
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 RESERVED_OPTION = "name"  # a component's own key in the configuration
 
-# The requirements that need no parser, whose import costs more than all of `plugins list`.
-AT_LEAST = re.compile(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9]+(?:\.[0-9]+)*))?")
-RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)*")
-
-HOOKS = {
-    "corpus": "latentbench_corpora",
-    "encoder": "latentbench_encoders",
-    "transform": "latentbench_transforms",
-    "predictor": "latentbench_predictors",
-    "metric": "latentbench_metrics",
-    "engine": "latentbench_engines",
-    "reporter": "latentbench_reporters",
-}
-
 
 @dataclass(frozen=True)
 class Provider:
@@ -71,6 +58,9 @@ class Provider:
     version: str
     module: str
     entry: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".rstrip()
 
     @property
     def names(self) -> set[str]:
@@ -86,6 +76,9 @@ class Component:
     spec: ComponentSpec
     provider: Provider
 
+    def __str__(self) -> str:
+        return f"{self.spec.kind} '{self.spec.name}' of {self.provider}"
+
     def missing(self) -> list[str]:
         """The requirements of the spec that this environment does not meet."""
         return [need for need in self.spec.requires if not _is_met(need)]
@@ -96,11 +89,9 @@ class Component:
         Raises:
             UsageError: a requirement is missing, or the factory cannot be imported.
         """
-        whose = f"{self.spec.kind} '{self.spec.name}' of {self.provider.distribution}"
         if missing := self.missing():
             raise UsageError(
-                f"The {whose} cannot run here: {', '.join(missing)} not installed.",
-                f"pip install {' '.join(repr(need) for need in missing)}",
+                f"The {self} cannot run here: {', '.join(missing)} not installed.", _pip(missing)
             )
         module, _, attribute = self.spec.factory.partition(":")
         try:
@@ -110,12 +101,12 @@ class Component:
             made = factory(options, *args, **kwargs)
         except ModuleNotFoundError as error:
             raise UsageError(
-                f"The {whose} needs the module '{error.name}', which is not installed.",
+                f"The {self} needs the module '{error.name}', which is not installed.",
                 self._remedy(error, module),
             ) from error
         except ImportError as error:
             raise UsageError(
-                f"The {whose} names the factory '{self.spec.factory}', "
+                f"The {self} names the factory '{self.spec.factory}', "
                 f"which cannot be imported: {error}",
                 f"Reinstall or update {self.provider.distribution}.",
             ) from error
@@ -124,18 +115,14 @@ class Component:
 
     def _remedy(self, error: ModuleNotFoundError, module: str) -> str:
         """The pip command that brings a module: by the distribution's requirements, or by name."""
-        own = module.partition(".")[0]
+        own, distribution = module.partition(".")[0], self.provider.distribution
         if (error.name or "").partition(".")[0] == own:
-            return f"Reinstall or update {self.provider.distribution}."
+            return f"Reinstall or update {distribution}."
         try:
-            unmet = [
-                need for need in requires(self.provider.distribution) or () if not _is_met(need)
-            ]
+            unmet = [need for need in requires(distribution) or () if not _is_met(need)]
         except PackageNotFoundError:
             unmet = []
-        if unmet:
-            return f"pip install {' '.join(repr(need) for need in unmet)}"
-        return missing_module(error)
+        return _pip(unmet) if unmet else missing_module(error)
 
 
 @dataclass(frozen=True)
@@ -146,8 +133,7 @@ class Refusal:
     reason: str
 
     def __str__(self) -> str:
-        where = f"{self.provider.distribution} {self.provider.version}".strip()
-        return f"{where} ({self.provider.module}): {self.reason}"
+        return f"{self.provider} ({self.provider.module}): {self.reason}"
 
 
 @dataclass
@@ -169,6 +155,10 @@ class Registry:
             groups.setdefault((component.spec.kind, component.spec.name), []).append(component)
         return [tuple(group) for group in groups.values() if len(group) > 1]
 
+    def conflict_errors(self) -> list[UsageError]:
+        """What to tell of each of `conflicts`."""
+        return [_conflict(group) for group in self.conflicts()]
+
     def get(self, kind: str, name: str) -> Component:
         """The component of that kind and name.
 
@@ -178,11 +168,11 @@ class Registry:
         """
         known = self.of_kind(kind)
         found = [component for component in known if component.spec.name == name]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UsageError(*_conflict(found))
-        raise self._absent(kind, name, known)
+        if not found:
+            raise self._absent(kind, name, known)
+        if len(found) > 1:
+            raise _conflict(found)
+        return found[0]
 
     def find(self, name: str) -> list[Component]:
         """All components called `name`, of any kind.
@@ -195,20 +185,6 @@ class Registry:
             raise self._absent("plugin", name, self.components)
         return found
 
-    def _absent(self, kind: str, name: str, known: Iterable[Component]) -> UsageError:
-        """Why nothing is called so: the refusal, where a refused plugin goes by the name."""
-        by_name = [one for one in self.refusals if name in one.provider.names]
-        if by_name:
-            why = "; ".join(map(str, by_name))
-            return UsageError(
-                f"The plugin '{name}' was refused: {why}",
-                "Mend or reinstall it; --debug shows where it failed.",
-            )
-        hint = nearest(name, {component.spec.name for component in known})
-        if self.refusals:
-            hint += " Refused plugins: " + "; ".join(map(str, self.refusals))
-        return UsageError(f"There is no {kind} called '{name}'.", hint)
-
     def require_clean(self) -> None:
         """Fail if anything was refused or is in conflict (`--strict-plugins`).
 
@@ -217,11 +193,28 @@ class Registry:
         """
         if self.refusals:
             raise UsageError(
-                "Refused plugins: " + "; ".join(map(str, self.refusals)),
+                f"Refused plugins: {self._refused(self.refusals)}",
                 "Fix or uninstall them, or run without --strict-plugins.",
             )
-        for group in self.conflicts():
-            raise UsageError(*_conflict(group))
+        for error in self.conflict_errors():
+            raise error
+
+    def _absent(self, kind: str, name: str, known: Iterable[Component]) -> UsageError:
+        """Why nothing is called so: the refusal, where a refused plugin goes by the name."""
+        by_name = [one for one in self.refusals if name in one.provider.names]
+        if by_name:
+            return UsageError(
+                f"The plugin '{name}' was refused: {self._refused(by_name)}",
+                "Mend or reinstall it; --debug shows where it failed.",
+            )
+        hint = nearest(name, {component.spec.name for component in known})
+        if self.refusals:
+            hint += f" Refused plugins: {self._refused(self.refusals)}"
+        return UsageError(f"There is no {kind} called '{name}'.", hint)
+
+    @staticmethod
+    def _refused(refusals: Iterable[Refusal]) -> str:
+        return "; ".join(map(str, refusals))
 
 
 def load_registry(files: Iterable[Path] = ()) -> Registry:
@@ -230,30 +223,20 @@ def load_registry(files: Iterable[Path] = ()) -> Registry:
     Raises:
         UsageError: a file is not there or is no plugin.
     """
-    registry = Registry()
+    registry, release = Registry(), version("latentbench")
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    own = Provider("latentbench", version("latentbench"), "")
     for name in BUILTIN:
-        provider = Provider(own.distribution, own.version, name)
-        _register(registry, manager, provider, lambda name=name: importlib.import_module(name))
-    wanted = os.environ.get("LATENTBENCH_PLUGINS")
-    for entry in _entry_points(registry, wanted):
-        dist = entry.dist
-        provider = Provider(
-            dist.name if dist else entry.name,
-            dist.version if dist else "",
-            entry.value,
-            entry.name,
-        )
-        _register(registry, manager, provider, entry.load)
+        provider = Provider("latentbench", release, name)
+        _register(registry, manager, provider, partial(importlib.import_module, name))
+    for entry in _entry_points(registry, os.environ.get("LATENTBENCH_PLUGINS")):
+        owner = (entry.dist.name, entry.dist.version) if entry.dist else (entry.name, "")
+        _register(registry, manager, Provider(*owner, entry.value, entry.name), entry.load)
     for file in files:
         provider = Provider(str(file), "", file.stem)
-        _register(registry, manager, provider, lambda file=file: _load_file(file))
-        if registry.refusals and registry.refusals[-1].provider is provider:
-            raise UsageError(
-                f"The plugin file '{file}' cannot be used: {registry.refusals[-1].reason}."
-            )
+        refusal = _register(registry, manager, provider, partial(_load_file, file))
+        if refusal is not None:
+            raise UsageError(f"The plugin file '{file}' cannot be used: {refusal.reason}.")
     return registry
 
 
@@ -276,17 +259,22 @@ def _entry_points(registry: Registry, wanted: str | None) -> Iterator[EntryPoint
 
 
 def _register(
-    registry: Registry, manager: pluggy.PluginManager, provider: Provider, load: Any
-) -> None:
+    registry: Registry,
+    manager: pluggy.PluginManager,
+    provider: Provider,
+    load: Callable[[], ModuleType],
+) -> Refusal | None:
     try:
         components = [Component(spec, provider) for spec in _specs(manager, load())]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's module may do anything
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError):
             reason += f". {missing_module(error)}"
-        registry.refusals.append(Refusal(provider, reason))
-    else:
-        registry.components.extend(components)
+        refusal = Refusal(provider, reason)
+        registry.refusals.append(refusal)
+        return refusal
+    registry.components.extend(components)
+    return None
 
 
 def _specs(manager: pluggy.PluginManager, module: ModuleType) -> list[ComponentSpec]:
@@ -298,8 +286,8 @@ def _specs(manager: pluggy.PluginManager, module: ModuleType) -> list[ComponentS
             raise TypeError("it implements no latentbench hook")
         return [
             _validated(kind, spec)
-            for kind, hook in HOOKS.items()
-            for yielded in getattr(manager.hook, hook)()
+            for kind in KINDS.values()
+            for yielded in getattr(manager.hook, kind.hook)()
             for spec in yielded
         ]
     finally:
@@ -307,22 +295,20 @@ def _specs(manager: pluggy.PluginManager, module: ModuleType) -> list[ComponentS
             manager.unregister(module)
 
 
-def _validated(kind: str, spec: Any) -> ComponentSpec:
-    if not isinstance(spec, KINDS[kind]):
-        raise TypeError(f"{HOOKS[kind]} yielded {spec!r}, which is no {KINDS[kind].__name__}")
+def _validated(kind: type[ComponentSpec], spec: Any) -> ComponentSpec:
+    if not isinstance(spec, kind):
+        raise TypeError(f"{kind.hook} yielded {spec!r}, which is no {kind.__name__}")
+    whose = f"{kind.kind} '{spec.name}'"
     if not NAME.fullmatch(spec.name) or not spec.summary:
         raise ValueError(
             f"{spec!r} lacks a summary, or a name of letters, digits and any of '.', '_', '-'"
         )
-    module, _, attribute = spec.factory.partition(":")
-    if not module or not attribute:
-        raise ValueError(
-            f"{kind} '{spec.name}' has factory {spec.factory!r}, expected 'package.module:Class'"
-        )
+    if not all(spec.factory.partition(":")):
+        raise ValueError(f"{whose} has factory {spec.factory!r}, expected 'package.module:Class'")
     if not is_dataclass(spec.options) or not isinstance(spec.options, type):
-        raise TypeError(f"{kind} '{spec.name}' has options {spec.options!r}, expected a dataclass")
+        raise TypeError(f"{whose} has options {spec.options!r}, expected a dataclass")
     if RESERVED_OPTION in {option.name for option in fields(spec.options)}:
-        raise ValueError(f"{kind} '{spec.name}' has an option 'name', which names the component")
+        raise ValueError(f"{whose} has an option 'name', which names the component")
     get_type_hints(spec.options)  # raises where a type is not importable at run time
     return spec
 
@@ -339,47 +325,26 @@ def _load_file(file: Path) -> ModuleType:
 
 
 def _is_met(need: str) -> bool:
-    try:
-        if (simple := AT_LEAST.fullmatch(need)) is None:
-            return _is_met_by_parser(need)
-        found = version(simple[1])
-        if simple[2] is None:
-            return True
-        if RELEASE.fullmatch(found) is None:
-            return _is_met_by_parser(need)
-        return _numbers(found) >= _numbers(simple[2])
-    except PackageNotFoundError:
-        return False
-
-
-def _numbers(release: str) -> tuple[int, ...]:
-    """`1.10.0` as (1, 10): zeros at the end do not count."""
-    numbers = [int(part) for part in release.split(".")]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def _is_met_by_parser(need: str) -> bool:
-    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - as above
+    """Whether a PEP 508 requirement is met here; one that cannot be read is not."""
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - not for --help
 
     try:
         requirement = Requirement(need)
-    except InvalidRequirement:
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            return True
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    except (InvalidRequirement, PackageNotFoundError):
         return False
-    if requirement.marker is not None and not requirement.marker.evaluate():
-        return True
-    return requirement.specifier.contains(version(requirement.name), prereleases=True)
 
 
-def _conflict(group: Iterable[Component]) -> tuple[str, str]:
-    group = list(group)
+def _pip(needs: Iterable[str]) -> str:
+    return f"pip install {' '.join(map(repr, needs))}"
+
+
+def _conflict(group: Sequence[Component]) -> UsageError:
     spec = group[0].spec
-    whose = " and ".join(
-        f"{component.provider.distribution} {component.provider.version}".strip()
-        for component in group
-    )
-    return (
-        f"Two plugins provide the {spec.kind} '{spec.name}': {whose}.",
+    return UsageError(
+        f"Two plugins provide the {spec.kind} '{spec.name}': "
+        f"{' and '.join(str(component.provider) for component in group)}.",
         "Uninstall one, or name the ones to load with LATENTBENCH_PLUGINS=name,name.",
     )

@@ -68,6 +68,8 @@ class NoOptions:
 class ComponentSpec:
     """What every component says about itself.
 
+    Each kind below names the hook that yields it and how its factory is called.
+
     Attributes:
         name: what a user types, e.g. `mimi`; unique within its kind.
         summary: one line of what it is.
@@ -77,6 +79,7 @@ class ComponentSpec:
     """
 
     kind: ClassVar[str]
+    hook: ClassVar[str]
 
     name: str
     summary: str
@@ -93,6 +96,7 @@ class CorpusSpec(ComponentSpec):
     """A source of utterances; `factory(options, workspace) -> latentbench.corpora.Corpus`."""
 
     kind: ClassVar[str] = "corpus"
+    hook: ClassVar[str] = "latentbench_corpora"
 
     licence: str = ""
 
@@ -106,15 +110,16 @@ class EncoderSpec(ComponentSpec):
     """
 
     kind: ClassVar[str] = "encoder"
+    hook: ClassVar[str] = "latentbench_encoders"
 
     weights_licence: str = "none"
 
 
-@dataclass(frozen=True, kw_only=True)
 class TransformSpec(ComponentSpec):
     """A map of latents fitted on train; `factory(options) -> latentbench.latents.Transform`."""
 
     kind: ClassVar[str] = "transform"
+    hook: ClassVar[str] = "latentbench_transforms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +134,7 @@ class PredictorSpec(ComponentSpec):
     """
 
     kind: ClassVar[str] = "predictor"
+    hook: ClassVar[str] = "latentbench_predictors"
 
     density: Density | DensityBy = "exact"
 
@@ -148,30 +154,30 @@ class PredictorSpec(ComponentSpec):
         return self.density
 
     def declare(self, made: Any, options: Any) -> None:
-        """Set `density` of a predictor; of anything else its conformance kit tells."""
+        """Set `density` of a predictor."""
         if hasattr(made, "density"):
             made.density = self.density_of(options)
 
 
-@dataclass(frozen=True, kw_only=True)
 class MetricSpec(ComponentSpec):
     """A score with a unit; `factory(options) -> latentbench.metrics.Metric`."""
 
     kind: ClassVar[str] = "metric"
+    hook: ClassVar[str] = "latentbench_metrics"
 
 
-@dataclass(frozen=True, kw_only=True)
 class EngineSpec(ComponentSpec):
     """What runs cells; `factory(options) -> latentbench.engines.Engine`."""
 
     kind: ClassVar[str] = "engine"
+    hook: ClassVar[str] = "latentbench_engines"
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReporterSpec(ComponentSpec):
     """What shows a result; `factory(options) -> latentbench.reports.Reporter`."""
 
     kind: ClassVar[str] = "reporter"
+    hook: ClassVar[str] = "latentbench_reporters"
 
 
 KINDS: dict[str, type[ComponentSpec]] = {
@@ -190,7 +196,7 @@ KINDS: dict[str, type[ComponentSpec]] = {
 
 @dataclass(frozen=True)
 class OptionField:
-    """One option as a user sees it: name, type, default (None text if required) and help."""
+    """One option as a user sees it; its default is None where it is required."""
 
     name: str
     type: str
@@ -202,27 +208,20 @@ class OptionField:
 def option_fields(options: type) -> list[OptionField]:
     """The fields of an options dataclass, in order, with the help found in `Annotated`."""
     hints = get_type_hints(options, include_extras=True)
-    described = []
-    for field in fields(options):
-        hint = hints[field.name]
-        metadata = getattr(hint, "__metadata__", ())
-        base = hint.__origin__ if metadata else hint
-        described.append(
-            OptionField(
-                name=field.name,
-                type=_type_name(base),
-                default=_default(field),
-                required=field.default is MISSING and field.default_factory is MISSING,
-                help=next((text for text in metadata if isinstance(text, str)), ""),
-            )
-        )
-    return described
+    return [_described(field, hints[field.name]) for field in fields(options)]
 
 
-def _default(field: Field[Any]) -> Any:
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return None if field.default is MISSING else field.default
+def _described(field: Field[Any], hint: Any) -> OptionField:
+    metadata = getattr(hint, "__metadata__", ())
+    made = field.default_factory
+    default = field.default if made is MISSING else made()
+    return OptionField(
+        name=field.name,
+        type=_type_name(hint.__origin__ if metadata else hint),
+        default=None if default is MISSING else default,
+        required=default is MISSING,
+        help=next((text for text in metadata if isinstance(text, str)), ""),
+    )
 
 
 def _type_name(hint: Any) -> str:

@@ -7,9 +7,9 @@ import pytest
 
 from latentbench.cli import main
 from latentbench.config import RunConfig, preset_names
-from latentbench.plugins import HOOKS, load_registry
+from latentbench.plugins import load_registry
 from latentbench.results.horizons import HEADER
-from latentbench.specs import option_fields
+from latentbench.specs import KINDS, option_fields
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {
@@ -43,7 +43,7 @@ def test_every_component_and_option_is_on_the_page_of_its_station(kind):
 
 def test_every_hook_is_named_somewhere():
     text = "".join(file.read_text("utf-8") for file in DOCS.glob("*.md"))
-    assert [hook for hook in HOOKS.values() if f"`{hook}`" not in text] == []
+    assert [kind.hook for kind in KINDS.values() if f"`{kind.hook}`" not in text] == []
 
 
 def commands(group, path=()):

@@ -305,7 +305,7 @@ def component(**facts):
 
 
 def test_a_factory_that_is_not_there_is_told():
-    with pytest.raises(UsageError, match=r"encoder 'e' of acme names the factory 'collections:No"):
+    with pytest.raises(UsageError, match=r"encoder 'e' of acme 1 names the factory 'collections:N"):
         component().create(None)
     with pytest.raises(UsageError, match="Reinstall or update acme"):
         component(factory="no_such_module:X").create(None)

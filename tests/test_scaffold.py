@@ -91,7 +91,10 @@ def test_a_name_that_is_taken_is_refused(tmp_path, registry):
 def test_a_distribution_that_is_installed_is_refused(tmp_path):
     spec = KINDS["metric"](name="other", summary="for tests", factory="a:b")
     installed = Registry([Component(spec, Provider("latentbench-mine", "2.0", "m"))])
-    with pytest.raises(UsageError, match=r"'latentbench-mine' is installed already .*'other'"):
+    with pytest.raises(
+        UsageError,
+        match=r"'latentbench-mine' is installed already, with the metric 'other' of \S+ 2\.0",
+    ):
         create("encoder", "mine", tmp_path, installed)
 
 

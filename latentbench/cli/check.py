@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench.cli.output import Verb, console, echo, json_option, text_table
 from latentbench.cli.session import Session, cache_option, debug_option
 from latentbench.specs import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from rich.table import Table
 
     from latentbench.conformance import Finding
     from latentbench.conformance.check import Status
@@ -125,30 +123,17 @@ def _as_json(component: Component, findings: Sequence[Finding]) -> dict[str, Any
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    from rich.text import Text  # noqa: PLC0415
+    """Check, result and what was found; what was wanted stands where it was not found."""
+    from rich.text import Text  # noqa: PLC0415 - not for --json
 
+    rows = []
+    for finding in findings:
+        wanted = f"{finding.wanted}\n" if finding.status in {"fail", "warn"} else ""
+        status = Text(finding.status, style=STYLES[finding.status])
+        rows.append((finding.check, status, wanted + finding.detail))
+    counts = Counter(finding.status for finding in findings)
     out = console()
     out.print(Text(findings[0].whose, style="bold"))
-    out.print(_table(findings))
-    counts = Counter(finding.status for finding in findings)
+    out.print(text_table({"check": 0, "result": 0, "detail": 1}, rows))
     out.print()
     out.print(Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items())))
-
-
-def _table(findings: Sequence[Finding]) -> Table:
-    """Check, result and what was found; what was wanted stands where it was not found."""
-    from rich import box  # noqa: PLC0415 - not for --json
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("check", no_wrap=True)
-    table.add_column("result", no_wrap=True)
-    table.add_column("detail", ratio=1, overflow="fold")
-    for finding in findings:
-        detail = finding.detail
-        if finding.status in {"fail", "warn"}:
-            detail = f"{finding.wanted}\n{detail}"
-        style = STYLES[finding.status]
-        table.add_row(Text(finding.check), Text(finding.status, style=style), Text(detail))
-    return table

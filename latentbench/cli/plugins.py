@@ -11,7 +11,7 @@ import click
 from latentbench.cli.check import check
 from latentbench.cli.groups import NamingGroup
 from latentbench.cli.new import new
-from latentbench.cli.output import console, echo, json_option
+from latentbench.cli.output import console, echo, json_option, text_table
 from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, PredictorSpec, option_fields
 
 if TYPE_CHECKING:
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["plugins"]
 
 # Where the options of a component of this kind go in the configuration.
-SECTIONS = {
-    "corpus": ("corpus",),
-    "encoder": ("encoder",),
-    "predictor": ("predictor", "baseline"),
-    "engine": ("engine",),
-}
+SECTIONS = ("corpus", "encoder", "predictor", "engine")
 
 
 @click.group(cls=NamingGroup)
@@ -46,13 +41,14 @@ plugins.add_command(new)
 def list_plugins(session: Session, *, as_json: bool) -> None:
     """List every component, and below them what was refused or is in conflict."""
     registry = session.registry()
+    facts = [_facts(component) for kind in KINDS for component in registry.of_kind(kind)]
     if as_json:
-        echo(json.dumps(_as_json(registry), indent=2))
+        echo(json.dumps({"plugins": facts, **_troubles(registry)}, indent=2))
         return
-
     out = console()
-    out.print(_components_table(registry))
-    for text in _troubles(registry):
+    out.print(_components_table(facts))
+    refused = [f"Refused: {refusal}" for refusal in registry.refusals]
+    for text in (*refused, *map(str, registry.conflict_errors())):
         out.print()
         out.print(text, style="yellow", markup=False, highlight=False)
 
@@ -63,26 +59,24 @@ def list_plugins(session: Session, *, as_json: bool) -> None:
 @click.pass_obj
 def show_plugin(session: Session, name: str, *, as_json: bool) -> None:
     """Describe the components called NAME and their options."""
-    components = session.registry().find(name)
+    facts = [_described(component) for component in session.registry().find(name)]
     if as_json:
-        described = [{**_facts(one), "options": _options(one)} for one in components]
-        echo(json.dumps(described, indent=2, default=str))
+        echo(json.dumps(facts, indent=2, default=str))
         return
-    from rich.text import Text  # noqa: PLC0415
-
     out = console()
-    for number, component in enumerate(components):
+    for number, component in enumerate(facts):
         if number:
             out.print()
-        for line in _description(component):
-            out.print(Text(line))
-        if option_fields(component.spec.options):
+        lines = (
+            f"{component['kind']} {component['name']}: {component['summary']}",
+            f"{_origin(component)} (module {component['module']})",
+            *(() if component["options"] else ("no options",)),
+        )
+        for line in lines:
+            out.print(line, markup=False, highlight=False)
+        if component["options"]:
             out.print()
             out.print(_options_table(component))
-
-
-def _options(component: Component) -> list[dict[str, Any]]:
-    return [asdict(option) for option in option_fields(component.spec.options)]
 
 
 def _facts(component: Component) -> dict[str, Any]:
@@ -100,6 +94,11 @@ def _facts(component: Component) -> dict[str, Any]:
     }
 
 
+def _described(component: Component) -> dict[str, Any]:
+    options = [asdict(option) for option in option_fields(component.spec.options)]
+    return {**_facts(component), "module": component.provider.module, "options": options}
+
+
 def _licence(component: Component) -> str:
     """Of an encoder's weights or a corpus's audio."""
     spec = component.spec
@@ -108,13 +107,8 @@ def _licence(component: Component) -> str:
     return spec.licence if isinstance(spec, CorpusSpec) else ""
 
 
-def _ordered(registry: Registry) -> list[Component]:
-    return [component for kind in KINDS for component in registry.of_kind(kind)]
-
-
-def _as_json(registry: Registry) -> dict[str, Any]:
+def _troubles(registry: Registry) -> dict[str, Any]:
     return {
-        "plugins": [_facts(component) for component in _ordered(registry)],
         "refused": [
             {
                 "distribution": refusal.provider.distribution,
@@ -135,25 +129,7 @@ def _as_json(registry: Registry) -> dict[str, Any]:
     }
 
 
-def _components_table(registry: Registry) -> Table:
-    from rich import box  # noqa: PLC0415 - not for --json
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("kind", "name", "runs here"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("what it is, whose it is", ratio=1, overflow="fold")
-    for component in _ordered(registry):
-        facts = _facts(component)
-        what = Text(facts["summary"])
-        what.append(f"\n{'; '.join(_origin(facts))}", style="dim")
-        runs = "yes" if facts["runs_here"] else "no"
-        table.add_row(*map(Text, (facts["kind"], facts["name"], runs)), what)
-    return table
-
-
-def _origin(facts: dict[str, Any]) -> list[str]:
+def _origin(facts: dict[str, Any]) -> str:
     """Distribution, density, licence and what is missing, in the words of the tables."""
     origin = [f"{facts['distribution']} {facts['version']}".strip()]
     if facts["density"]:
@@ -163,48 +139,28 @@ def _origin(facts: dict[str, Any]) -> list[str]:
         origin.append(f"{what}: {facts['licence']}")
     if facts["missing"]:
         origin.append(f"needs {', '.join(facts['missing'])}")
-    return origin
+    return "; ".join(origin)
 
 
-def _troubles(registry: Registry) -> list[str]:
-    refused = [f"Refused: {refusal}" for refusal in registry.refusals]
-    conflicts = [
-        f"Conflict: {group[0].spec.kind} '{group[0].spec.name}' is provided by "
-        + " and by ".join(
-            f"{component.provider.distribution} {component.provider.version}".strip()
-            for component in group
-        )
-        for group in registry.conflicts()
-    ]
-    return refused + conflicts
+def _components_table(components: list[dict[str, Any]]) -> Table:
+    from rich.text import Text  # noqa: PLC0415 - not for --json
+
+    rows = []
+    for facts in components:
+        what = Text(facts["summary"])
+        what.append(f"\n{_origin(facts)}", style="dim")
+        rows.append((facts["kind"], facts["name"], "yes" if facts["runs_here"] else "no", what))
+    return text_table({"kind": 0, "name": 0, "runs here": 0, "what it is, whose it is": 1}, rows)
 
 
-def _description(component: Component) -> list[str]:
-    facts = _facts(component)
-    lines = [
-        f"{facts['kind']} {facts['name']}: {facts['summary']}",
-        f"{'; '.join(_origin(facts))} (module {component.provider.module})",
-    ]
-    if not option_fields(component.spec.options):
-        lines.append("no options")
-    return lines
-
-
-def _options_table(component: Component) -> Table:
-    from rich import box  # noqa: PLC0415 - not for --help
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    sections = SECTIONS.get(component.spec.kind, ())
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("option", no_wrap=True)
-    table.add_column("type", ratio=1)
-    table.add_column("default", ratio=1)
-    table.add_column("what it does", ratio=2)
-    for option in option_fields(component.spec.options):
-        default = "(must be given)" if option.required else json.dumps(option.default, default=str)
-        table.add_row(*map(Text, (option.name, option.type, default, option.help)))
-    if sections:
-        table.caption = f"Set one with --set {sections[0]}.OPTION=VALUE"
+def _options_table(component: dict[str, Any]) -> Table:
+    rows = []
+    for option in component["options"]:
+        default = json.dumps(option["default"], default=str)
+        default = "(must be given)" if option["required"] else default
+        rows.append((option["name"], option["type"], default, option["help"]))
+    table = text_table({"option": 0, "type": 1, "default": 1, "what it does": 2}, rows)
+    if component["kind"] in SECTIONS:
+        table.caption = f"Set one with --set {component['kind']}.OPTION=VALUE"
         table.caption_justify = "left"
     return table

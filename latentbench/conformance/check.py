@@ -89,12 +89,6 @@ class Subject:
         """A new instance."""
         return self.component.create(self.options)
 
-    @property
-    def whose(self) -> str:
-        """For messages, e.g. `encoder 'mine' of latentbench-mine 0.1.0`."""
-        spec, provider = self.component.spec, self.component.provider
-        return f"{spec.kind} '{spec.name}' of {provider.distribution} {provider.version}".rstrip()
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -145,7 +139,7 @@ class Kit:
 
     def look(self, check: Check, subject: Subject) -> Finding:
         """Make one check; whatever the component raises is a finding."""
-        wanted = (check.__doc__ or "").partition("\n")[0]
+        whose, wanted = str(subject.component), (check.__doc__ or "").partition("\n")[0]
         status: Status = "pass"
         error = None
         try:
@@ -157,7 +151,7 @@ class Kit:
                 subject.blocked = check.__name__
         if isinstance(verdict, (Doubt, Skip)):
             status = "warn" if isinstance(verdict, Doubt) else "skip"
-        return Finding(subject.whose, check.__name__, wanted, status, str(verdict or ""), error)
+        return Finding(whose, check.__name__, wanted, status, str(verdict or ""), error)
 
 
 def creates(subject: Subject) -> None:

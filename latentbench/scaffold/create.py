@@ -100,17 +100,14 @@ def _check_name(kind: str, name: str, registry: Registry) -> None:
         )
     distribution = _words(kind, name)["distribution"]
     for component in registry.components:
-        spec, provider = component.spec, component.provider
-        whose = f"{provider.distribution} {provider.version}".rstrip()
-        if (spec.kind, spec.name) == (kind, name):
+        if (component.spec.kind, component.spec.name) == (kind, name):
             raise UsageError(
-                f"The {kind} '{name}' exists already, of {whose}.",
+                f"The {kind} '{name}' exists already, of {component.provider}.",
                 "Choose another name: two of one name cannot be told apart.",
             )
-        if provider.distribution == distribution:
+        if component.provider.distribution == distribution:
             raise UsageError(
-                f"'{distribution}' is installed already ({whose}), "
-                f"with the {spec.kind} '{spec.name}'.",
+                f"'{distribution}' is installed already, with the {component}.",
                 f"Choose another name, or add the {kind} to that distribution by hand.",
             )
 
@@ -119,6 +116,7 @@ def _words(kind: str, name: str) -> dict[str, str]:
     module = name.replace("-", "_")
     return {
         "kind": kind,
+        "Kind": kind.capitalize(),
         "name": name,
         "package": f"latentbench_{module}",
         "module": module,

@@ -58,7 +58,7 @@ def plugin(tmp_path):
 def test_what_is_missing_and_what_is_in_conflict_is_said(invoke, plugin):
     text = invoke("--plugin", plugin, "plugins", "list", env={"COLUMNS": "200"}).stdout
     assert "weights: MIT; needs no-such-distribution>=1" in text
-    assert f"reporter 'table' is provided by latentbench 0.1.0 and by {plugin}" in text
+    assert f"Two plugins provide the reporter 'table': latentbench 0.1.0 and {plugin}." in text
     found = json.loads(invoke("--plugin", plugin, "plugins", "list", "--json").stdout)
     far = next(one for one in found["plugins"] if one["name"] == "far")
     assert (far["runs_here"], far["missing"]) == (False, ["no-such-distribution>=1"])
