@@ -41,7 +41,7 @@ class SplineFlowHead(GenerativeHead):
             context=width,
             transforms=options.transforms,
             bins=options.bins,
-            hidden_features=(options.head_size[0],) * 2,
+            hidden_features=(options.head_width,) * 2,
             passes=min(COUPLING, dim),
         )
 
@@ -93,8 +93,9 @@ class FlowMatchingHead(GenerativeHead):
     def __init__(self, options: NeuralOptions, *, width: int, dim: int) -> None:
         super().__init__(options, width=width, dim=dim)
         load_forward_derivatives()
-        inner, blocks = options.head_size
-        self.network = ResidualNetwork(dim, width, times=1, width=inner, blocks=blocks)
+        self.network = ResidualNetwork(
+            dim, width, times=1, width=options.head_width, blocks=options.head_blocks
+        )
         self.register_buffer("probes", _probes(dim, options.probes), persistent=False)
 
     def loss(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -150,7 +151,7 @@ class FlowMatchingHead(GenerativeHead):
         self, states: torch.Tensor, target: torch.Tensor, steps: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """x_0, [N, D], and the integral of each probe's part of the trace, [P, N]."""
-        values = len(self.probes) * max(self.options.head_size[0], self.dim)
+        values = len(self.probes) * max(self.options.head_width, self.dim)
         rows = max(1, TRACE_VALUES // values)
         parts = [
             self._integrated(some, z, steps)

@@ -149,7 +149,7 @@ class GenerativeDensity(Distribution):
 
     @property
     def _per_sample(self) -> int:
-        return max(self.head.options.head_size[0], self.head.dim)
+        return max(self.head.options.head_width, self.head.dim)
 
     def _mean(self, states: torch.Tensor) -> torch.Tensor:
         generator = torch.Generator().manual_seed(MEAN_SEED)

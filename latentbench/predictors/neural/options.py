@@ -30,12 +30,12 @@ HEADS: dict[str, str] = {
 SAMPLERS = ("energy", "lsd", "diffusion", "denoiser")
 DENSITIES: dict[str, Density] = {head: "samples" if head in SAMPLERS else "exact" for head in HEADS}
 
-# Units and residual blocks of the network inside a head, where its source gives them.
-SIZES: dict[str, tuple[int, int]] = {"lsd": (512, 6)}
-USUAL_SIZE = (256, 3)
+# Residual blocks of the network inside a head; lsd's source has so many, of 512 units.
+LAYERS: dict[str, int] = {"lsd": 6}
+USUAL_LAYERS = 3
 
 # Steps from noise to sample. Those of diffusion are first-order, those of flow-matching fourth.
-STEPS: dict[str, int] = {"diffusion": 64, "flow-matching": 16}
+STEPS: dict[str, int] = {"diffusion": 32, "flow-matching": 8}
 
 Head = Literal[
     "gaussian",
@@ -80,28 +80,25 @@ class NeuralOptions:
     marginal_weight: Annotated[
         float, Gt(0), Lt(1), "smallest weight of the marginal in mdn and student"
     ] = 1e-3
-    transforms: Annotated[int, Gt(0), "coupling layers of flow"] = 4
+    transforms: Annotated[int, Gt(0), "coupling layers of flow"] = 3
     bins: Annotated[int, Gt(1), "bins of the splines of flow"] = 8
-    head_width: Annotated[
-        int | None, Gt(0), "units of the network inside the head; by default 512 for lsd, else 256"
-    ] = None
+    head_width: Annotated[int, Gt(0), "units of the network inside the head"] = 256
     head_layers: Annotated[
         int | None, Gt(0), "residual blocks inside the head; by default 6 for lsd, else 3"
     ] = None
     samples: Annotated[int, Gt(1), "samples per frame in the loss of energy"] = 8
     temperature: Annotated[float, Ge(0), "variance of the noise that lsd samples from"] = 1.0
     steps: Annotated[
-        int | None, Gt(0), "from noise to sample; by default 16 for flow-matching, 64 for diffusion"
+        int | None, Gt(0), "from noise to sample; by default 8 for flow-matching, 32 for diffusion"
     ] = None
     probes: Annotated[
         int, Gt(1), "Hutchinson probes of flow-matching's trace above 64 dimensions"
     ] = 8
 
     @property
-    def head_size(self) -> tuple[int, int]:
-        """Units and residual blocks of the network inside the head."""
-        width, layers = SIZES.get(self.head, USUAL_SIZE)
-        return self.head_width or width, self.head_layers or layers
+    def head_blocks(self) -> int:
+        """Residual blocks of the network inside the head."""
+        return self.head_layers or LAYERS.get(self.head, USUAL_LAYERS)
 
     @property
     def sampling_steps(self) -> int:

@@ -43,8 +43,9 @@ class _SamplingHead(GenerativeHead):
 
     def __init__(self, options: NeuralOptions, *, width: int, dim: int) -> None:
         super().__init__(options, width=width, dim=dim)
-        inner, blocks = options.head_size
-        self.network = ResidualNetwork(dim, width, times=self.times, width=inner, blocks=blocks)
+        self.network = ResidualNetwork(
+            dim, width, times=self.times, width=options.head_width, blocks=options.head_blocks
+        )
 
 
 class EnergyHead(_SamplingHead):

@@ -99,7 +99,7 @@ def test_the_errors_of_a_likelihood_by_probes_are_said(make, fit, utterances):
     frames = utterances((40, 40), dim=70)
     fit(make(dim=70, head="flow-matching"), frames, 1, progress=progress)
     assert len(progress.said) == 1
-    assert re.search(r"change by \S+ nats per frame on halving the 16 steps", progress.said[0])
+    assert re.search(r"change by \S+ nats per frame on halving the 8 steps", progress.said[0])
     assert re.search(r"8 probes .* standard error of \S+ nats", progress.said[0])
 
 
