@@ -53,8 +53,9 @@ def look_at(
     looks = [np.empty((4, 0))]
     with torch.inference_mode(), unvalidated():
         for start in range(0, len(which), BATCH):
-            batch = frames.batch(which[start : start + BATCH])
-            density = predictor(batch.context.to(device))
+            some = which[start : start + BATCH]
+            batch = frames.batch(some)
+            density = predictor.densities(frames, some, batch.context.to(device))
             looks.append(_look(density, batch.target.to(device).double()))
     return DensityLook(*np.concatenate(looks, axis=1))
 

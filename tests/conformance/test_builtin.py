@@ -28,6 +28,11 @@ class TestMdn(PredictorConformance):
     options: ClassVar = {"width": 64}
 
 
+class TestTransformerOfWholeUtterances(PredictorConformance):
+    name = "neural"
+    options: ClassVar = {"backbone": "transformer", "width": 16, "attention_heads": 2}
+
+
 class TestMarginal(PredictorConformance):
     name = "marginal"
 

@@ -124,10 +124,13 @@ class GenerativeDensity(Distribution):
         Raises:
             UsageError: the head has no density.
         """
-        states = self.states.expand(*value.shape[:-1], self.states.shape[-1])
-        value = value.expand(*states.shape[:-1], self.head.dim)
+        batch = torch.broadcast_shapes(  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            value.shape[:-1], self.batch_shape
+        )
+        states = self.states.expand(*batch, -1)
+        value = value.expand(*batch, -1)
         found = self.head.log_density(states.flatten(0, -2), value.flatten(0, -2))
-        return found.reshape(states.shape[:-1])
+        return found.reshape(batch)
 
     def sample(self, sample_shape: Shape = ()) -> torch.Tensor:
         """Draws, [*sample_shape, B, D]."""

@@ -55,6 +55,16 @@ def test_the_mean_of_a_context_does_not_depend_on_those_beside_it(make, head):
         torch.testing.assert_close(predictor(context).mean, alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("head", [head for head in HEADS if head not in SAMPLERS])
+def test_one_target_is_scored_under_every_context(make, head):
+    predictor = make(head=head).eval()
+    context, target = torch.randn(5, 3, 4), torch.randn(4)
+    with torch.no_grad():
+        density = predictor(context)
+        found, each = density.log_prob(target), density.log_prob(target.expand(5, 4))
+    torch.testing.assert_close(found, each, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("head", SAMPLERS)
 def test_the_likelihood_of_samples_is_an_error_that_says_so(make, head):
     density = make(head=head)(torch.zeros(2, 3, 4))
