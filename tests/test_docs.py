@@ -1,12 +1,14 @@
 """Every hook, option, metric and flag is documented, or these fail."""
 
+import re
 from pathlib import Path
 
 import click
 import pytest
 
+import latentbench
 from latentbench.cli import main
-from latentbench.config import RunConfig, preset_names
+from latentbench.config import RunConfig, preset_names, read_layers
 from latentbench.plugins import load_registry
 from latentbench.results.horizons import HEADER
 from latentbench.specs import KINDS, option_fields
@@ -85,3 +87,21 @@ def test_every_key_of_the_configuration_is_on_the_page_of_the_command_line():
 def test_every_column_of_horizons_csv_is_on_the_page_of_results():
     text = page("results.md")
     assert [column for column in HEADER if f"`{column}`" not in text] == []
+
+
+def test_the_messages_of_the_troubleshooting_page_are_those_that_are_printed():
+    package = Path(latentbench.__file__).parent
+    code = "".join(file.read_text("utf-8") for file in package.rglob("*.py"))
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # a message may be written as several strings
+    messages = re.findall(r"\*\*`([^`]+)`\*\*", page("troubleshooting.md"))
+    assert len(messages) > 10
+    assert [message for message in messages if message not in code] == []
+
+
+def test_the_keys_of_the_protocol_page_are_those_of_its_preset():
+    rows = [line.split("|")[3] for line in page("protocol.md").splitlines() if line.count("|") == 4]
+    keys = re.findall(r"`([^`]+)`", " ".join(rows))
+    preset = read_layers("phase1", None, [])
+    known = {f"{one}.{key}" for one, of in preset.items() if isinstance(of, dict) for key in of}
+    assert len(keys) > 15
+    assert set(keys) - known - set(preset) == set()

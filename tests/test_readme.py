@@ -14,14 +14,17 @@ from latentbench.cli.configuration import resolve_flags
 from latentbench.plugins import load_registry
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+QUESTIONS = ROOT / "docs" / "questions.md"
 BLOCK = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def commands():
     """The words of every `latentbench` command in a block, fenced or indented."""
+    for words in re.findall(r"`(latentbench [^`]+)`", QUESTIONS.read_text("utf-8")):
+        yield pytest.param(shlex.split(words)[1:], id=f"questions.md: {words}")
     for page in PAGES:
         text = page.read_text("utf-8")
         indented = "\n".join(line for line in text.splitlines() if line.startswith("    "))
