@@ -4,7 +4,7 @@ One million frames of 51 speakers, 2,000 resamples. Ours reduces the frames to s
 once; the naive bootstrap gathers every frame of every drawn speaker, is timed on a few
 resamples and multiplied up. Prints seconds, their ratio, and both standard errors, which agree
 up to the few resamples of the naive one. The next line is a difference of two runs, the last a
-metric without a statistic: computed anew without each speaker in turn, for a jackknife interval.
+figure of the frames themselves: computed anew without each speaker in turn, for a jackknife.
 
 Usage: python benchmarks/bootstrap.py [--frames N] [--speakers G] [--resamples B] [--naive R]
 """
@@ -17,18 +17,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentbench.metrics.likelihood import DeltaNLL
-from latentbench.metrics.speaker_sums import R2, Mean, Quantile
-from latentbench.metrics.speaker_tables import Recomputed
+from latentbench.metrics.statistics import R2, Mean, OfFrames, Quantile
 from latentbench.results.uncertainty import difference, estimate
-from latentbench.specs import NoOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from latentbench.metrics.speaker_sums import Statistic
+    from latentbench.metrics.statistics import Statistic
 
     Floats = NDArray[np.float64]
 
@@ -37,7 +34,7 @@ STATISTICS: dict[str, Statistic] = {
     "logmag_r2": R2("log_norm", "log_norm_mean"),
     "median": Quantile("nll"),
 }
-PLAIN: dict[str, Callable[[dict[str, Floats]], float]] = {
+PLAIN: dict[str, Callable[[Mapping[str, Floats]], float]] = {
     "dnll": lambda c: float((c["nll"] - c["nll_baseline"]).mean()),
     "logmag_r2": lambda c: float(
         1
@@ -81,8 +78,7 @@ def main() -> None:
     difference(first, second, resamples=arguments.resamples)
     print(f"difference {time.perf_counter() - started:7.3f} s")
     started = time.perf_counter()
-    read = {name: columns[name] for name in DeltaNLL.columns}
-    anew = estimate(Recomputed(lambda: DeltaNLL(NoOptions()), read, codes, names))
+    anew = estimate(OfFrames(("nll", "nll_baseline"), PLAIN["dnll"]).reduce(columns, codes, names))
     print(
         f"anew       {time.perf_counter() - started:7.3f} s   without each of {len(names)} speakers"
         f"           {anew.standard_error:27.4g}"
@@ -106,7 +102,7 @@ def make_frames(count: int, speakers: int) -> tuple[dict[str, Floats], NDArray[n
 def naive(
     columns: dict[str, Floats],
     codes: NDArray[np.intp],
-    plain: Callable[[dict[str, Floats]], float],
+    plain: Callable[[Mapping[str, Floats]], float],
     resamples: int,
 ) -> list[float]:
     """Draw speakers, gather all their frames, compute the figure."""

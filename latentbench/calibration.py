@@ -31,13 +31,12 @@ from latentbench.errors import LatentbenchError
 from latentbench.experiment import run_experiment
 from latentbench.files import reading
 from latentbench.metrics.gap import rollout_gap
-from latentbench.metrics.speaker_sums import Mean
-from latentbench.metrics.speaker_tables import speaker_table
+from latentbench.metrics.statistics import Mean
 from latentbench.results import RunFolder
-from latentbench.results.assembly import metric_makers
-from latentbench.results.intervals import speaker_codes
+from latentbench.results.assembly import metrics_of
+from latentbench.results.summary import speaker_codes
 from latentbench.results.tables import AGAIN
-from latentbench.results.uncertainty import variance_parts
+from latentbench.results.uncertainty import standard_error
 from latentbench.workspace import Workspace
 from latentbench.worlds.gaussian import LinearGaussian
 from latentbench.worlds.plugin import DRAWN, WORLDS, build_world, world_options
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latentbench.config import RunConfig
-    from latentbench.metrics.speaker_sums import SpeakerTable
     from latentbench.plugins import Registry
     from latentbench.progress import Progress
     from latentbench.results import Result
@@ -249,27 +247,29 @@ def _compare(
 ) -> Iterator[Check]:
     world = build_world(trial.world_options)
     train = _sequences(trial, set(result.corpus.speakers["train"]))
-    metrics = {make().name: make for make in metric_makers(config, registry)}
+    metrics = metrics_of(config, registry)
     with reading(run.frames_file, AGAIN), reading(run.rollout_file, AGAIN):
         frames, rollouts = pq.read_table(run.frames_file), pq.read_table(run.rollout_file)
     for horizon in result.horizons:
         k = horizon.k
         expected = _expected(trial, world, k, train)
         here = frames.filter((pc.field("horizon") == k) & (pc.field("split") == "eval"))
-        for name, make in metrics.items():
-            figure = horizon.find("eval", "all", name)
-            if figure is None or name not in expected:
+        for metric in metrics:
+            figure = horizon.find("eval", "all", metric.name)
+            if figure is None or metric.name not in expected:
                 continue
-            truth, bias = expected[name]
-            columns = {column: here[column].to_numpy() for column in make().columns}
-            error = _standard_error(speaker_table(make, columns, *speaker_codes(here)))
-            yield Check(trial.world, trial.model, k, name, truth, figure.value, error, 0.0, bias)
+            truth, bias = expected[metric.name]
+            columns = {column: here[column].to_numpy() for column in metric.columns}
+            error = standard_error(metric.statistic.reduce(columns, *speaker_codes(here)))
+            yield Check(
+                trial.world, trial.model, k, metric.name, truth, figure.value, error, 0.0, bias
+            )
         gap = world.rollout_gap(k, CONTEXT_FRAMES, "delta", trial.world_options.frames)
         if trial.model == "exact" and gap is not None and horizon.rollout is not None:
             there = rollouts.filter(pc.field("horizon") == k)
             columns = {name: there[name].to_numpy() for name in ("nll_teacher", "nll_rollout")}
             gaps = Mean("gap").reduce({"gap": rollout_gap(columns)}, *speaker_codes(there))
-            found, error = horizon.rollout.mean_gap, _standard_error(gaps)
+            found, error = horizon.rollout.mean_gap, standard_error(gaps)
             yield Check(trial.world, trial.model, k, "rollout_gap", gap, found, error, 0.0)
 
 
@@ -328,11 +328,6 @@ def _excess(train: NDArray[np.float64], target: Target, k: int, world: World) ->
     mean, variance = rows.mean(0), rows.var(0, ddof=1)
     ratio = world.target_variances(target) / variance
     return 0.5 * float((ratio - np.log(ratio) - 1 + mean**2 / variance).sum())
-
-
-def _standard_error(table: SpeakerTable) -> float:
-    """Of a figure, leaving out one speaker at a time."""
-    return variance_parts([table]).speaker_error
 
 
 def _with_intervals(checks: Sequence[Check], plan: Sequence[Trial]) -> list[Check]:

@@ -36,13 +36,14 @@ from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import corpus_digest, open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.metrics.controls import Controls, iid_floor
+from latentbench.metrics.metric import lacking, merge_columns
 from latentbench.metrics.rollout import rollout, rollout_frames
-from latentbench.metrics.scoring import merge_columns, score
+from latentbench.metrics.scoring import score
 from latentbench.models import MODELS, load_model, save_models
 from latentbench.plugins import load_registry
 from latentbench.predictors.training import Training
 from latentbench.progress import SILENT, Titled
-from latentbench.results.assembly import metric_makers
+from latentbench.results.assembly import metrics_of
 from latentbench.results.folder import read_record, write_record
 from latentbench.results.schema import SPLITS, CellRecord, Split
 from latentbench.tasks import WindowTask
@@ -330,7 +331,8 @@ class _Work:
         self, predictor: Predictor, baseline: Predictor, controls: Controls
     ) -> dict[Split, int]:
         """Score both splits by one code path and keep the scores per frame."""
-        columns = merge_columns(make() for make in metric_makers(self.config, self.registry))
+        metrics = metrics_of(self.config, self.registry)
+        columns = merge_columns(one for one in metrics if not lacking(one, predictor.density))
         median = energy_median(self.latents, self.sides["train"])
         tables: list[pa.Table] = []
         scored: dict[Split, int] = {}
@@ -363,7 +365,9 @@ class _Work:
         return scored
 
     def _roll_out(self, predictor: Predictor, baseline: Predictor) -> None:
+        """Score the model on its own frames; with no log-density there is nothing to score."""
         task = self.config.task
+        scored = predictor.density != "samples"
         frames = rollout_frames(
             self.latents,
             self.sides["eval"],
@@ -371,7 +375,7 @@ class _Work:
             horizon=self.cell.horizon,
             target=task.target,
             step=task.step_frames,
-            count=self.config.rollout.utterances,
+            count=self.config.rollout.utterances if scored else 0,
             max_frames=self.config.rollout.max_frames,
             seed=self.config.rollout_seed,
         )

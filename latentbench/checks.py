@@ -13,12 +13,12 @@ import torch
 from pydantic import ValidationError
 
 from latentbench.cells import make_predictor, window_task
-from latentbench.config import build_options
+from latentbench.config import build_options, density_of
 from latentbench.device import memory_bytes
 from latentbench.errors import LatentbenchError, UsageError
-from latentbench.metrics.scoring import merge_columns
+from latentbench.metrics.metric import merge_columns
 from latentbench.predictors.batches import AHEAD
-from latentbench.results.assembly import metric_makers
+from latentbench.results.assembly import metrics_of
 from latentbench.results.schema import SPLITS, EncoderFacts, Figure
 from latentbench.tasks.slices import check_slice
 
@@ -49,18 +49,23 @@ def check_components(config: RunConfig, registry: Registry) -> None:
     """Make the engine, the transforms and the metrics, and look at what the metrics say.
 
     Raises:
-        UsageError: one cannot be made here, two metrics are at odds, or a metric says what a
-            result cannot hold.
+        UsageError: one cannot be made here, two metrics are at odds, a metric says what a result
+            cannot hold, or the baseline has no log-density.
     """
     engine = registry.get("engine", config.engine.name)
     engine.create(build_options(config.engine, "engine", registry))
     for one in config.transforms:
         options = build_options(one, "transform", registry)
         registry.get("transform", one.name).create(options)
-    metrics = [make() for make in metric_makers(config, registry)]
+    metrics = metrics_of(config, registry)
     merge_columns(metrics)
     for metric in metrics:
         _check_metric(metric)
+    if density_of(config.baseline, registry) == "samples":
+        raise UsageError(
+            f"The baseline '{config.baseline.name}' gives samples and no log-density.",
+            "All gains are counted from its likelihood: take one that has it, as 'marginal'.",
+        )
 
 
 def check_slices(config: RunConfig, utterances: Sequence[Utterance] | None = None) -> None:

@@ -30,13 +30,14 @@ from pydantic import (
 from latentbench.errors import UsageError, nearest
 from latentbench.files import DamagedFileError, damage, is_sealed
 from latentbench.plain_yaml import DEEPEST, load, written
-from latentbench.specs import option_fields
+from latentbench.specs import PredictorSpec, option_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from latentbench.plugins import Registry
+    from latentbench.specs import Density
 
 __all__ = [
     "ComponentConfig",
@@ -48,6 +49,7 @@ __all__ = [
     "TrainingConfig",
     "UtteranceConfig",
     "build_options",
+    "density_of",
     "preset_names",
     "read_component",
     "read_layers",
@@ -323,6 +325,13 @@ def read_component(text: str, what: str) -> ComponentConfig:
             f"{what} {text!r} names no component.",
             f"Write {what} NAME, or {what} '{{name: NAME, OPTION: VALUE}}'.",
         ) from None
+
+
+def density_of(predictor: ComponentConfig, registry: Registry) -> Density:
+    """What a predictor gives: exact log-densities, a bound of the NLL, or samples."""
+    spec = registry.get("predictor", predictor.name).spec
+    options = build_options(predictor, "predictor", registry)
+    return spec.density_of(options) if isinstance(spec, PredictorSpec) else "exact"
 
 
 def build_options(config: ComponentConfig, section: str, registry: Registry) -> Any:

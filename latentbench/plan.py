@@ -20,11 +20,12 @@ from latentbench.experiment import prepare
 from latentbench.latents import Latents
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.metrics.controls import Controls
+from latentbench.metrics.metric import lacking, merge_columns
 from latentbench.metrics.rollout import rollout, rollout_frames
-from latentbench.metrics.scoring import merge_columns, score
+from latentbench.metrics.scoring import score
 from latentbench.predictors.training import Training
 from latentbench.progress import STEPS, SilentProgress
-from latentbench.results.assembly import metric_makers
+from latentbench.results.assembly import metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,7 +241,9 @@ class _Trial:
                 self._fitted("predictor", of_x) if apart else None,
                 self._fitted("baseline", of_x),
             )
-        columns = merge_columns(make() for make in metric_makers(self.config, self.registry))
+        metrics = metrics_of(self.config, self.registry)
+        density = self.predictor.density
+        columns = merge_columns(one for one in metrics if not lacking(one, density))
         size = min(self.config.evaluation.batch_size, len(self.frames))
 
         def one_batch() -> None:
@@ -266,7 +269,7 @@ class _Trial:
         """By the time of a few blocks of k frames, which follow one another."""
         asked = self.config.rollout
         count = min(asked.utterances, len(self.eval_lengths))
-        if not count:
+        if not count or self.predictor.density == "samples":
             return 0.0
         longest = min(max(self.eval_lengths), asked.max_frames)
         total = 0.0

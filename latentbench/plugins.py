@@ -282,8 +282,11 @@ def _specs(manager: pluggy.PluginManager, module: ModuleType) -> list[ComponentS
     try:
         manager.register(module)
         manager.check_pending()
+        decorated = [spec for one in vars(module).values() if (spec := _spec_of(one, module))]
         if not manager.get_hookcallers(module):
-            raise TypeError("it implements no latentbench hook")
+            if not decorated:
+                raise TypeError("it implements no latentbench hook")
+            return [_validated(type(spec), spec) for spec in decorated]
         return [
             _validated(kind, spec)
             for kind in KINDS.values()
@@ -293,6 +296,13 @@ def _specs(manager: pluggy.PluginManager, module: ModuleType) -> list[ComponentS
     finally:
         if manager.is_registered(module):
             manager.unregister(module)
+
+
+def _spec_of(made: Any, module: ModuleType) -> ComponentSpec | None:
+    """The spec of what a decorator made in a module; a module of these needs no hook."""
+    spec = getattr(made, "spec", None)
+    own = getattr(made, "__module__", "") == module.__name__
+    return spec if own and isinstance(spec, ComponentSpec) else None
 
 
 def _validated(kind: type[ComponentSpec], spec: Any) -> ComponentSpec:

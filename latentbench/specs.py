@@ -165,6 +165,10 @@ class MetricSpec(ComponentSpec):
     kind: ClassVar[str] = "metric"
     hook: ClassVar[str] = "latentbench_metrics"
 
+    def declare(self, made: Any, options: Any) -> None:
+        """Keep the options with the metric: of two runs they must be the same."""
+        made.options = options
+
 
 class EngineSpec(ComponentSpec):
     """What runs cells; `factory(options) -> latentbench.engines.Engine`."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentbench.comparison.cell_tables import CellTables, read_tables
 from latentbench.comparison.schema import PairedDifference
 from latentbench.config import RunConfig
 from latentbench.errors import UsageError
-from latentbench.metrics.speaker_sums import SpeakerTable
-from latentbench.results.assembly import metric_maker, metric_options
+from latentbench.metrics.statistics import SpeakerTable
+from latentbench.results.assembly import metric_of
 from latentbench.results.uncertainty import difference, difference_apart
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from latentbench.comparison.runs import FinishedRun
     from latentbench.comparison.schema import Verdict
+    from latentbench.metrics import Metric
     from latentbench.plugins import Registry
     from latentbench.results.schema import HorizonResult
-    from latentbench.results.summary import MetricMaker
 
 __all__ = ["paired_differences"]
 
@@ -54,14 +54,14 @@ NOT_KNOWN = "no metric '{}' is installed or given by --plugin"
 class _Side:
     """One run at one horizon; `horizon` is None where it has no such horizon.
 
-    `unusable` are the metrics that cannot be made here, and why; `options` those of the others.
+    `unusable` are the metrics that cannot be made here, and why; `metrics` the others.
     """
 
     run: FinishedRun
     horizon: HorizonResult | None
     cell: CellTables
     unusable: Mapping[str, str]
-    options: Mapping[str, Any]
+    metrics: Mapping[str, Metric]
 
     @property
     def measured(self) -> dict[str, str]:
@@ -124,32 +124,30 @@ def paired_differences(
 
 
 def _side(run: FinishedRun, horizon: HorizonResult | None, registry: Registry) -> _Side:
-    makers: dict[str, MetricMaker] = {}
-    options: dict[str, Any] = {}
+    metrics: dict[str, Metric] = {}
     unusable: dict[str, str] = {}
     config = RunConfig.model_validate(run.result.config)
     for name in _measured(horizon):
         if name not in NOT_COMPARED:
             try:
-                makers[name] = _maker(registry, name, config)
-                options[name] = metric_options(name, config, registry)
+                metrics[name] = _metric(registry, name, config)
             except UsageError as error:
                 unusable[name] = error.message
-    found = read_tables(run, horizon, makers) if horizon is not None and makers else CellTables({})
-    return _Side(run, horizon, found, unusable, options)
+    found = CellTables({})
+    if horizon is not None and metrics:
+        found = read_tables(run, horizon, metrics)
+    return _Side(run, horizon, found, unusable, metrics)
 
 
-def _maker(registry: Registry, name: str, config: RunConfig) -> MetricMaker:
-    """What makes the metric of that name as the run had it.
+def _metric(registry: Registry, name: str, config: RunConfig) -> Metric:
+    """The metric of that name as the run had it.
 
     Raises:
         UsageError: there is none, or more than one, or it cannot be made here.
     """
     if all(one.spec.name != name for one in registry.of_kind("metric")):
         raise UsageError(NOT_KNOWN.format(name))
-    make = metric_maker(name, config, registry)
-    make()
-    return make
+    return metric_of(name, config, registry)
 
 
 def _measured(horizon: HorizonResult | None) -> dict[str, str]:
@@ -196,7 +194,7 @@ def _compared(matched: str, name: str, other: _Side, reference: _Side) -> Paired
     verdict: Verdict = "no interval"
     reason = found.note
     unlike = _unlike(other, reference, same_speakers=paired)
-    if other.options[name] != reference.options[name]:
+    if other.metrics[name].options != reference.metrics[name].options:
         unlike = unlike or OTHER_OPTIONS
     if other_latents and unit == OF_LATENTS:
         unlike = unlike or OTHER_LATENTS

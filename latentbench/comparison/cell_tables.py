@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentbench.files import DamagedFileError, reading
-from latentbench.metrics.speaker_sums import SeedMean
-from latentbench.metrics.speaker_tables import speaker_table
+from latentbench.metrics.statistics import SeedMean
 from latentbench.results import RunFolder
 from latentbench.results.tables import AGAIN
 
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latentbench.comparison.runs import FinishedRun
-    from latentbench.metrics.speaker_sums import SpeakerTable
+    from latentbench.metrics import Metric
+    from latentbench.metrics.statistics import SpeakerTable
     from latentbench.results.schema import HorizonResult
-    from latentbench.results.summary import MetricMaker
 
 __all__ = ["CellTables", "read_tables"]
 
@@ -43,7 +42,7 @@ class CellTables:
 
 
 def read_tables(
-    run: FinishedRun, horizon: HorizonResult, makers: Mapping[str, MetricMaker]
+    run: FinishedRun, horizon: HorizonResult, metrics: Mapping[str, Metric]
 ) -> CellTables:
     """The tables of those metrics at one horizon of a run.
 
@@ -52,14 +51,14 @@ def read_tables(
     Args:
         run: the run.
         horizon: of it.
-        makers: name -> what gives a fresh metric.
+        metrics: by name.
     """
     file = RunFolder(run.folder).frames_file
     per_seed: dict[str, list[SpeakerTable]] = {}
     utterances: frozenset[str] = frozenset()
     if not file.exists():
         return CellTables({}, problem=f"{run.label} has no {file.name} any more")
-    reads = {name: tuple(make().columns) for name, make in makers.items()}
+    reads = {name: tuple(metric.columns) for name, metric in metrics.items()}
     try:
         for rows in _rows_of_seeds(file, horizon, {one for read in reads.values() for one in read}):
             utterances = frozenset(rows["utterance"].unique().to_pylist())
@@ -68,7 +67,7 @@ def read_tables(
             for name, read in reads.items():
                 if set(read) <= set(rows.column_names):
                     columns = {one: rows[one].to_numpy().astype(np.float64) for one in read}
-                    table = speaker_table(makers[name], columns, codes, speakers)
+                    table = metrics[name].statistic.reduce(columns, codes, speakers)
                     per_seed.setdefault(name, []).append(table)
     except DamagedFileError:
         return CellTables({}, problem=f"{file.name} of {run.label} cannot be read")

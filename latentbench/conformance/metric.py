@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,17 +14,18 @@ from torch.distributions import Distribution, Independent, Normal
 from latentbench.conformance.check import Kit, Subject, require
 from latentbench.conformance.tensors import require_tensor
 from latentbench.metrics.metric import Metric, Prediction
-from latentbench.metrics.speaker_sums import Statistic
+from latentbench.metrics.statistics import Statistic
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
 
 __all__ = ["KIT"]
 
 FRAMES = 50
 DIM = 6
-PIECES = (1, 17, 30)
+NEEDS = ("log_prob", "mean", "sample")
 SPEAKERS = ("a", "b", "c", "d", "e")
 COUNTS = ((1, 1, 1, 1, 1), (2, 0, 1, 3, 1))
 ROUNDING = 1e-9
@@ -49,12 +50,39 @@ class MetricSubject(Subject):
                 for name, column in self.make().columns.items()
             }
 
-    def figure(self, *pieces: NDArray[np.int64]) -> float:
-        """What a new instance computes of the frames, given piece by piece."""
-        metric: Metric = self.make()
-        for piece in pieces:
-            metric.update({name: values[piece] for name, values in self.columns.items()})
-        return metric.compute()
+    def figure(self, frames: NDArray[np.int64], counts: Sequence[int] = (1,) * 5) -> float:
+        """The figure of the frames numbered `frames`, their speakers counted so many times."""
+        columns = {name: values[frames] for name, values in self.columns.items()}
+        table = self.make().statistic.reduce(columns, frames % len(SPEAKERS), SPEAKERS)
+        weights = [float(counts[SPEAKERS.index(one)]) for one in table.speakers]
+        return float(table.values(np.array([weights]))[0])
+
+
+class _Asked(Distribution):
+    """A density that notes what it is asked for.
+
+    Args:
+        density: that answers.
+        asked: where it is noted.
+    """
+
+    def __init__(self, density: Distribution, asked: set[str]) -> None:
+        self._density = density
+        self._asked = asked
+        super().__init__(density.batch_shape, density.event_shape, validate_args=False)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        self._asked.add("mean")
+        return self._density.mean
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        self._asked.add("log_prob")
+        return self._density.log_prob(value)
+
+    def sample(self, sample_shape: Any = ()) -> torch.Tensor:
+        self._asked.add("sample")
+        return self._density.sample(torch.Size(sample_shape))
 
 
 def declares(subject: MetricSubject) -> str:
@@ -70,6 +98,8 @@ def declares(subject: MetricSubject) -> str:
     require((better == "nominal") == (metric.nominal is not None), wanted, repr(metric.nominal))
     columns = getattr(metric, "columns", None)
     require(columns, "columns that the metric reads", repr(columns))
+    unknown = set(metric.needs) - set(NEEDS)
+    require(not unknown, f"needs among {', '.join(NEEDS)}", repr(metric.needs))
     best = f"{metric.nominal:g} is best" if better == "nominal" else f"{better} is better"
     return f"{metric.unit or 'a pure number'}, {best}, of {', '.join(metric.columns)}"
 
@@ -89,87 +119,65 @@ def columns(subject: MetricSubject) -> None:
         require_tensor(column(_prediction(1)), f"column '{name}' of one frame", [1])
 
 
-def of_nothing(subject: MetricSubject) -> None:
-    """No frames give nan."""
-    for what, found in (
-        ("before any update", subject.make().compute()),
-        ("after an update of 0 frames", subject.figure(np.arange(0))),
-    ):
-        is_nan = isinstance(found, float) and math.isnan(found)
-        require(is_nan, f"compute() {what} to be nan", repr(found))
-
-
-def in_pieces(subject: MetricSubject) -> str:
-    """Frames given in pieces give the figure of all frames given at once, a float (1e-9)."""
-    whole = subject.figure(np.arange(FRAMES))
-    require(isinstance(whole, float), "compute() to give a float", type(whole).__name__)
-    pieces = subject.figure(*np.split(np.arange(FRAMES), PIECES))
-    require(
-        math.isclose(whole, pieces, rel_tol=ROUNDING, abs_tol=ROUNDING),
-        f"{whole!r}, as of all frames at once",
-        f"{pieces!r} of the same frames in pieces",
-    )
-    return f"{whole:.4g}"
-
-
-def compute_again(subject: MetricSubject) -> None:
-    """Computing changes nothing: the same comes again, and other instances see none of it."""
-    metric = subject.make()
-    metric.update(subject.columns)
-    first, second = metric.compute(), metric.compute()
-    require(first == second, f"{first!r} at the second compute()", f"{second!r}")
-    other = subject.make().compute()
-    require(math.isnan(other), "nan from another instance without frames", repr(other))
+@torch.inference_mode()
+def needs(subject: MetricSubject) -> str:
+    """The columns ask the model for nothing that `needs` does not name."""
+    metric: Metric = subject.make()
+    asked: set[str] = set()
+    watched = _prediction(FRAMES, lambda density: _Asked(density, asked))
+    for column in metric.columns.values():
+        column(watched)
+    more = ", ".join(sorted(asked - set(metric.needs)))
+    require(not more, f"needs to name {more}, which its columns ask for", repr(tuple(metric.needs)))
+    return ", ".join(metric.needs) or "nothing"
 
 
 def statistic(subject: MetricSubject) -> str:
-    """Its statistic gives its figure, however often each speaker is counted (1e-9).
+    """Its statistic gives a number, of columns that the metric has."""
+    found = getattr(subject.make(), "statistic", None)
+    wanted = "statistic to be a latentbench.metrics.statistics.Statistic"
+    require(isinstance(found, Statistic), wanted, type(found).__name__)
+    read, known = ", ".join(found.columns) if found else "", set(subject.columns)
+    require(set(read.split(", ")) <= known, f"a statistic of {', '.join(known)}", f"one of {read}")
+    value = subject.figure(np.arange(FRAMES))
+    require(math.isfinite(value), "a finite number", repr(value))
+    return f"{type(found).__name__} of {read}: {value:.4g}"
 
-    Without one, the figure is computed anew without each speaker in turn.
-    """
-    found = subject.make().statistic
-    if found is None:
-        return "none: its interval is by the jackknife, of figures without each speaker in turn"
-    require(
-        isinstance(found, Statistic),
-        "statistic to be a latentbench.metrics.speaker_sums.Statistic, or None",
-        type(found).__name__,
-    )
-    known = ", ".join(subject.columns)
-    missing = set(found.columns) - set(subject.columns)
-    require(not missing, f"a statistic of {known}", f"one of {', '.join(found.columns)}")
-    of_frame = np.arange(FRAMES) % len(SPEAKERS)
-    table = found.reduce(subject.columns, of_frame, SPEAKERS)
-    for counts in COUNTS:
-        (value,) = table.values(np.array([counts], dtype=np.float64)).tolist()
-        figure = subject.figure(np.repeat(np.arange(FRAMES), np.array(counts)[of_frame]))
+
+def counts(subject: MetricSubject) -> None:
+    """A speaker counted twice is two of them, and the order of frames does not matter (1e-9)."""
+    every = np.arange(FRAMES)
+    for times in COUNTS:
+        found = subject.figure(every, times)
+        written = subject.figure(np.repeat(every, np.array(times)[every % len(SPEAKERS)])[::-1])
         require(
-            math.isclose(value, figure, rel_tol=ROUNDING, abs_tol=ROUNDING),
-            f"{figure!r} from the statistic, speakers counted {counts} times",
-            f"{value!r}",
+            math.isclose(found, written, rel_tol=ROUNDING, abs_tol=ROUNDING),
+            f"{written!r} of speakers counted {times} times, as of frames written out so often",
+            f"{found!r}",
         )
-    return f"{type(found).__name__} of {', '.join(found.columns)}"
 
 
 KIT = Kit(
     MetricSubject,
-    gates=(declares, columns),
-    checks=(of_nothing, in_pieces, compute_again, statistic),
+    gates=(declares, columns, statistic),
+    checks=(needs, counts),
 )
 
 
-def _prediction(frames: int) -> Prediction:
-    """Of that many frames, with every control a metric may read."""
+def _prediction(
+    frames: int, watch: Callable[[Distribution], Distribution] = lambda density: density
+) -> Prediction:
+    """Of that many frames, with every control a metric may read; `watch` takes the model's."""
     generator = torch.Generator().manual_seed(3)
     target, previous, error = torch.randn(3, frames, DIM, generator=generator)
     guess, nothing = 0.5 * target + 0.3 * error, torch.zeros(frames, DIM)
     return Prediction(
-        model=_gaussian(guess, 0.6),
+        model=watch(_gaussian(guess, 0.6)),
         baseline=_gaussian(nothing, 1.0),
         target=target,
-        unconditional=_gaussian(nothing, 0.9),
+        unconditional=watch(_gaussian(nothing, 0.9)),
         x=Prediction(
-            model=_gaussian(previous + guess, 0.6),
+            model=watch(_gaussian(previous + guess, 0.6)),
             baseline=_gaussian(nothing, 1.4),
             target=previous + target,
         ),

@@ -23,21 +23,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from latentbench.metrics.columns import NORM_FLOOR
-from latentbench.metrics.mean import MeanMetric
-from latentbench.metrics.metric import Metric
-from latentbench.metrics.moments import Mean
-from latentbench.metrics.speaker_sums import Skill
+from latentbench.metrics.metric import MeanMetric, Metric
+from latentbench.metrics.statistics import Skill
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch.distributions import Distribution
 
     from latentbench.metrics.metric import Prediction
-    from latentbench.specs import NoOptions
 
 __all__ = [
     "CRPS",
@@ -131,15 +124,16 @@ class CRPS(MeanMetric):
     unit = "latent units"
     better = "lower"
     columns = MappingProxyType({"crps": crps})
+    needs = ("sample",)
 
 
 class LogMagnitudeCRPS(MeanMetric):
     """Mean CRPS of the model for the natural log of the target's norm."""
 
     name = "crps_logmag"
-    unit = ""
     better = "lower"
     columns = MappingProxyType({"crps_logmag": crps_logmag})
+    needs = ("sample",)
 
 
 class LogMagnitudeSkill(Metric):
@@ -150,27 +144,12 @@ class LogMagnitudeSkill(Metric):
     """
 
     name = "crps_logmag_skill"
-    unit = ""
     better = "higher"
     columns = MappingProxyType(
         {"crps_logmag": crps_logmag, "crps_logmag_baseline": crps_logmag_baseline}
     )
     statistic = Skill("crps_logmag", "crps_logmag_baseline")
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._model = Mean()
-        self._baseline = Mean()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `crps_logmag` and `crps_logmag_baseline`."""
-        self._model.update(columns["crps_logmag"])
-        self._baseline.update(columns["crps_logmag_baseline"])
-
-    def compute(self) -> float:
-        """The skill."""
-        if not self._baseline.total > 0.0:
-            return float("nan")
-        return 1.0 - self._model.total / self._baseline.total
+    needs = ("sample",)
 
 
 def _crps_logmag(density: Distribution, target: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from latentbench.metrics import columns as scores
-from latentbench.metrics.mean import MeanMetric
+from latentbench.metrics.metric import MeanMetric
 
 __all__ = ["DirectionCosine"]
 
@@ -14,6 +14,6 @@ class DirectionCosine(MeanMetric):
     """Mean over frames of the cosine between target and predicted mean, in -1..1."""
 
     name = "direction_cos"
-    unit = ""
     better = "higher"
     columns = MappingProxyType({"cosine": scores.cosine})
+    needs = ("mean",)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.mean import MeanMetric
+from latentbench.metrics.metric import MeanMetric
 
 if TYPE_CHECKING:
     import torch
@@ -57,3 +57,4 @@ class EnergyScore(MeanMetric):
     unit = "latent units"
     better = "lower"
     columns = MappingProxyType({"energy_score": energy})
+    needs = ("sample",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from latentbench.metrics import columns as scores
-from latentbench.metrics.mean import MeanMetric
+from latentbench.metrics.metric import MeanMetric
 
 __all__ = [
     "NLL",
@@ -22,6 +22,7 @@ class _MeanNLL(MeanMetric):
 
     unit = "nats/frame"
     better = "lower"
+    needs = ("log_prob",)
 
 
 class NLL(_MeanNLL):
@@ -31,11 +32,14 @@ class NLL(_MeanNLL):
     columns = MappingProxyType({"nll": scores.nll})
 
 
-class BaselineNLL(_MeanNLL):
+class BaselineNLL(MeanMetric):
     """Mean of -log p(target) under the baseline, nats per frame."""
 
     name = "nll_baseline"
+    unit = "nats/frame"
+    better = "lower"
     columns = MappingProxyType({"nll_baseline": scores.nll_baseline})
+    needs = ()
 
 
 class DeltaNLL(_MeanNLL):

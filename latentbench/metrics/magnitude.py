@@ -9,21 +9,10 @@ magnitude is unpredictable.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from latentbench.metrics import columns as scores
 from latentbench.metrics.metric import Metric
-from latentbench.metrics.moments import Mean, SquaredDeviations
-from latentbench.metrics.speaker_sums import R2, R2Var
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from latentbench.specs import NoOptions
+from latentbench.metrics.statistics import R2, R2Var
 
 __all__ = ["LogMagnitudeR2", "LogMagnitudeR2Var"]
 
@@ -35,24 +24,10 @@ class LogMagnitudeR2(Metric):
     """
 
     name = "logmag_r2"
-    unit = ""
     better = "higher"
     columns = MappingProxyType({"log_norm": scores.log_norm, "log_norm_mean": scores.log_norm_mean})
     statistic = R2("log_norm", "log_norm_mean")
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._error = Mean()
-        self._spread = SquaredDeviations()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `log_norm` and `log_norm_mean`."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._error.update(np.square(_residual(columns)))
-        self._spread.update(columns["log_norm"])
-
-    def compute(self) -> float:
-        """The coefficient of determination."""
-        return _explained(self._error.total, self._spread.compute())
+    needs = ("mean",)
 
 
 class LogMagnitudeR2Var(Metric):
@@ -62,30 +37,7 @@ class LogMagnitudeR2Var(Metric):
     """
 
     name = "logmag_r2_var"
-    unit = ""
     better = "higher"
     columns = LogMagnitudeR2.columns
     statistic = R2Var("log_norm", "log_norm_mean")
-
-    def __init__(self, options: NoOptions) -> None:  # noqa: ARG002 - the contract of factories
-        self._error = SquaredDeviations()
-        self._spread = SquaredDeviations()
-
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of `log_norm` and `log_norm_mean`."""
-        self._error.update(_residual(columns))
-        self._spread.update(columns["log_norm"])
-
-    def compute(self) -> float:
-        """The share of variance explained."""
-        return _explained(self._error.compute(), self._spread.compute())
-
-
-def _residual(columns: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
-    truth = np.asarray(columns["log_norm"], dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(truth - np.asarray(columns["log_norm_mean"], dtype=np.float64))
-
-
-def _explained(error: float, spread: float) -> float:
-    return 1.0 - error / spread if spread > 0.0 else float("nan")
+    needs = ("mean",)

@@ -1,28 +1,46 @@
-"""The metric contract: per-frame columns, streamed into one figure.
+"""The metric contract: scores of single frames, and one statistic of them.
 
-A metric has two halves. `columns` names per-frame scores and how each is computed from a
-prediction; they are computed once, in batches on the device, and kept in `frames.parquet`.
-`update`/`compute` turn those columns into a figure, for any subset of the frames, later, from
-the file alone.
+`columns` names scores and how each is computed from a prediction. They are computed once, in
+batches on the device, and kept in `frames.parquet`. `statistic` says how the figure follows from
+them; its value and its interval, for any subset of the frames, come from it and the file alone.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property, partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from latentbench.errors import UsageError
+from latentbench.specs import MetricSpec, NoOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch.distributions import Distribution
 
-    from latentbench.metrics.speaker_sums import Statistic
+    from latentbench.metrics.statistics import Statistic
+    from latentbench.specs import Density
 
-__all__ = ["Metric", "Prediction"]
+    Column: TypeAlias = Callable[["Prediction"], torch.Tensor]
+
+__all__ = [
+    "NO_LOG_DENSITY",
+    "MeanMetric",
+    "Metric",
+    "Prediction",
+    "lacking",
+    "merge_columns",
+    "metric",
+]
+
+Better: TypeAlias = Literal["lower", "higher", "nominal"]
+
+NO_LOG_DENSITY = "the predictor gives samples and no log-density"
+ALL_NEEDS = ("log_prob", "mean", "sample")
 
 
 @dataclass(frozen=True)
@@ -45,34 +63,154 @@ class Prediction:
     x: Prediction | None = None
 
 
-class Metric(ABC):
+class Metric:
     """A figure over frames; made by `factory(options)`.
+
+    Args:
+        options: of the plugin, kept as `self.options`.
 
     Attributes:
         name: as in tables and files, e.g. `direction_cos`.
         unit: e.g. `nats/frame`; empty for a pure number.
         better: which way is better: `lower`, `higher`, or `nominal`, the closer to `nominal`.
         nominal: the ideal value where `better` is `nominal`, as of a coverage.
-        columns: per-frame scores this metric reads: name -> function of a prediction giving
-            [B]. Metrics that read the same column share one function.
-        statistic: the same figure from sums per speaker (`latentbench.metrics.speaker_sums`), for
-            its 95 % interval by the bootstrap. None: the figure is computed anew without each
-            speaker in turn, for an interval by the jackknife (docs/uncertainty.md). A figure
-            that is a mean needs neither this nor `update` and `compute`: derive from
-            `latentbench.metrics.mean.MeanMetric`.
+        columns: per-frame scores: name -> function of a prediction giving [B]. Metrics that
+            read the same column share one function.
+        statistic: of the columns, by `latentbench.metrics.statistics`.
+        needs: what the columns ask of the model's density: some of `log_prob`, `mean`, `sample`.
+            A predictor that lacks one of them has no figure, and the tables say why.
     """
 
     name: str
     unit: str = ""
-    better: Literal["lower", "higher", "nominal"]
+    better: Better
     nominal: float | None = None
-    columns: Mapping[str, Callable[[Prediction], torch.Tensor]]
-    statistic: Statistic | None = None
+    columns: Mapping[str, Column]
+    statistic: Statistic
+    needs: Collection[str] = ALL_NEEDS
 
-    @abstractmethod
-    def update(self, columns: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one more batch of frames: each column of `columns`, [N]."""
+    def __init__(self, options: Any = NoOptions()) -> None:  # noqa: B008 - it has no state
+        self.options = options
 
-    @abstractmethod
-    def compute(self) -> float:
-        """The figure over all frames so far, accumulated in float64; nan for no frames."""
+
+class MeanMetric(Metric):
+    """The mean of one column, or of the first minus the second, frame by frame."""
+
+    @cached_property
+    def statistic(self) -> Statistic:  # type: ignore[override] # mypy takes it for read-only
+        """The mean.
+
+        Raises:
+            ValueError: there are more than two columns.
+        """
+        from latentbench.metrics.statistics import Mean  # noqa: PLC0415 - listing needs no numpy
+
+        column, *minus = self.columns
+        if len(minus) > 1:
+            raise ValueError("a MeanMetric has one column, or two of which one is subtracted")
+        return Mean(column, *minus)
+
+
+def metric(
+    *,
+    better: Better,
+    name: str = "",
+    unit: str = "",
+    nominal: float | None = None,
+    needs: Collection[str] = ALL_NEEDS,
+    options: type = NoOptions,
+) -> Callable[[Callable[..., torch.Tensor]], type[MeanMetric]]:
+    """Make a metric of a function: the mean over frames of what it gives.
+
+        @metric(unit="latent units", better="lower", needs=["mean"])
+        def miss(prediction):
+            "Distance of the predicted mean from the target."
+            return (prediction.target - prediction.model.mean).norm(dim=-1)
+
+    The function takes a `Prediction` and, where there are options, these; it gives [B]. Its first
+    line of documentation is the summary. What is made has its spec as `miss.spec`.
+
+    Args:
+        better: which way is better.
+        name: of the metric; of the function if empty.
+        unit: empty for a pure number.
+        nominal: the ideal value where `better` is `nominal`.
+        needs: what the function asks of the model's density.
+        options: a frozen dataclass.
+    """
+
+    def made(function: Callable[..., torch.Tensor]) -> type[MeanMetric]:
+        title = function.__name__
+        spec = MetricSpec(
+            name=name or title,
+            summary=(inspect.getdoc(function) or title).partition("\n")[0],
+            factory=f"{function.__module__}:{function.__qualname__}",
+            options=options,
+        )
+        of_function = {"function": staticmethod(function), "spec": spec}
+        same = {one: getattr(function, one) for one in ("__doc__", "__module__", "__qualname__")}
+        says = {"name": spec.name, "unit": unit, "better": better, "nominal": nominal}
+        body = {**same, **of_function, **says, "needs": tuple(needs)}
+        return cast("type[MeanMetric]", type(title, (_OfFunction,), body))
+
+    return made
+
+
+class _OfFunction(MeanMetric):
+    """The mean of one function of a prediction, and of options where it has some."""
+
+    spec: MetricSpec
+    function: Callable[..., torch.Tensor]
+
+    def __init__(self, options: Any = NoOptions()) -> None:  # noqa: B008 - it has no state
+        super().__init__(options)
+        with_options = self.spec.options is not NoOptions
+        column = partial(self.function, options=options) if with_options else self.function
+        self.columns = MappingProxyType({self.spec.name: column})
+
+
+def lacking(metric: Metric, density: Density) -> str:
+    """Why a predictor of such a density has no figure of a metric; empty where it has."""
+    if density == "samples" and "log_prob" in metric.needs:
+        return NO_LOG_DENSITY
+    return ""
+
+
+def merge_columns(metrics: Iterable[Metric]) -> dict[str, Column]:
+    """Every column that the metrics read, once.
+
+    Raises:
+        UsageError: two metrics read different columns of one name; names both. Or one has no
+            statistic, or one of a column that it does not have.
+    """
+    merged: dict[str, Column] = {}
+    reader: dict[str, str] = {}
+    for one in metrics:
+        _check_statistic(one)
+        for name, column in one.columns.items():
+            if merged.setdefault(name, column) is not column:
+                raise UsageError(
+                    f"The metrics '{reader[name]}' and '{one.name}' read different columns "
+                    f"called '{name}': {_where(merged[name])} and {_where(column)}.",
+                    "Leave one of them out of evaluation.metrics, or rename the column of one.",
+                )
+            reader.setdefault(name, one.name)
+    return merged
+
+
+def _check_statistic(metric: Metric) -> None:
+    if not hasattr(metric, "statistic"):
+        raise UsageError(
+            f"The metric '{metric.name}' has no statistic, so no figure follows from its columns.",
+            "Give it one of latentbench.metrics.statistics, or make it a MeanMetric.",
+        )
+    if missing := set(metric.statistic.columns) - set(metric.columns):
+        raise UsageError(
+            f"The statistic of the metric '{metric.name}' reads {', '.join(sorted(missing))}, "
+            f"which is not among its columns: {', '.join(metric.columns)}.",
+            "Give the metric that column, or its statistic another.",
+        )
+
+
+def _where(column: Column) -> str:
+    return f"{column.__module__}.{getattr(column, '__qualname__', repr(column))}"

@@ -16,7 +16,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.mean import MeanMetric
+from latentbench.metrics.metric import MeanMetric
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +70,7 @@ class _Coverage(MeanMetric):
     """Share of frames and dimensions inside a central interval; best at its level."""
 
     better = "nominal"
+    needs = ("sample",)
 
 
 class PitCoverage50(_Coverage):

@@ -9,45 +9,22 @@ import numpy as np
 import torch
 from torch.distributions import Distribution
 
-from latentbench.errors import LatentbenchError, UsageError
+from latentbench.errors import LatentbenchError
 from latentbench.metrics.controls import Controls
 from latentbench.metrics.metric import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from latentbench.metrics.metric import Metric
     from latentbench.predictors import Predictor
     from latentbench.progress import Meter
     from latentbench.tasks import TaskFrames
 
-__all__ = ["merge_columns", "score", "seeded", "unvalidated"]
+__all__ = ["score", "seeded", "unvalidated"]
 
 NO_CONTROLS = Controls()
-
-
-def merge_columns(metrics: Iterable[Metric]) -> dict[str, Callable[[Prediction], torch.Tensor]]:
-    """Every column the metrics read, once.
-
-    Raises:
-        UsageError: two metrics read different columns of one name; names both. Or the statistic
-            of one reads a column that the metric does not have.
-    """
-    merged: dict[str, Callable[[Prediction], torch.Tensor]] = {}
-    reader: dict[str, str] = {}
-    for metric in metrics:
-        _check_statistic(metric)
-        for name, column in metric.columns.items():
-            if merged.setdefault(name, column) is not column:
-                raise UsageError(
-                    f"The metrics '{reader[name]}' and '{metric.name}' read different columns "
-                    f"called '{name}': {_where(merged[name])} and {_where(column)}.",
-                    "Leave one of them out of evaluation.metrics, or rename the column of one.",
-                )
-            reader.setdefault(name, metric.name)
-    return merged
 
 
 def score(
@@ -69,7 +46,7 @@ def score(
         predictor: moved to `device` and left in evaluation mode.
         baseline: likewise.
         frames: N frames of either split.
-        columns: of `merge_columns`.
+        columns: of `latentbench.metrics.metric.merge_columns`.
         max_frames: at most so many frames are scored.
         batch_size: how many at once; scores do not depend on it beyond rounding.
         device: where the densities are computed.
@@ -127,16 +104,6 @@ def unvalidated() -> Iterator[None]:
         Distribution.set_default_validate_args(value=before)
 
 
-def _check_statistic(metric: Metric) -> None:
-    missing = set(metric.statistic.columns if metric.statistic else ()) - set(metric.columns)
-    if missing:
-        raise UsageError(
-            f"The statistic of the metric '{metric.name}' reads {', '.join(sorted(missing))}, "
-            f"which is not among its columns: {', '.join(metric.columns)}.",
-            "Give the metric that column, or its statistic another.",
-        )
-
-
 def _per_frame(name: str, values: torch.Tensor, count: int) -> NDArray[np.float64]:
     if tuple(values.shape) != (count,):
         raise LatentbenchError(
@@ -146,7 +113,3 @@ def _per_frame(name: str, values: torch.Tensor, count: int) -> NDArray[np.float6
             "gives it.",
         )
     return values.double().cpu().numpy()
-
-
-def _where(column: Callable[[Prediction], torch.Tensor]) -> str:
-    return f"{column.__module__}.{getattr(column, '__qualname__', repr(column))}"

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from latentbench.config import ComponentConfig, build_options
+from latentbench.config import ComponentConfig, build_options, density_of
 from latentbench.files import disk_full_explained, write_sealed
+from latentbench.metrics.metric import NO_LOG_DENSITY, lacking
 from latentbench.models import MODELS
 from latentbench.results.degeneracy import degeneracies
 from latentbench.results.figures import GAP, Figures
 from latentbench.results.folder import read_record
 from latentbench.results.horizons import FIGURES, horizons_csv
-from latentbench.results.intervals import with_gap_intervals, with_intervals
-from latentbench.results.rollout_depths import mean_depth_gaps
-from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result, RolloutFigures
-from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
+from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result
+from latentbench.results.summary import summarise_frames, summarise_rollouts
 from latentbench.results.tables import link_or_copy, merge_tables
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latentbench.config import RunConfig
+    from latentbench.metrics import Metric
     from latentbench.plugins import Registry
     from latentbench.results.folder import RunFolder
     from latentbench.results.schema import (
@@ -34,9 +33,9 @@ if TYPE_CHECKING:
         Provenance,
         Split,
     )
-    from latentbench.results.summary import MetricMaker
+    from latentbench.specs import Density
 
-__all__ = ["assemble", "metric_maker", "metric_makers", "metric_options"]
+__all__ = ["assemble", "metric_of", "metrics_of"]
 
 # What each control of a run is fitted for.
 CONTROL_METRICS = {
@@ -75,8 +74,10 @@ def assemble(
         LatentbenchError: the disk is full.
         DamagedFileError: a file of a cell is not what was written.
     """
-    makers = metric_makers(config, registry)
-    horizons = [_horizon(run, config, makers, encoder=encoder, k=k) for k in config.task.horizons]
+    metrics, density = metrics_of(config, registry), density_of(config.predictor, registry)
+    horizons = [
+        _horizon(run, config, metrics, density, encoder=encoder, k=k) for k in config.task.horizons
+    ]
     leaky = [f"k={found.k}" for found in horizons if found.leaky]
     limit = config.utterances.limit
     result = Result(
@@ -103,38 +104,31 @@ def assemble(
     return result
 
 
-def metric_makers(config: RunConfig, registry: Registry) -> list[MetricMaker]:
-    """Makers of the metrics asked for, and of the baseline's NLL that ΔNLL is against."""
+def metrics_of(config: RunConfig, registry: Registry) -> list[Metric]:
+    """The metrics asked for, those of the controls, and the baseline's NLL that ΔNLL is against."""
     of_controls = [name for control in config.controls for name in CONTROL_METRICS[control]]
     asked = [one.name for one in config.evaluation.metrics]
     names = dict.fromkeys((*asked, "nll_baseline", *of_controls))
-    return [metric_maker(name, config, registry) for name in names]
+    return [metric_of(name, config, registry) for name in names]
 
 
-def metric_maker(name: str, config: RunConfig, registry: Registry) -> MetricMaker:
-    """Maker of the metric of that name with the options it has in a run.
-
-    Raises:
-        UsageError: there is no such metric, or it does not take these options.
-    """
-    create = registry.get("metric", name).create
-    return partial(create, metric_options(name, config, registry))
-
-
-def metric_options(name: str, config: RunConfig, registry: Registry) -> Any:
-    """The options a metric has in a run, its defaults filled in.
+def metric_of(name: str, config: RunConfig, registry: Registry) -> Metric:
+    """The metric of that name with the options it has in a run, its defaults filled in.
 
     Raises:
         UsageError: there is no such metric, or it does not take these options.
     """
     asked = {one.name: one for one in config.evaluation.metrics}
-    return build_options(asked.get(name, ComponentConfig(name=name)), "metric", registry)
+    options = build_options(asked.get(name, ComponentConfig(name=name)), "metric", registry)
+    metric: Metric = registry.get("metric", name).create(options)
+    return metric
 
 
 def _horizon(
     run: RunFolder,
     config: RunConfig,
-    makers: Sequence[MetricMaker],
+    metrics: Sequence[Metric],
+    density: Density,
     *,
     encoder: EncoderFacts,
     k: int,
@@ -151,14 +145,12 @@ def _horizon(
         for seed, record in records.items()
         if record.status == "failed"
     ]
-    folders = [run.cell(k, seed) for seed in done]
-    slices = config.task.slices
-    figures = [
-        summarise_frames(_existing(folder / "frames.parquet"), makers, slices) for folder in folders
-    ]
-    tables = [file for folder in folders if (file := _existing(folder / "frames.parquet"))]
-    rolled = [file for folder in folders if (file := _existing(folder / "rollout.parquet"))]
-    rollouts = [summarise_rollout(_existing(folder / "rollout.parquet")) for folder in folders]
+    frames, rollouts = (
+        [file for seed in done if (file := run.cell(k, seed) / name).exists()]
+        for name in ("frames.parquet", "rollout.parquet")
+    )
+    absent = {one.name: lacking(one, density) for one in metrics}
+    figures = summarise_frames(frames, metrics, config.task.slices, absent) if done else ()
     first = next(iter(done.values()), None)
     horizon = HorizonResult(
         k=k,
@@ -174,14 +166,14 @@ def _horizon(
         frames=first.frames if first else {},
         scored=first.scored if first else {},
         too_short=first.too_short if first else {},
-        figures=tuple(with_intervals(mean_over_seeds(figures), tables, makers)) if figures else (),
-        rollout=with_gap_intervals(_mean_rollout(rollouts), rolled) if rollouts else None,
+        figures=tuple(figures),
+        rollout=summarise_rollouts(rollouts) if done else None,
         seconds=_sums([record.seconds for record in done.values()]),
     )
-    return horizon.model_copy(update={"notes": tuple(_notes(horizon, config))})
+    return horizon.model_copy(update={"notes": tuple(_notes(horizon, config, density))})
 
 
-def _notes(horizon: HorizonResult, config: RunConfig) -> list[str]:
+def _notes(horizon: HorizonResult, config: RunConfig, density: Density) -> list[str]:
     """Why figures are blank or have no interval, one sentence each."""
     if not horizon.seeds:
         return ["no figures: every cell failed"]
@@ -191,16 +183,23 @@ def _notes(horizon: HorizonResult, config: RunConfig) -> list[str]:
             short = horizon.too_short.get(split, 0)
             notes.append(f"{split}: no frame has a whole context; {short} utterances too short")
             continue
-        empty = {one.slice for one in horizon.figures if one.split == split and not one.n}
+        of_split = [one for one in horizon.figures if one.split == split]
+        empty = {one.slice for one in of_split if not one.n and not one.interval_note}
         notes.extend(
             f"{split}, {name}: none of the scored frames is in the slice"
             for name in config.task.slices
             if name in empty
         )
+        blank = {one.name: one.interval_note for one in of_split if not one.n}
+        for reason in filter(None, dict.fromkeys(blank.values())):
+            names = [name for name, its in blank.items() if its == reason]
+            notes.append(f"{split}: no {', '.join(names)}: {reason}")
     if horizon.rollout is not None and not horizon.rollout.n:
         reason = "no eval utterance drawn is long enough"
         if not config.rollout.utterances:
             reason = "rollout.utterances is 0"
+        elif density == "samples":
+            reason = NO_LOG_DENSITY
         notes.append(f"rollout: {reason}")
     measured = {one.name for one in horizon.figures}
     published = dict.fromkeys(name for _, name, _ in FIGURES.values() if name != GAP)
@@ -233,30 +232,9 @@ def _without_interval(horizon: HorizonResult) -> Iterator[str]:
                 yield f"rollout: no interval of the {name}: {interval.note}"
 
 
-def _mean_rollout(per_seed: Sequence[RolloutFigures]) -> RolloutFigures:
-    """The mean of the gaps over seeds, which roll out the same utterances; frames add up."""
-    return per_seed[0].model_copy(
-        update={
-            "mean_gap": _mean([one.mean_gap for one in per_seed]),
-            "median_gap": _mean([one.median_gap for one in per_seed]),
-            "n": sum(one.n for one in per_seed),
-            "non_finite": sum(one.non_finite for one in per_seed),
-            "depths": mean_depth_gaps([one.depths for one in per_seed]),
-        }
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
 def _sums(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
-
-
-def _existing(file: Path) -> Path | None:
-    return file if file.exists() else None
 
 
 def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:

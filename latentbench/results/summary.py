@@ -1,7 +1,7 @@
-"""Figures from the tables of a cell: every metric over every split and slice.
+"""Figures of a horizon from the tables of its cells, each with its interval over speakers.
 
-The tables are read in batches and accumulated in float64, so a run of any length is summed up
-in little memory, and a new metric over stored columns needs no new run.
+Value and interval come from one statistic of the stored columns, so a new metric over columns
+that are there needs no new run.
 """
 
 from __future__ import annotations
@@ -15,145 +15,181 @@ import pyarrow.parquet as pq
 
 from latentbench.errors import LatentbenchError
 from latentbench.files import reading
-from latentbench.metrics.gap import summarize_gap
-from latentbench.results.rollout_depths import depth_gaps
-from latentbench.results.schema import SPLITS, Figure, RolloutFigures
+from latentbench.metrics.gap import rollout_gap
+from latentbench.metrics.statistics import Mean, Quantile, SeedMean
+from latentbench.results.rollout_depths import depth_gaps, mean_depth_gaps
+from latentbench.results.schema import SPLITS, Figure, GapInterval, RolloutFigures
 from latentbench.results.tables import AGAIN
+from latentbench.results.uncertainty import estimate, seed_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from latentbench.metrics import Metric
+    from latentbench.metrics.statistics import SpeakerTable
     from latentbench.results.schema import Split
 
-    MetricMaker = Callable[[], Metric]
-
-__all__ = ["mean_over_seeds", "summarise_frames", "summarise_rollout"]
+__all__ = ["speaker_codes", "summarise_frames", "summarise_rollouts"]
 
 ALL = "all"
-ROWS = 65_536
+GAP = ("nll_teacher", "nll_rollout", "depth")
 
 
 def summarise_frames(
-    frames: Path | None, makers: Sequence[MetricMaker], slices: Sequence[str]
+    frames: Sequence[Path],
+    metrics: Sequence[Metric],
+    slices: Sequence[str],
+    lacking: Mapping[str, str],
 ) -> list[Figure]:
-    """Every metric over every split and slice of a `frames.parquet`.
+    """Every metric over every split and slice, the mean over the seeds of a horizon.
 
     Args:
-        frames: the table; None where no frame was scored: every figure then has n = 0.
-        makers: each gives a fresh metric.
+        frames: the `frames.parquet` of each seed; none where no frame was scored: n is then 0.
+        metrics: those of the run.
         slices: `all`, or names with a column `slice_NAME`.
+        lacking: metric -> why the predictor has no figure of it; empty where it has.
 
     Raises:
-        LatentbenchError: a column that a metric or slice needs is not in the table.
+        LatentbenchError: a column that a metric or slice needs is not in a table.
     """
-    tallies = [
-        _Tally(split, slice_, [make() for make in makers]) for split in SPLITS for slice_ in slices
-    ]
-    if frames is not None:
-        _read(frames, tallies)
-    return [figure for tally in tallies for figure in tally.figures()]
+    cells = [_Scores(file) for file in frames]
+    figures = []
+    for split in SPLITS:
+        for slice_ in slices:
+            for metric in metrics:
+                blank = Figure(
+                    split=split,
+                    slice=slice_,
+                    name=metric.name,
+                    value=math.nan,
+                    n=0,
+                    unit=metric.unit,
+                    better=metric.better,
+                    nominal=metric.nominal,
+                    interval_note=lacking[metric.name],
+                )
+                tables = [] if blank.interval_note else [one.table(metric, blank) for one in cells]
+                figures.append(_figure(blank, [one for one in tables if one.frames]))
+    return figures
 
 
-def summarise_rollout(rollout: Path | None) -> RolloutFigures:
-    """The rollout gap over a `rollout.parquet`; n = 0 where it is None or empty."""
-    columns: dict[str, NDArray[np.float64]] = {
-        "nll_teacher": np.empty(0),
-        "nll_rollout": np.empty(0),
-        "depth": np.empty(0),
-    }
-    utterances = 0
-    if rollout is not None:
-        with reading(rollout, AGAIN):
-            table = pq.read_table(rollout, columns=["utterance", *columns])
-        columns = {name: table[name].to_numpy() for name in columns}
-        utterances = len(pc.unique(table["utterance"]))
-    gap = summarize_gap(columns)
+def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
+    """The rollout gap of a horizon from the `rollout.parquet` of each seed; n = 0 of none.
+
+    Gaps are means over seeds, which roll out the same utterances; frames add up.
+    """
+    cells = [_Gaps(file) for file in rollouts]
+    n = sum(one.gap.size for one in cells)
+    depths = mean_depth_gaps([one.depths for one in cells] or [depth_gaps(_Gaps.NOTHING)])
+    if not n:
+        return RolloutFigures(
+            mean_gap=math.nan, median_gap=math.nan, n=0, non_finite=0, utterances=0, depths=depths
+        )
+    mean, median = (
+        estimate(SeedMean([one.table(statistic) for one in cells]))
+        for statistic in (Mean("gap"), Quantile("gap"))
+    )
     return RolloutFigures(
-        mean_gap=gap.mean,
-        median_gap=gap.median,
-        n=gap.n,
-        non_finite=gap.non_finite,
-        utterances=utterances,
-        depths=depth_gaps(columns),
+        mean_gap=mean.value,
+        median_gap=median.value,
+        n=n,
+        non_finite=sum(int(np.count_nonzero(~np.isfinite(one.gap))) for one in cells),
+        utterances=cells[0].utterances,
+        depths=depths,
+        speakers=mean.speakers,
+        mean_interval=GapInterval(low=_known(mean.low), high=_known(mean.high), note=mean.note),
+        median_interval=GapInterval(
+            low=_known(median.low), high=_known(median.high), note=median.note
+        ),
     )
 
 
-def mean_over_seeds(per_seed: Sequence[Sequence[Figure]]) -> list[Figure]:
-    """The same figures of several seeds as one: the mean of each, n as of one seed."""
-    return [
-        same[0].model_copy(update={"value": sum(one.value for one in same) / len(same)})
-        for same in zip(*per_seed, strict=True)
-    ]
+def speaker_codes(rows: pa.Table) -> tuple[NDArray[np.integer], list[str]]:
+    """The speaker of each row as an index, and the names."""
+    speaker = rows["speaker"].unify_dictionaries().combine_chunks()
+    encoded = speaker if hasattr(speaker, "dictionary") else speaker.dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
 
 
-class _Tally:
-    """All metrics over one split and slice."""
-
-    def __init__(self, split: Split, slice_: str, metrics: Sequence[Metric]) -> None:
-        self.split = split
-        self.slice = slice_
-        self.metrics = metrics
-        self.n = 0
-
-    @property
-    def mask_column(self) -> str | None:
-        return None if self.slice == ALL else f"slice_{self.slice}"
-
-    def update(self, rows: pa.RecordBatch, in_split: NDArray[np.bool_]) -> None:
-        inside = in_split
-        if self.mask_column is not None:
-            inside = in_split & rows[self.mask_column].to_numpy(zero_copy_only=False)
-        count = int(inside.sum())
-        if not count:
-            return
-        self.n += count
-        for metric in self.metrics:
-            metric.update(
-                {
-                    name: rows[name].to_numpy(zero_copy_only=False)[inside].astype(np.float64)
-                    for name in metric.columns
-                }
-            )
-
-    def figures(self) -> list[Figure]:
-        return [
-            Figure(
-                split=self.split,
-                slice=self.slice,
-                name=metric.name,
-                value=metric.compute() if self.n else math.nan,
-                n=self.n,
-                unit=metric.unit,
-                better=metric.better,
-                nominal=metric.nominal,
-            )
-            for metric in self.metrics
-        ]
-
-
-def _read(frames: Path, tallies: Sequence[_Tally]) -> None:
-    columns = {"split"}
-    for tally in tallies:
-        columns.update(name for metric in tally.metrics for name in metric.columns)
-        columns.update(filter(None, [tally.mask_column]))
-    for rows in _batches(frames, sorted(columns)):
-        of_split = {
-            split: pc.equal(rows["split"], split).to_numpy(zero_copy_only=False) for split in SPLITS
+def _figure(blank: Figure, tables: Sequence[SpeakerTable]) -> Figure:
+    """The figure of one table per seed; `blank` where there are none."""
+    if not tables:
+        return blank
+    found = estimate(SeedMean(tables))
+    return blank.model_copy(
+        update={
+            "value": found.value,
+            "n": tables[0].frames,
+            "low": _known(found.low),
+            "high": _known(found.high),
+            "speakers": found.speakers,
+            "speaker_error": _known(found.standard_error),
+            "seed_error": _known(seed_error(tables)),
+            "interval_note": found.note,
         }
-        for tally in tallies:
-            tally.update(rows, of_split[tally.split])
+    )
 
 
-def _batches(frames: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with reading(frames, AGAIN), pq.ParquetFile(frames) as file:
-        if missing := set(columns) - set(file.schema_arrow.names):
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+class _Scores:
+    """The scores of one cell, read column by column as figures ask for them."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._columns: dict[str, NDArray[np.generic]] = {}
+        with reading(file, AGAIN):
+            self._there = pq.read_schema(file).names
+            self._speaker, self._names = speaker_codes(pq.read_table(file, columns=["speaker"]))
+        self._masks: dict[tuple[Split, str], NDArray[np.bool_]] = {}
+
+    def table(self, metric: Metric, of: Figure) -> SpeakerTable:
+        """The speakers of the split and slice of a figure."""
+        inside = self._mask(of.split, of.slice)
+        columns = {name: self._column(name)[inside].astype(np.float64) for name in metric.columns}
+        return metric.statistic.reduce(columns, self._speaker[inside], self._names)
+
+    def _mask(self, split: Split, slice_: str) -> NDArray[np.bool_]:
+        if (split, slice_) not in self._masks:
+            inside = self._column("split") == split
+            if slice_ != ALL:
+                inside = inside & self._column(f"slice_{slice_}").astype(np.bool_)
+            self._masks[split, slice_] = inside
+        return self._masks[split, slice_]
+
+    def _column(self, name: str) -> NDArray[np.generic]:
+        if name not in self._there:
             raise LatentbenchError(
-                f"'{frames}' has no column {', '.join(sorted(missing))}.",
+                f"'{self._file}' has no column {name}.",
                 "Remove the folder of this cell and give the same command again.",
             )
-        yield from file.iter_batches(batch_size=ROWS, columns=columns)
+        if name not in self._columns:
+            with reading(self._file, AGAIN):
+                column = pq.read_table(self._file, columns=[name])[name]
+            self._columns[name] = column.to_numpy()
+        return self._columns[name]
+
+
+class _Gaps:
+    """The rollout of one cell."""
+
+    NOTHING: Mapping[str, NDArray[np.float64]] = dict.fromkeys(GAP, np.empty(0))
+
+    def __init__(self, file: Path) -> None:
+        with reading(file, AGAIN):
+            rows = pq.read_table(file, columns=["utterance", "speaker", *GAP])
+        columns = {name: rows[name].to_numpy() for name in GAP}
+        self.utterances = len(pc.unique(rows["utterance"]))
+        self.gap = rollout_gap(columns)
+        self.depths = depth_gaps(columns)
+        self._speakers = speaker_codes(rows)
+
+    def table(self, statistic: Mean | Quantile) -> SpeakerTable:
+        """The speakers of a statistic of the column `gap`."""
+        return statistic.reduce({"gap": self.gap}, *self._speakers)

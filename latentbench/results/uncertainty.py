@@ -14,7 +14,7 @@ Two figures are compared on the same draws (paired), which cancels what they sha
     apart.value, apart.low, apart.high, apart.distinguishable
 
     seeds = [statistic.reduce(of_seed, codes, speakers) for of_seed in runs]
-    parts = variance_parts(seeds)                           # seed and speakers apart
+    seed_error(seeds)                                       # of chance in training alone
     estimate(SeedMean(seeds)), difference(SeedMean(seeds), SeedMean(others))
 
 **Which interval.** With few speakers the plain percentile interval is too short: drawing G of G
@@ -36,15 +36,14 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-
-from latentbench.metrics.speaker_sums import SeedMean
+from scipy.special import stdtrit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from latentbench.metrics.speaker_sums import SpeakerTable
+    from latentbench.metrics.statistics import SpeakerTable
 
     Figure: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -53,11 +52,11 @@ __all__ = [
     "RESAMPLES",
     "Difference",
     "Estimate",
-    "VarianceParts",
     "difference",
     "difference_apart",
     "estimate",
-    "variance_parts",
+    "seed_error",
+    "standard_error",
 ]
 
 LEVEL = 0.95
@@ -112,27 +111,6 @@ class Difference(Estimate):
         if math.isnan(self.low) or math.isnan(self.high):
             return None
         return self.low > 0.0 or self.high < 0.0
-
-
-@dataclass(frozen=True)
-class VarianceParts:
-    """What a figure owes to chance in training and to the choice of speakers.
-
-    Attributes:
-        value: mean over seeds.
-        seed_deviation: standard deviation of one run over seeds, same speakers; nan for one.
-        seed_error: of the mean over seeds: that divided by the root of their number.
-        speaker_error: of the mean over seeds: its standard error over speakers, same models.
-        seeds: how many.
-        speakers: G.
-    """
-
-    value: float
-    seed_deviation: float
-    seed_error: float
-    speaker_error: float
-    seeds: int
-    speakers: int
 
 
 def estimate(
@@ -198,31 +176,28 @@ def difference_apart(
     if error:
         spread = squares[0] ** 2 / (one.speakers - 1) + squares[1] ** 2 / (other.speakers - 1)
         freedom = max(freedom, int(error**4 / spread))
-    reach = _student_quantile(0.5 + level / 2, freedom) * error
+    reach = float(stdtrit(freedom, 0.5 + level / 2)) * error
     return Difference(value, value - reach, value + reach, error, speakers, "welch")
 
 
-def variance_parts(tables: Sequence[SpeakerTable]) -> VarianceParts:
-    """Split the uncertainty of a figure into that of seeds and that of speakers.
+def seed_error(tables: Sequence[SpeakerTable]) -> float:
+    """Standard error of a mean over seeds, the speakers being these; nan for one seed.
+
+    It tells chance in training from the choice of speakers, of which `estimate(SeedMean(tables))`
+    has the standard error.
 
     Args:
         tables: of one cell, one per seed.
-
-    Raises:
-        ValueError: none are given, or they have different speakers.
     """
-    whole = SeedMean(tables)
-    size = len(whole.speakers)
-    per_seed = np.array([table.values(np.ones((1, size)))[0] for table in tables])
-    deviation = float(per_seed.std(ddof=1)) if len(tables) > 1 else math.nan
-    return VarianceParts(
-        value=float(per_seed.mean()),
-        seed_deviation=deviation,
-        seed_error=deviation / math.sqrt(len(tables)),
-        speaker_error=_jackknife_error(whole.values, size),
-        seeds=len(tables),
-        speakers=size,
-    )
+    if len(tables) < 2:  # noqa: PLR2004 - one seed does not differ from itself
+        return math.nan
+    per_seed = [table.values(np.ones((1, len(table.speakers))))[0] for table in tables]
+    return float(np.std(per_seed, ddof=1)) / math.sqrt(len(tables))
+
+
+def standard_error(table: SpeakerTable) -> float:
+    """Of a figure over speakers, by the jackknife: from those without each in turn."""
+    return _jackknife_error(table.values, len(table.speakers))
 
 
 def _estimate(figure: Figure, size: int, level: float, draws: tuple[int, int] | None) -> Estimate:
@@ -232,7 +207,7 @@ def _estimate(figure: Figure, size: int, level: float, draws: tuple[int, int] | 
     if size < 2:  # noqa: PLR2004 - one speaker does not differ from itself
         note = ONE_SPEAKER if size else NO_SPEAKER
         return Estimate(value, math.nan, math.nan, error, size, "none", note)
-    t = _student_quantile(0.5 + level / 2, size - 1)
+    t = float(stdtrit(size - 1, 0.5 + level / 2))
     if draws is None or size < BOOTSTRAP_SPEAKERS:
         method: Literal["bootstrap", "jackknife"] = "jackknife"
         low, high = value - t * error, value + t * error
@@ -289,31 +264,3 @@ def _on(table: SpeakerTable, speakers: Sequence[str]) -> Figure:
         return table.values(every)
 
     return figure
-
-
-@lru_cache(maxsize=64)
-def _student_quantile(probability: float, freedom: int) -> float:
-    """The quantile of Student's t above the median, by bisection of its exact CDF."""
-    low, high = 0.0, 1.0
-    while _student_cdf(high, freedom) < probability:
-        high *= 2.0
-    while (middle := (low + high) / 2) not in {low, high}:
-        if _student_cdf(middle, freedom) < probability:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _student_cdf(t: float, freedom: int) -> float:
-    """Abramowitz & Stegun (1972), 26.7.3 and 26.7.4: finite sums for whole degrees of freedom."""
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine2 = math.cos(angle) ** 2
-    odd = freedom % 2
-    term = math.cos(angle) if odd else 1.0
-    total = 0.0
-    for j in range(2 + odd, freedom + 1, 2):
-        total += term
-        term *= cosine2 * (j - 1) / j
-    total *= math.sin(angle)
-    return 0.5 + ((angle + total) / math.pi if odd else total / 2)

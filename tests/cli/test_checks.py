@@ -21,6 +21,8 @@ from latentbench.corpora import Corpus
 from latentbench.encoders import Encoder
 from latentbench.hookspecs import hookimpl
 from latentbench.metrics import Metric
+from latentbench.metrics.columns import nll
+from latentbench.metrics.statistics import Mean
 from latentbench.specs import CorpusSpec, EncoderSpec, MetricSpec
 
 @hookimpl
@@ -30,6 +32,7 @@ def latentbench_encoders():
 @hookimpl
 def latentbench_metrics():
     yield MetricSpec(name="upwards", summary="-", factory=f"{__name__}:Upwards")
+    yield MetricSpec(name="updated", summary="-", factory=f"{__name__}:Updated")
 
 class Numbered(Encoder):
     sample_rate, hop, dim = 16_000, 1_280, 4
@@ -39,8 +42,10 @@ class Numbered(Encoder):
     def encode(self, audio, lengths): raise RuntimeError("it was encoded")
 
 class Upwards(Metric):
-    name, better, columns = "upwards", "up", {}
-    def __init__(self, options): pass
+    name, better, columns, statistic = "upwards", "up", {"nll": nll}, Mean("nll")
+
+class Updated(Metric):
+    name, better, columns = "updated", "lower", {"nll": nll}
     def update(self, columns): pass
     def compute(self): return 0.0
 """
@@ -62,6 +67,7 @@ def bad(invoke, tmp_path):
         (("--slice", "speaker:nobody"), "'speaker:nobody' names no speaker of this corpus."),
         (("--set", "evaluation.metrics=[nll, nope]"), "There is no metric called 'nope'."),
         (("--set", "evaluation.metrics=[nll, upwards]"), "'upwards' breaks its contract: better"),
+        (("--set", "evaluation.metrics=[updated]"), "The metric 'updated' has no statistic"),
         (("--set", "engine=nowhere"), "There is no engine called 'nowhere'."),
         (("--device", "cuda:99"), "--device cuda:99: this machine shows"),
         (("--set", "task.context_frames=50"), "no eval utterance has the 54 frames"),

@@ -15,14 +15,13 @@ from scipy import stats
 from latentbench.cli import main
 
 PLUGIN = """
-import math
 from types import MappingProxyType
 
 import numpy as np
 
 from latentbench.hookspecs import hookimpl
-from latentbench.metrics.mean import MeanMetric
-from latentbench.metrics.metric import Metric
+from latentbench.metrics import MeanMetric, Metric
+from latentbench.metrics.statistics import OfFrames
 from latentbench.specs import MetricSpec
 
 
@@ -41,16 +40,7 @@ class MiddleMiss(Metric):
     name = "middle_miss"
     better = "lower"
     columns = MappingProxyType({"miss": miss})
-
-    def __init__(self, options):
-        self.values = []
-
-    def update(self, columns):
-        self.values.append(columns["miss"])
-
-    def compute(self):
-        every = np.concatenate([np.empty(0), *self.values])
-        return float(np.median(every)) if every.size else math.nan
+    statistic = OfFrames(("miss",), lambda columns: np.median(columns["miss"]))
 
 
 @hookimpl

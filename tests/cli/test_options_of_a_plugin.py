@@ -18,7 +18,7 @@ from typing import Annotated
 
 from latentbench.hookspecs import hookimpl
 from latentbench.metrics.columns import cosine
-from latentbench.metrics.mean import MeanMetric
+from latentbench.metrics.metric import MeanMetric
 from latentbench.reports.reporter import Reporter
 from latentbench.specs import MetricSpec, ReporterSpec
 

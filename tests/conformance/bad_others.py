@@ -2,7 +2,6 @@
 
 # ruff: noqa: ARG002 - contracts hand over more than a bad component looks at
 
-import math
 import uuid
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from latentbench.engines import Engine, Outcome
 from latentbench.hookspecs import hookimpl
 from latentbench.latents.transform import Transform
 from latentbench.metrics.metric import Metric
-from latentbench.metrics.speaker_sums import Mean, Quantile
+from latentbench.metrics.statistics import Mean, OfFrames, Sums
 from latentbench.reports.reporter import Reporter
 from latentbench.specs import CorpusSpec, EngineSpec, MetricSpec, ReporterSpec, TransformSpec
 
@@ -28,16 +27,12 @@ def error(prediction):
 class SoundMetric(Metric):
     better = "lower"
     columns = MappingProxyType({"error": error})
+    statistic = Mean("error")
+    needs = ("mean",)
 
     def __init__(self, options):
+        super().__init__(options)
         self.name = type(self).__name__
-        self.values = []
-
-    def update(self, columns):
-        self.values.extend(columns["error"])
-
-    def compute(self):
-        return float(np.mean(self.values)) if self.values else math.nan
 
 
 class NoDirection(SoundMetric):
@@ -50,29 +45,34 @@ class ColumnPerDimension(SoundMetric):
     )
 
 
-class ZeroOfNothing(SoundMetric):
-    def compute(self):
-        return float(np.sum(self.values))
+class AsksForMore(SoundMetric):
+    columns = MappingProxyType(
+        {"error": lambda prediction: prediction.model.log_prob(prediction.target)}
+    )
 
 
-class LastPieceOnly(SoundMetric):
-    def update(self, columns):
-        self.values = list(columns["error"])
-
-
-class ForgetsOnCompute(SoundMetric):
-    def compute(self):
-        figure = super().compute()
-        self.values = self.values[:10]
-        return figure
+class NeedsByLetter(SoundMetric):
+    needs = "mean"
 
 
 class StatisticOfOthers(SoundMetric):
     statistic = Mean("nll")
 
 
-class StatisticOfMedian(SoundMetric):
-    statistic = Quantile("error")
+class CentredTerms(SoundMetric):
+    statistic = Sums(
+        ("error",),
+        lambda columns: [(columns["error"] - columns["error"].mean()) ** 2],
+        lambda n, squares: squares / n,
+    )
+
+
+class FirstFrames(SoundMetric):
+    statistic = OfFrames(("error",), lambda columns: columns["error"][:10].mean())
+
+
+class InfiniteFigure(SoundMetric):
+    statistic = Sums(("error",), lambda columns: [columns["error"]], lambda _n, total: total / 0)
 
 
 class StatisticByName(SoundMetric):

@@ -16,7 +16,8 @@ from latentbench.latents import Latents
 from latentbench.metrics.direction import DirectionCosine
 from latentbench.metrics.likelihood import DeltaNLL
 from latentbench.metrics.magnitude import LogMagnitudeR2, LogMagnitudeR2Var
-from latentbench.metrics.scoring import merge_columns, score
+from latentbench.metrics.metric import merge_columns
+from latentbench.metrics.scoring import score
 from latentbench.predictors import Predictor
 from latentbench.specs import NoOptions
 from latentbench.tasks import WindowTask
@@ -69,9 +70,8 @@ def measure(rho, dim, k, *, target="delta", utterances=40, length=200, seed=0):
     def figures(keep):
         found = {}
         for cls in METRICS:
-            metric = cls(NoOptions())
-            metric.update({name: values[keep] for name, values in columns.items()})
-            found[cls.name] = metric.compute()
+            kept = {name: values[keep] for name, values in columns.items()}
+            found[cls.name] = cls(NoOptions()).statistic.of(kept)
         return found
 
     whole = figures(np.ones(len(frames), bool))

@@ -29,7 +29,6 @@ from latentbench.metrics.crps import (
 from latentbench.metrics.draws import draw_blocks
 from latentbench.predictors.marginal import DiagonalGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
-from latentbench.specs import NoOptions
 
 
 def normal_crps(mu, sigma, y):
@@ -214,10 +213,9 @@ def test_the_baseline_is_scored_by_the_same_numbers():
 def test_skill_is_one_minus_the_ratio_of_the_sums():
     rng = np.random.default_rng(0)
     model, baseline = rng.uniform(0, 1, 100), rng.uniform(1, 2, 100)
-    metric = LogMagnitudeSkill(NoOptions())
-    for piece in (slice(0, 30), slice(30, 100)):
-        metric.update({"crps_logmag": model[piece], "crps_logmag_baseline": baseline[piece]})
-    assert metric.compute() == pytest.approx(1 - model.mean() / baseline.mean(), rel=1e-12)
+    columns = {"crps_logmag": model, "crps_logmag_baseline": baseline}
+    found = LogMagnitudeSkill.statistic.of(columns)
+    assert found == pytest.approx(1 - model.mean() / baseline.mean(), rel=1e-12)
 
 
 def test_a_model_that_knows_the_magnitude_has_skill_where_the_r2_of_the_mean_has_none():
@@ -227,29 +225,27 @@ def test_a_model_that_knows_the_magnitude_has_skill_where_the_r2_of_the_mean_has
     model = Independent(Normal(torch.zeros(2_000, 4), size.expand(2_000, 4)), 1)
     baseline = normal(1, 4, float(target.std()))
     prediction = predicted(model, target, baseline)
-    metric = LogMagnitudeSkill(NoOptions())
-    metric.update({name: column(prediction).numpy() for name, column in metric.columns.items()})
-    assert 0.1 < metric.compute() < 1.0
-    useless = LogMagnitudeSkill(NoOptions())
     same = predicted(normal(2_000, 4, float(target.std())), target, baseline)
-    useless.update({name: column(same).numpy() for name, column in useless.columns.items()})
-    assert useless.compute() == pytest.approx(0.0, abs=1e-6)
+    found, useless = (
+        LogMagnitudeSkill.statistic.of(
+            {name: column(one).numpy() for name, column in LogMagnitudeSkill.columns.items()}
+        )
+        for one in (prediction, same)
+    )
+    assert 0.1 < found < 1.0
+    assert useless == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_baseline_without_fault_leaves_no_skill_to_have():
-    metric = LogMagnitudeSkill(NoOptions())
-    metric.update({"crps_logmag": np.ones(3), "crps_logmag_baseline": np.zeros(3)})
-    assert math.isnan(metric.compute())
+    columns = {"crps_logmag": np.ones(3), "crps_logmag_baseline": np.zeros(3)}
+    assert math.isnan(LogMagnitudeSkill.statistic.of(columns))
 
 
 @pytest.mark.parametrize("cls", [CRPS, LogMagnitudeCRPS])
 def test_the_figure_is_the_mean_of_the_column(cls):
     values = np.random.default_rng(0).normal(size=1_000)
-    metric = cls(NoOptions())
-    for piece in np.split(values, [10, 400]):
-        metric.update({cls.name: piece})
-    assert metric.compute() == pytest.approx(values.mean(), rel=1e-12)
-    assert math.isnan(cls(NoOptions()).compute())
+    found = cls().statistic.of({cls.name: values})
+    assert found == pytest.approx(values.mean(), rel=1e-12)
 
 
 def test_a_diverged_frame_is_nan_and_the_others_are_not():

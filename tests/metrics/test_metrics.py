@@ -1,6 +1,5 @@
 """Every metric against numpy or scipy on the whole at once."""
 
-import itertools
 import subprocess
 import sys
 
@@ -24,8 +23,8 @@ from latentbench.metrics.likelihood import (
     XGain,
 )
 from latentbench.metrics.magnitude import LogMagnitudeR2, LogMagnitudeR2Var
+from latentbench.metrics.metric import merge_columns
 from latentbench.metrics.pit import PitCoverage50, PitCoverage90
-from latentbench.metrics.scoring import merge_columns
 from latentbench.plugins import load_registry
 from latentbench.specs import NoOptions
 
@@ -71,29 +70,14 @@ def whole(name, c):
     }[name]()
 
 
-def stream(cls, c, pieces):
-    metric = cls(NoOptions())
-    for piece in pieces:
-        metric.update({name: values[piece] for name, values in c.items()})
-    return metric.compute()
+def figure(cls, c):
+    return cls().statistic.of(c)
 
 
 @pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.name)
-def test_a_stream_gives_the_figure_of_the_whole(cls):
+def test_a_figure_is_its_definition(cls):
     c = columns()
-    pieces = [slice(i, i + 257) for i in range(0, 4_001, 257)]
-    assert stream(cls, c, pieces) == pytest.approx(whole(cls.name, c), rel=1e-12)
-
-
-@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.name)
-def test_order_and_size_of_batches_do_not_matter(cls):
-    c = columns()
-    reference = stream(cls, c, [slice(None)])
-    rng = np.random.default_rng(1)
-    for size in (1, 64, 1_000):
-        shuffled = rng.permutation(4_001)
-        pieces = [shuffled[i : i + size] for i in range(0, 4_001, size)]
-        assert stream(cls, c, [*pieces, slice(0, 0)]) == pytest.approx(reference, rel=1e-12)
+    assert figure(cls, c) == pytest.approx(whole(cls.name, c), rel=1e-12)
 
 
 @pytest.mark.parametrize("cls", [LogMagnitudeR2, LogMagnitudeR2Var], ids=lambda cls: cls.name)
@@ -101,20 +85,19 @@ def test_a_spread_far_from_zero_loses_no_digits(cls):
     # E[m²] - E[m]² would keep no digit here: the spread is 1e-16 of the square of the mean.
     c = columns()
     far = {name: c[name] + 2.0**26 for name in ("log_norm", "log_norm_mean")}
-    pieces = [slice(i, i + 100) for i in range(0, 4_001, 100)]
     exact = whole(cls.name, {n: v - 2.0**26 for n, v in far.items()})
-    assert stream(cls, far, pieces) == pytest.approx(exact, rel=1e-9)
+    assert figure(cls, far) == pytest.approx(exact, rel=1e-9)
 
 
 @pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.name)
 def test_no_frames_give_no_figure(cls):
-    assert np.isnan(cls(NoOptions()).compute())
+    assert np.isnan(figure(cls, {name: values[:0] for name, values in columns().items()}))
 
 
 @pytest.mark.parametrize("cls", [LogMagnitudeR2, LogMagnitudeR2Var], ids=lambda cls: cls.name)
 def test_magnitude_that_never_varies_has_no_r2(cls):
     c = {"log_norm": np.full(7, np.log(1e-8)), "log_norm_mean": np.arange(7.0)}
-    assert np.isnan(stream(cls, c, [slice(0, 3), slice(3, 7)]))
+    assert np.isnan(figure(cls, c))
 
 
 @pytest.mark.parametrize(
@@ -123,15 +106,14 @@ def test_magnitude_that_never_varies_has_no_r2(cls):
 )
 def test_infinite_frames_are_not_averaged_away(nll, expected):
     c = {"nll": np.array(nll), "nll_baseline": np.ones(len(nll))}
-    one_by_one = [slice(i, i + 1) for i in range(len(nll))]
-    for pieces, cls in itertools.product(([slice(None)], one_by_one), (NLL, DeltaNLL)):
-        np.testing.assert_equal(stream(cls, c, pieces), expected)
+    for cls in (NLL, DeltaNLL):
+        np.testing.assert_equal(figure(cls, c), expected)
 
 
 def test_a_diverged_mean_makes_r2_infinitely_bad():
     c = {"log_norm": np.array([1.0, 2.0, 3.0]), "log_norm_mean": np.array([1.0, np.inf, 3.0])}
-    assert stream(LogMagnitudeR2, c, [slice(0, 2), slice(2, 3)]) == -np.inf
-    assert np.isnan(stream(LogMagnitudeR2Var, c, [slice(0, 2), slice(2, 3)]))
+    assert figure(LogMagnitudeR2, c) == -np.inf
+    assert np.isnan(figure(LogMagnitudeR2Var, c))
 
 
 def prediction(n=5, dim=7, seed=0):

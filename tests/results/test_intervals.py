@@ -8,22 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from latentbench.results.assembly import metric_makers
-from latentbench.results.intervals import with_gap_intervals, with_intervals
-from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
+from latentbench.results.assembly import metrics_of
+from latentbench.results.summary import summarise_frames, summarise_rollouts
 
 
 @pytest.fixture
 def intervals(tmp_path, write_cell, config, registry):
-    makers = metric_makers(config, registry)
+    metrics = metrics_of(config, registry)
+    absent = dict.fromkeys((one.name for one in metrics), "")
 
     def make(seeds):
-        figures, files = [], []
-        for seed in seeds:
-            write_cell(tmp_path / str(seed), 1, seed)
-            files.append(tmp_path / str(seed) / "frames.parquet")
-            figures.append(summarise_frames(files[-1], makers, ("all", "high_energy")))
-        return with_intervals(mean_over_seeds(figures), files, makers), files
+        files = [tmp_path / str(seed) / "frames.parquet" for seed in seeds]
+        for seed, file in zip(seeds, files, strict=True):
+            write_cell(file.parent, 1, seed)
+        return summarise_frames(files, metrics, ("all", "high_energy"), absent), files
 
     return make
 
@@ -64,7 +62,7 @@ def rolled(file, of_speaker):
         "nll_rollout": teacher + gap,
     }
     pq.write_table(pa.table(columns), file)
-    return with_gap_intervals(summarise_rollout(file), [file])
+    return summarise_rollouts([file])
 
 
 def test_the_gap_of_a_rollout_has_intervals_over_speakers(tmp_path):

@@ -5,16 +5,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from latentbench.errors import LatentbenchError
-from latentbench.results import summary
-from latentbench.results.assembly import metric_makers
-from latentbench.results.summary import mean_over_seeds, summarise_frames, summarise_rollout
+from latentbench.results.assembly import metrics_of
+from latentbench.results.summary import summarise_frames, summarise_rollouts
 
 SLICES = ("all", "high_energy")
 
 
 @pytest.fixture
-def makers(config, registry):
-    return metric_makers(config, registry)
+def figures_of(config, registry):
+    metrics = metrics_of(config, registry)
+    absent = dict.fromkeys((one.name for one in metrics), "")
+
+    def figures(*files, slices=SLICES, **lacking):
+        return summarise_frames(files, metrics, slices, absent | lacking)
+
+    return figures
 
 
 def expected(name, columns):
@@ -33,12 +38,10 @@ def expected(name, columns):
     }[name]
 
 
-@pytest.mark.parametrize("batch", [7, 100_000])
-def test_every_split_and_slice_equals_numpy(tmp_path, write_cell, makers, monkeypatch, batch):
-    monkeypatch.setattr(summary, "ROWS", batch)
+def test_every_split_and_slice_equals_numpy(tmp_path, write_cell, figures_of):
     table, _ = write_cell(tmp_path / "cell", 1, 42)
     rows = {name: table[name].to_numpy() for name in table.column_names}
-    figures = summarise_frames(tmp_path / "cell/frames.parquet", makers, SLICES)
+    figures = figures_of(tmp_path / "cell/frames.parquet")
     assert len(figures) == 2 * 2 * 9
     for figure in figures:
         inside = rows["split"] == figure.split
@@ -49,24 +52,35 @@ def test_every_split_and_slice_equals_numpy(tmp_path, write_cell, makers, monkey
         assert figure.value == pytest.approx(expected(figure.name, columns), rel=1e-12)
 
 
-def test_no_frames_are_figures_with_n_0(makers):
-    figures = summarise_frames(None, makers, SLICES)
+def test_no_frames_are_figures_with_n_0(figures_of):
+    figures = figures_of()
     assert {figure.n for figure in figures} == {0}
     assert all(np.isnan(figure.value) for figure in figures)
 
 
-def test_a_column_that_is_not_there_is_named(tmp_path, write_cell, makers):
+def test_a_figure_that_a_predictor_lacks_has_n_0_and_the_reason(tmp_path, write_cell, figures_of):
+    table, _ = write_cell(tmp_path / "cell", 1, 42)
+    file = tmp_path / "cell/frames.parquet"
+    pq.write_table(table.drop_columns(["cosine"]), file)
+    figures = figures_of(file, direction_cos="it has no mean")
+    blank = [one for one in figures if one.name == "direction_cos"]
+    assert {(one.n, one.low, one.interval_note) for one in blank} == {(0, None, "it has no mean")}
+    assert all(np.isnan(one.value) for one in blank)
+    assert all(one.n > 0 for one in figures if one.name != "direction_cos")
+
+
+def test_a_column_that_is_not_there_is_named(tmp_path, write_cell, figures_of):
     table, _ = write_cell(tmp_path / "cell", 1, 42)
     file = tmp_path / "cell/frames.parquet"
     pq.write_table(table.drop_columns(["cosine"]), file)
     with pytest.raises(LatentbenchError, match=r"has no column cosine"):
-        summarise_frames(file, makers, SLICES)
+        figures_of(file)
 
 
 def test_an_infinite_frame_is_counted_and_makes_the_mean_infinite(tmp_path, write_cell):
     _, table = write_cell(tmp_path / "cell", 1, 42)
     gap = table["nll_rollout"].to_numpy() - table["nll_teacher"].to_numpy()
-    found = summarise_rollout(tmp_path / "cell/rollout.parquet")
+    found = summarise_rollouts([tmp_path / "cell/rollout.parquet"])
     assert (found.n, found.non_finite, found.utterances) == (21, 1, 3)
     assert found.mean_gap == np.inf
     assert found.median_gap == np.sort(gap)[10]
@@ -76,15 +90,15 @@ def test_an_empty_rollout_has_n_0(tmp_path, write_cell):
     _, table = write_cell(tmp_path / "cell", 1, 42)
     file = tmp_path / "cell/rollout.parquet"
     pq.write_table(table.slice(0, 0), file)
-    assert summarise_rollout(file).n == 0
-    assert summarise_rollout(None).n == 0
+    assert summarise_rollouts([file]).n == 0
+    assert summarise_rollouts([]).n == 0
 
 
-def test_several_seeds_give_their_mean(tmp_path, write_cell, makers):
-    per_seed = []
-    for seed in (1, 2):
-        write_cell(tmp_path / str(seed), 1, seed)
-        per_seed.append(summarise_frames(tmp_path / f"{seed}/frames.parquet", makers, ("all",)))
-    mean = mean_over_seeds(per_seed)
-    assert mean[0].value == pytest.approx((per_seed[0][0].value + per_seed[1][0].value) / 2)
-    assert mean[0].n == per_seed[0][0].n
+def test_several_seeds_give_their_mean(tmp_path, write_cell, figures_of):
+    files = [tmp_path / f"{seed}/frames.parquet" for seed in (1, 2)]
+    for seed, file in enumerate(files, 1):
+        write_cell(file.parent, 1, seed)
+    first, second = (figures_of(file, slices=("all",))[0] for file in files)
+    (mean, *_) = figures_of(*files, slices=("all",))
+    assert mean.value == pytest.approx((first.value + second.value) / 2)
+    assert mean.n == first.n

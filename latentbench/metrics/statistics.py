@@ -1,21 +1,23 @@
-r"""Figures as functions of per-speaker sums, so that resampled speakers need no frames.
+r"""Figures of frames, and of speakers counted any number of times.
 
 A statistic reduces the columns of N frames to a table of G speakers once. The table then gives
-the figure for any weights of its speakers, many sets at a time: a mean is
-\(\sum_g w_g s_g / \sum_g w_g n_g\), an R² a ratio of such sums. A quantile is no sum; its
-table keeps the frames sorted and finds each figure exactly by bisection over counts per speaker.
+the figure for any weights of its speakers, many sets at a time: all of them once for its value,
+resampled ones for its interval. A mean is \(\sum_g w_g s_g / \sum_g w_g n_g\), an R² a ratio of
+such sums. A quantile is no sum: its table keeps the frames sorted and counts frames per speaker.
 
 A metric says its statistic by the attribute `statistic`:
 
-    statistic = Mean("error")                               # of a column
-    statistic = Mean("nll", minus="nll_baseline")           # of a difference, frame by frame
-    statistic = Sums(                                       # of anything that is made of sums
+    statistic = Mean("error")                      # of a column
+    statistic = Mean("nll", minus="nll_baseline")  # of a difference, frame by frame
+    statistic = Sums(                              # of anything that is made of sums
         ("error",), lambda columns: [columns["error"] ** 2], lambda n, squares: (squares / n) ** 0.5
     )
+    statistic = OfFrames(("error",), lambda columns: columns["error"].max())  # of anything
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 __all__ = [
     "R2",
     "Mean",
+    "OfFrames",
     "Quantile",
     "R2Var",
     "SeedMean",
@@ -79,6 +82,12 @@ class Statistic(ABC):
             speakers: ids; those without a frame are left out of the table.
         """
 
+    def of(self, columns: Columns) -> float:
+        """The figure of all frames given; nan of none."""
+        everyone = np.zeros(len(columns[self.columns[0]]), dtype=np.intp)
+        table = self.reduce(columns, everyone, ("everyone",))
+        return float(table.values(np.ones((1, len(table.speakers))))[0])
+
 
 class Sums(Statistic):
     """A formula of the number of frames and of sums over them.
@@ -128,6 +137,31 @@ class Mean(Statistic):
             if len(self.columns) > 1:
                 values = values - _column(columns, self.columns[1])
         return _sums([values], speaker, speakers, lambda n, total: total / n)
+
+
+class OfFrames(Statistic):
+    """Any function of the frames themselves, computed anew for each choice of speakers.
+
+    That costs a pass over all frames each time, so its interval is by the jackknife.
+
+    Args:
+        columns: those that `figure` reads.
+        figure: takes the columns, each float64 [n] with n >= 1, and gives a number.
+    """
+
+    def __init__(
+        self, columns: Sequence[str], figure: Callable[[Mapping[str, Floats]], float]
+    ) -> None:
+        self.columns = tuple(columns)
+        self._figure = figure
+
+    def reduce(
+        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
+    ) -> SpeakerTable:
+        """The table of the frames of each speaker."""
+        names, codes = _with_frames(speaker, speakers)
+        given = {name: _column(columns, name) for name in self.columns}
+        return _FrameTable(names, len(codes), given, codes, self._figure)
 
 
 class Skill(Statistic):
@@ -267,6 +301,34 @@ class _SumTable(SpeakerTable):
                 totals[weights[:, g] > 0, column] += self.sums[g, column]
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             return np.asarray(self.formula(*totals.T))
+
+
+@dataclass(frozen=True)
+class _FrameTable(SpeakerTable):
+    """The frames, and the figure as a function of them."""
+
+    costly = True
+
+    speakers: tuple[str, ...]
+    frames: int
+    columns: Mapping[str, Floats]
+    codes: NDArray[np.intp]
+    figure: Callable[[Mapping[str, Floats]], float]
+
+    def values(self, weights: Floats) -> Floats:
+        counts = weights.astype(np.int64)
+        if not np.array_equal(counts, weights) or (counts < 0).any():
+            raise ValueError("frames are given a whole number of times")
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            return np.array([self._value(row) for row in counts])
+
+    def _value(self, counts: NDArray[np.int64]) -> float:
+        times = counts[self.codes]
+        if not times.any():
+            return math.nan
+        return float(
+            self.figure({name: np.repeat(one, times) for name, one in self.columns.items()})
+        )
 
 
 class _Sorted(SpeakerTable):

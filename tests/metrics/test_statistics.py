@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from latentbench.metrics.scoring import merge_columns
-from latentbench.metrics.speaker_sums import (
+from latentbench.metrics.statistics import (
     R2,
     Mean,
+    OfFrames,
     Quantile,
     R2Var,
     SeedMean,
     Skill,
     Sums,
 )
-from latentbench.plugins import load_registry
 
 SPEAKERS = ["a", "b", "c", "d"]
 
@@ -40,6 +40,10 @@ PLAIN = {
     "sums": (
         Sums(("a",), lambda columns: [columns["a"] ** 4], lambda n, total: (total / n) ** 0.25),
         lambda a, _: np.mean(a**4) ** 0.25,
+    ),
+    "of frames": (
+        OfFrames(("a", "b"), lambda columns: stats.spearmanr(columns["a"], columns["b"])[0]),
+        lambda a, b: stats.spearmanr(a, b)[0],
     ),
     "median": (Quantile("a"), lambda a, _: np.median(a)),
     "p90": (Quantile("a", 0.9), lambda a, _: np.quantile(a, 0.9, method="averaged_inverted_cdf")),
@@ -81,27 +85,6 @@ def test_quantiles_are_numpys_with_ties_and_speakers_left_out(pairs, times, q):
     else:
         expected = np.quantile(written_out, q, method="averaged_inverted_cdf")
         assert found == pytest.approx(expected, abs=1e-12)
-
-
-def test_every_built_in_figure_has_a_statistic_that_agrees_with_its_metric():
-    rng = np.random.default_rng(0)
-    components = [
-        component
-        for component in load_registry().of_kind("metric")
-        if component.provider.distribution == "latentbench"
-    ]
-    metrics = [component.create(component.spec.options()) for component in components]
-    columns = {name: rng.uniform(1, 2, 3_000) for name in merge_columns(metrics)}
-    codes = rng.integers(0, len(SPEAKERS), 3_000)
-    assert len(metrics) > 10
-    for metric in metrics:
-        statistic = metric.statistic
-        assert statistic is not None, metric.name
-        assert set(statistic.columns) == set(metric.columns)
-        metric.update(columns)
-        table = statistic.reduce(columns, codes, SPEAKERS)
-        found = table.values(np.ones((1, len(SPEAKERS))))[0]
-        assert found == pytest.approx(metric.compute(), rel=1e-9), metric.name
 
 
 def test_an_infinite_speaker_counts_only_where_drawn():
@@ -160,3 +143,29 @@ def test_seeds_of_other_speakers_are_refused():
     for tables in ([one, other], []):
         with pytest.raises(ValueError, match="the seeds of one cell have the same speakers"):
             SeedMean(tables)
+
+
+@pytest.mark.parametrize("weights", [[0.5, 1.0], [-1.0, 1.0]])
+def test_frames_are_counted_a_whole_number_of_times(weights):
+    table = OfFrames(("a",), lambda columns: columns["a"].max()).reduce(
+        {"a": np.array([1.0, 2.0])}, np.array([0, 2]), SPEAKERS
+    )
+    assert (table.speakers, table.frames, table.costly) == (("a", "c"), 2, True)
+    with pytest.raises(ValueError, match="a whole number of times"):
+        table.values(np.array([weights]))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_no_frames_are_no_speakers_and_no_figure(name):
+    nothing = {"a": np.empty(0), "b": np.empty(0)}
+    table = PLAIN[name][0].reduce(nothing, np.empty(0, int), SPEAKERS)
+    assert (table.speakers, table.frames) == ((), 0)
+    assert np.isnan(table.values(np.ones((1, 0)))[0])
+    assert np.isnan(PLAIN[name][0].of(nothing))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_figure_of_all_frames_is_the_plain_one(name):
+    statistic, plain = PLAIN[name]
+    columns, _ = frames()
+    assert statistic.of(columns) == pytest.approx(plain(columns["a"], columns["b"]), rel=1e-12)

@@ -1,0 +1,68 @@
+"""A predictor that gives samples and no density runs, and has a dash for what rests on one."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from latentbench.cli import main
+
+SMALL = (
+    *("run", "--encoder", "latents", "--corpus", "world:ar1", "--horizons", "1", "--device", "cpu"),
+    *("--set", "corpus.utterances=1", "--set", "corpus.frames=40", "--set", "corpus.dim=3"),
+    *("--set", "utterances.min_seconds=0", "--set", "corpus.speakers=6"),
+    *("--set", "split.eval_fraction=0.5", "--set", "task.slices=[all]", "--steps", "2"),
+    *("--set", "evaluation.metrics=[nll, dnll, direction_cos, crps]"),
+)
+SAMPLES = "{name: neural, head: energy, width: 8, head_width: 8, head_layers: 1}"
+REASON = "the predictor gives samples and no log-density"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("samples")
+
+
+def invoke(place, *words, code=0):
+    cache = ("--cache", str(place / "cache"))
+    found = CliRunner().invoke(main, [*map(str, words), *cache], env={"COLUMNS": "120"})
+    assert found.exit_code == code, found.output
+    return " ".join(found.output.split())
+
+
+@pytest.fixture(scope="module")
+def shown(place):
+    return invoke(place, *SMALL, "--set", f"predictor={SAMPLES}", "--out", place / "run")
+
+
+def test_scores_of_samples_and_means_are_there_and_likelihoods_are_a_dash(place, shown):
+    result = json.loads((place / "run/result.json").read_text("utf-8"))
+    (horizon,) = result["horizons"]
+    found = {one["name"]: one for one in horizon["figures"] if one["split"] == "eval"}
+    there = {name for name, one in found.items() if one["n"]}
+    assert there == {"direction_cos", "crps", "nll_baseline"}
+    assert {found[name]["interval_note"] for name in found.keys() - there} == {REASON}
+    absent = "nll, dnll, dnll_capacity, dnll_context, x_gain"
+    assert f"eval: no {absent}: {REASON}" in shown
+    assert f"rollout: {REASON}" in shown
+
+
+def test_no_column_of_the_model_s_likelihood_is_kept(place, shown):  # noqa: ARG001 - of the run
+    names = pq.read_schema(place / "run/frames.parquet").names
+    assert "nll_baseline" in names
+    assert not {"nll", "nll_unconditional", "nll_x"} & set(names)
+    assert not len(pq.read_table(place / "run/rollout.parquet"))
+
+
+def test_a_finished_run_is_not_computed_again(place, shown):
+    again = invoke(place, *SMALL, "--set", f"predictor={SAMPLES}", "--out", place / "run")
+    assert "is finished; nothing is computed again" in again
+    assert REASON in shown
+
+
+def test_a_baseline_without_a_density_is_refused_before_anything_is_trained(place):
+    baseline = ("--set", f"baseline={SAMPLES}", "--out", place / "never")
+    text = invoke(place, *SMALL, "--predictor", "linear", *baseline, code=2)
+    assert "The baseline 'neural' gives samples and no log-density." in text
+    assert not (place / "never").exists()
