@@ -5,40 +5,25 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 
 from latentbench.conformance.check import NonconformityError, Subject, described, require
 from latentbench.conformance.signals import speechlike
 from latentbench.conformance.tensors import shape_text
-from latentbench.corpora.corpus import Corpus, LatentFormat, Utterance
+from latentbench.corpora.corpus import Corpus, LatentFormat
 from latentbench.encoders import WHOLE_UTTERANCE, Encoder
 from latentbench.errors import LatentbenchError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["EncoderSubject", "encode", "padded"]
 
 LATENTS = LatentFormat(dim=6, frame_rate=12.5)
 SECONDS = 1.0
 FRAMES_BEYOND = 16  # of what the look-ahead spans twice, so that some frames are free of it
-
-
-class _Listing(Corpus):
-    """An empty corpus, of audio or of latents, for `Encoder.bind`."""
-
-    name = "conformance"
-
-    def __init__(self, latents: LatentFormat | None = None) -> None:
-        self.latents = latents
-
-    @property
-    def identity(self) -> Mapping[str, str]:
-        return {"corpus": self.name}
-
-    def utterances(self) -> Sequence[Utterance]:
-        return ()
 
 
 class EncoderSubject(Subject):
@@ -61,11 +46,13 @@ class EncoderSubject(Subject):
         Raises:
             UsageError: its weights cannot be had, or it takes neither audio nor latents.
         """
-        encoder = self.make(options)
+        encoder, corpus = self.make(options), mock.create_autospec(Corpus, instance=True)
+        corpus.name, corpus.identity, corpus.latents = "conformance", {"corpus": "none"}, None
         try:
-            encoder.bind(_Listing())
+            encoder.bind(corpus)
         except UsageError:
-            encoder.bind(_Listing(LATENTS))
+            corpus.latents = LATENTS
+            encoder.bind(corpus)
         encoder.load(torch.device("cpu"))
         return encoder
 

@@ -7,8 +7,9 @@ an utterance (as Whisper's log-mel is, 80 dB below its maximum) shows only where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
 
 from latentbench.conformance.check import Doubt, NonconformityError
 from latentbench.conformance.signals import noise
@@ -17,8 +18,6 @@ from latentbench.encoders import WHOLE_UTTERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import torch
 
     from latentbench.conformance.encoding import EncoderSubject
 
@@ -31,14 +30,13 @@ START = 8
 QUIET = (1e-3, 1e-5)  # of full scale: 60 dB and 100 dB below the noise that follows
 
 
-@dataclass(frozen=True)
-class _Sight:
-    """Frame `frame` of a segment changed when audio from `hops` hops into the segment on did."""
+class _Sight(NamedTuple):
+    """Frame `frame` saw `ahead` frames on: it changed when audio after `hops` hops did."""
 
-    frame: int
-    hops: float
     ahead: int
     size: float
+    frame: int
+    hops: float
 
 
 def look_ahead(subject: EncoderSubject) -> str:
@@ -51,10 +49,9 @@ def look_ahead(subject: EncoderSubject) -> str:
     beyond = [sight for sight in sights if sight.ahead > declared]
     steady = [sight for sight in beyond if sight.hops > START]
     if steady:
-        worst = max(steady, key=lambda sight: (sight.ahead, sight.size))
+        worst = max(steady)
         raise NonconformityError(
-            f"look_ahead = {declared} as declared: frame {worst.frame} free of audio "
-            f"{declared + 1} hop(s) after its own",
+            f"look_ahead = {declared} as declared: no frame that sees further",
             f"frame {worst.frame} changed by {worst.size:.1e} of the largest magnitude when audio "
             f"from hop {worst.hops:g} on changed: it sees {worst.ahead} frame(s) ahead",
         )
@@ -78,23 +75,17 @@ def look_ahead(subject: EncoderSubject) -> str:
 
 def _sights(subject: EncoderSubject) -> Iterator[_Sight]:
     """Every frame that changed when audio from some sample on was replaced."""
-    encoder = subject.encoder
-    segments = encoder.segments(subject.samples)
-    for hop, wave, tail in _probes(subject):
-        sample = segments[0].start + hop * encoder.hop
-        changed = wave.clone()
-        changed[:, sample:] = tail[:, sample:]
+    hop, segments = subject.encoder.hop, subject.encoder.segments(subject.samples)
+    places = [(part.start, frame) for part in segments for frame in range(part.frames)]
+    for hops, wave, tail in _probes(subject):
+        sample = segments[0].start + hops * hop
+        changed = torch.cat([wave[:, :sample], tail[:, sample:]], 1)
         before, after = subject.encode([wave])[0], subject.encode([changed])[0]
-        sizes = change(before, after).tolist()
-        row = 0
-        for segment in segments:
-            for frame in range(segment.frames):
-                end = segment.start + (frame + 1) * encoder.hop
-                ahead = (sample - end) // encoder.hop + 1 if sample >= end else 0
-                if sizes[row + frame] > ROUNDING:
-                    within = (sample - segment.start) / encoder.hop
-                    yield _Sight(frame, within, ahead, sizes[row + frame])
-            row += segment.frames
+        for (start, frame), size in zip(places, change(before, after).tolist(), strict=True):
+            if size > ROUNDING:
+                beyond = sample - start - (frame + 1) * hop  # samples after the frame's own hop
+                ahead = beyond // hop + 1 if beyond >= 0 else 0
+                yield _Sight(ahead, size, frame, (sample - start) / hop)
 
 
 def _probes(subject: EncoderSubject) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:

@@ -6,15 +6,15 @@ before a suite is collected.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from latentbench.conformance.check import kit_of
-from latentbench.conformance.suites import ConformanceSuite
 
 if TYPE_CHECKING:
     from latentbench.conformance.check import Finding, Subject
+    from latentbench.conformance.suites import ConformanceSuite
 
 __all__ = ["conformance_finding", "conformance_subject", "pytest_generate_tests"]
 
@@ -22,7 +22,7 @@ __all__ = ["conformance_finding", "conformance_subject", "pytest_generate_tests"
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item of each check, named after it."""
     if "conformance_finding" in metafunc.fixturenames:
-        checks = kit_of(_suite(metafunc.cls).kind).all
+        checks = kit_of(_suite(metafunc).kind).all
         names = [check.__name__ for check in checks]
         metafunc.parametrize("conformance_finding", checks, ids=names, indirect=True)
 
@@ -34,7 +34,7 @@ def conformance_subject(request: pytest.FixtureRequest) -> Subject:
     from latentbench.plugins import load_registry  # noqa: PLC0415 - imports plugins
     from latentbench.workspace import Workspace, default_cache  # noqa: PLC0415 - as above
 
-    suite = _suite(request.cls)
+    suite = _suite(request)
     registry = load_registry(suite.plugin_files)
     component = registry.get(suite.kind, suite.name)
     config = ComponentConfig(name=suite.name, **suite.options)
@@ -45,13 +45,9 @@ def conformance_subject(request: pytest.FixtureRequest) -> Subject:
 @pytest.fixture
 def conformance_finding(request: pytest.FixtureRequest, conformance_subject: Subject) -> Finding:
     """What one check found."""
-    return kit_of(_suite(request.cls).kind).look(request.param, conformance_subject)
+    return kit_of(_suite(request).kind).look(request.param, conformance_subject)
 
 
-def _suite(cls: type | None) -> type[ConformanceSuite]:
-    if cls is None or not issubclass(cls, ConformanceSuite):
-        raise pytest.UsageError(
-            "The fixture 'conformance_finding' belongs to classes derived from a suite of "
-            "latentbench.conformance, e.g. EncoderConformance."
-        )
-    return cls
+def _suite(item: Any) -> type[ConformanceSuite]:
+    suite: type[ConformanceSuite] = item.cls
+    return suite

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from contextlib import redirect_stdout
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -12,20 +13,13 @@ from rich.console import Console
 from latentbench.config import RunConfig
 from latentbench.conformance.check import Doubt, Kit, Subject, require
 from latentbench.reports.reporter import Reporter
-from latentbench.results.schema import (
-    CorpusFacts,
-    EncoderFacts,
-    Figure,
-    HorizonResult,
-    Provenance,
-    Result,
-    RolloutFigures,
-)
+from latentbench.results.schema import Result
 
 __all__ = ["KIT"]
 
 WIDTH = 80
 VALUES = {"nll": 1075.45, "nll_baseline": 1260.89, "dnll": -185.44, "logmag_r2": math.nan}
+ROLLOUT = {"mean_gap": math.inf, "median_gap": 3.2, "n": 500, "non_finite": 1, "utterances": 4}
 
 
 class ReporterSubject(Subject):
@@ -71,48 +65,44 @@ KIT = Kit(ReporterSubject, gates=(), checks=(writes, fits, odd_results))
 def _result(statuses: tuple[str, str]) -> Result:
     """Two horizons, one number of them undefined and one infinite."""
     config = RunConfig.model_validate({"task": {"slices": ("all",), "horizons": (1, 2)}})
-    return Result(
-        config=config.model_dump(mode="json"),
-        encoder=EncoderFacts(name="mimi", dim=512, frame_rate=12.5, hop=1920, sample_rate=24_000),
-        corpus=CorpusFacts(
-            name="a corpus",
-            speakers={"train": ("1", "2"), "eval": ("3",)},
-            utterances={"train": 20, "eval": 10},
-            seconds={"train": 100.0, "eval": 50.0},
-        ),
-        horizons=tuple(
-            _done(k) if status == "done" else _failed(k)
-            for k, status in zip((1, 2), statuses, strict=True)
-        ),
-        stamps=("random weights",),
-        provenance=Provenance(
-            latentbench="0", python="3", libraries={}, platform="any", device="cpu"
-        ),
-    )
+    encoder = {"name": "mimi", "dim": 512, "frame_rate": 12.5, "hop": 1920, "sample_rate": 24_000}
+    corpus = {
+        "name": "a corpus",
+        "speakers": {"train": ("1", "2"), "eval": ("3",)},
+        "utterances": {"train": 20, "eval": 10},
+        "seconds": {"train": 100.0, "eval": 50.0},
+    }
+    given = {
+        "config": config.model_dump(mode="json"),
+        "encoder": encoder,
+        "corpus": corpus,
+        "horizons": [_horizon(k, status) for k, status in enumerate(statuses, 1)],
+        "stamps": ("random weights",),
+        "provenance": {
+            "latentbench": "0",
+            "python": "3",
+            "libraries": {},
+            "platform": "any",
+            "device": "cpu",
+        },
+    }
+    return Result.model_validate(given)
 
 
-def _done(k: int) -> HorizonResult:
+def _horizon(k: int, status: str) -> dict[str, Any]:
+    found = {"k": k, "milliseconds": 80.0 * k, "status": status, "dim": 512, "seeds": (42,)}
+    if status == "failed":
+        return {**found, "errors": ("Training diverged.",)}
     figures = [
-        Figure(split=split, slice="all", name=name, value=value, n=1000, better="lower")
+        {"split": split, "slice": "all", "name": name, "value": value, "n": 1000, "better": "lower"}
         for split in ("train", "eval")
         for name, value in VALUES.items()
     ]
-    rollout = RolloutFigures(mean_gap=math.inf, median_gap=3.2, n=500, non_finite=1, utterances=4)
-    return HorizonResult(
-        k=k,
-        milliseconds=80.0 * k,
-        dim=512,
-        status="done",
-        seeds=(42,),
-        parameters=1000,
-        frames={"train": 2000, "eval": 1000},
-        scored={"train": 1000, "eval": 1000},
-        figures=tuple(figures),
-        rollout=rollout,
-    )
-
-
-def _failed(k: int) -> HorizonResult:
-    return HorizonResult(
-        k=k, milliseconds=80.0 * k, status="failed", errors=("Training diverged.",)
-    )
+    return {
+        **found,
+        "parameters": 1000,
+        "frames": {"train": 2000, "eval": 1000},
+        "scored": {"train": 1000, "eval": 1000},
+        "figures": figures,
+        "rollout": ROLLOUT,
+    }
