@@ -6,28 +6,6 @@ torch; the checks do.
 """
 
 from latentbench.conformance.check import Finding, run_checks
-from latentbench.conformance.suites import (
-    ConformanceSuite,
-    ConformanceWarning,
-    CorpusConformance,
-    EncoderConformance,
-    EngineConformance,
-    MetricConformance,
-    PredictorConformance,
-    ReporterConformance,
-    TransformConformance,
-)
+from latentbench.conformance.suite import Conformance, ConformanceWarning
 
-__all__ = [
-    "ConformanceSuite",
-    "ConformanceWarning",
-    "CorpusConformance",
-    "EncoderConformance",
-    "EngineConformance",
-    "Finding",
-    "MetricConformance",
-    "PredictorConformance",
-    "ReporterConformance",
-    "TransformConformance",
-    "run_checks",
-]
+__all__ = ["Conformance", "ConformanceWarning", "Finding", "run_checks"]

@@ -116,7 +116,6 @@ def _words(kind: str, name: str) -> dict[str, str]:
     module = name.replace("-", "_")
     return {
         "kind": kind,
-        "Kind": kind.capitalize(),
         "name": name,
         "package": f"latentbench_{module}",
         "module": module,

@@ -5,65 +5,70 @@ from typing import ClassVar
 
 import pytest
 
-from latentbench.conformance import (
-    CorpusConformance,
-    EncoderConformance,
-    EngineConformance,
-    MetricConformance,
-    PredictorConformance,
-    ReporterConformance,
-    TransformConformance,
-)
+from latentbench.conformance import Conformance
+from latentbench.conformance.check import kit_of
 from latentbench.plugins import load_registry
+from latentbench.specs import KINDS
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
-class TestLogMel(EncoderConformance):
+class TestLogMel(Conformance):
+    kind = "encoder"
     name = "logmel"
 
 
-class TestMdn(PredictorConformance):
+class TestMdn(Conformance):
+    kind = "predictor"
     name = "mdn"
     options: ClassVar = {"width": 64}
 
 
-class TestTransformerOfWholeUtterances(PredictorConformance):
+class TestTransformerOfWholeUtterances(Conformance):
+    kind = "predictor"
     name = "neural"
     options: ClassVar = {"backbone": "transformer", "width": 16, "attention_heads": 2}
 
 
-class TestMarginal(PredictorConformance):
+class TestMarginal(Conformance):
+    kind = "predictor"
     name = "marginal"
 
 
-class TestStandardize(TransformConformance):
+class TestStandardize(Conformance):
+    kind = "transform"
     name = "standardize"
 
 
-class TestPca(TransformConformance):
+class TestPca(Conformance):
+    kind = "transform"
     name = "pca"
     options: ClassVar = {"components": 3, "whiten": True}
 
 
-class TestShuffledFrames(TransformConformance):
+class TestShuffledFrames(Conformance):
+    kind = "transform"
     name = "shuffled-frames"
 
 
-class TestLocal(EngineConformance):
+class TestLocal(Conformance):
+    kind = "engine"
     name = "local"
 
 
-class TestTable(ReporterConformance):
+class TestTable(Conformance):
+    kind = "reporter"
     name = "table"
 
 
-class TestJson(ReporterConformance):
+class TestJson(Conformance):
+    kind = "reporter"
     name = "json"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no recordings at {DATA}")
-class TestLibriSpeech(CorpusConformance):
+class TestLibriSpeech(Conformance):
+    kind = "corpus"
     name = "librispeech"
     options: ClassVar = {"root": str(DATA / "LibriSpeech"), "subset": "train-clean-5"}
 
@@ -81,14 +86,5 @@ def test_every_metric_keeps_its_contract(check, name):
     assert failures == []
 
 
-def test_suites_are_those_of_every_kind():
-    from latentbench import conformance
-    from latentbench.specs import KINDS
-
-    suites = {
-        getattr(conformance, name).kind
-        for name in conformance.__all__
-        if name.endswith("Conformance")
-    }
-    assert suites == set(KINDS)
-    assert MetricConformance.kind == "metric"
+def test_every_kind_has_checks():
+    assert all(kit_of(kind).checks for kind in KINDS)

@@ -1,8 +1,9 @@
-"""Conformance suites: derive one, name the component, and pytest makes every check of its kind.
+"""The conformance suite: derive a class, name the component, and pytest makes every check.
 
-    from latentbench.conformance import EncoderConformance
+    from latentbench.conformance import Conformance
 
-    class TestMine(EncoderConformance):
+    class TestMine(Conformance):
+        kind = "encoder"
         name = "mine"
         options = {"hop_ms": 40.0}
 
@@ -22,27 +23,18 @@ if TYPE_CHECKING:
 
     from latentbench.conformance.check import Finding
 
-__all__ = [
-    "ConformanceSuite",
-    "ConformanceWarning",
-    "CorpusConformance",
-    "EncoderConformance",
-    "EngineConformance",
-    "MetricConformance",
-    "PredictorConformance",
-    "ReporterConformance",
-    "TransformConformance",
-]
+__all__ = ["Conformance", "ConformanceWarning"]
 
 
 class ConformanceWarning(UserWarning):
     """What is allowed, but probably not what the author of a component wants."""
 
 
-class ConformanceSuite:
-    """The checks of one component; the classes below set its kind.
+class Conformance:
+    """The checks of one component.
 
     Attributes:
+        kind: of the component, e.g. `encoder`.
         name: of the component, as in its spec.
         options: those that differ from their defaults, validated as on the command line.
         plugin_files: files to load as inline plugins, as with `--plugin`.
@@ -66,45 +58,3 @@ class ConformanceSuite:
             pytest.skip(found.detail)
         if found.status == "warn":
             warnings.warn(str(found), ConformanceWarning, stacklevel=1)
-
-
-class CorpusConformance(ConformanceSuite):
-    """Checks of `latentbench.corpora.Corpus`."""
-
-    kind = "corpus"
-
-
-class EncoderConformance(ConformanceSuite):
-    """Checks of `latentbench.encoders.Encoder`."""
-
-    kind = "encoder"
-
-
-class TransformConformance(ConformanceSuite):
-    """Checks of `latentbench.latents.transform.Transform`."""
-
-    kind = "transform"
-
-
-class PredictorConformance(ConformanceSuite):
-    """Checks of `latentbench.predictors.Predictor`."""
-
-    kind = "predictor"
-
-
-class MetricConformance(ConformanceSuite):
-    """Checks of `latentbench.metrics.metric.Metric`."""
-
-    kind = "metric"
-
-
-class EngineConformance(ConformanceSuite):
-    """Checks of `latentbench.engines.Engine`."""
-
-    kind = "engine"
-
-
-class ReporterConformance(ConformanceSuite):
-    """Checks of `latentbench.reports.reporter.Reporter`."""
-
-    kind = "reporter"
