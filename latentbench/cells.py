@@ -21,10 +21,10 @@ import torch
 
 from latentbench.config import build_options
 from latentbench.device import choose_device
+from latentbench.digest import XXH3, file_digest
 from latentbench.errors import LatentbenchError
 from latentbench.files import (
     DamagedFileError,
-    checksum,
     damaged_files,
     discard,
     disk_full_explained,
@@ -128,7 +128,11 @@ def run_cell(cell: Cell, progress: Progress = SILENT) -> None:
 def _inputs(cell: Cell) -> str:
     """A hex digest of what decides the numbers of a cell beside its horizon and seed."""
     _, rows = read_manifest(cell.manifest)
-    parts = (cell.config.digest(), corpus_digest(rows), *map(checksum, cell.transforms))
+    parts = (
+        cell.config.digest(),
+        corpus_digest(rows),
+        *(file_digest(file, XXH3) for file in cell.transforms),
+    )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -14,7 +14,6 @@ import re
 import socket
 import threading
 import urllib.request
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from latentbench.progress import Progress
 
-__all__ = ["fetch", "only_writer", "recorded_sha256"]
+__all__ = ["fetch", "only_writer", "recorded_sha256", "require_lookup"]
 
 LOOKUP_SECONDS = 5.0
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
@@ -41,9 +40,7 @@ def fetch(
     url: str,
     destination: Path,
     *,
-    sha256: str | None = None,
-    md5: str | None = None,
-    unverified: bool = False,
+    checksum: str,
     progress: Progress,
     title: str,
     hint: str = "",
@@ -55,10 +52,8 @@ def fetch(
     Args:
         url: http or https; redirects are followed, proxies are taken from the environment.
         destination: a file; its folder is made.
-        sha256: the expected checksum, as hex, or its first digits where the publisher gives no
-            more; or else give `md5`.
-        md5: the expected checksum where the publisher gives no other.
-        unverified: the publisher gives none at all: the user is told so, and what came.
+        checksum: `sha256:` or `md5:` and hex, of a sha256 maybe only the first digits; empty
+            where the publisher gives none: the user is told so, and what came.
         progress: told of the bytes as they come.
         title: what the user sees being downloaded.
         hint: how to go on without this download; shown with every error of the network.
@@ -68,9 +63,6 @@ def fetch(
             wrong (what came is then removed).
         LatentbenchError: the file cannot be written, e.g. the disk is full; what came is kept.
     """
-    algorithm, expected = ("sha256", sha256) if sha256 else ("md5", md5)
-    if not expected and not unverified:
-        raise ValueError(f"the download of {url} needs a checksum")
     if destination.is_file():
         return destination
     with _reporting_disk(destination):
@@ -79,9 +71,8 @@ def fetch(
             if not destination.is_file():
                 part = _Part(destination)
                 _complete(url, part, progress, title, hint)
-                if expected:
-                    _check(part, url, algorithm, expected)
-                else:
+                _check(url, part, checksum)
+                if not checksum:
                     found = file_digest(part.path)
                     progress.say(f"{url} has no published checksum; what came has sha256 {found}.")
                     write_text(_sum_file(destination), f"{found}  {destination.name}\n")
@@ -131,7 +122,7 @@ def _complete(url: str, part: _Part, progress: Progress, title: str, hint: str) 
     while True:
         before = part.size()
         try:
-            _require_lookup(url)
+            require_lookup(url)
             with httpx.Client(timeout=TIMEOUT, follow_redirects=True) as client:
                 _transfer(client, url, part, progress, title)
         except httpx.HTTPStatusError as error:
@@ -159,23 +150,16 @@ def _transfer(client: httpx.Client, url: str, part: _Part, progress: Progress, t
         if validator := part.validator():
             headers["If-Range"] = validator
     with client.stream("GET", url, headers=headers) as response:
-        if start and not _goes_on(response, start):
-            if _content_range(response).total == start:
-                return  # asked for what comes after the end: everything is here
-            part.forget()
-        else:
+        begins, total = _content_range(response)
+        is_rest = response.status_code == httpx.codes.PARTIAL_CONTENT
+        is_behind = response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
+        if not start or not (is_behind or (is_rest and begins != start)):
             _receive(response, part, progress, title)
             return
+        if total == start:
+            return  # asked for what comes after the end: everything is here
+    part.forget()
     _transfer(client, url, part, progress, title)
-
-
-def _goes_on(response: httpx.Response, start: int) -> bool:
-    """Whether the answer can be used: the rest from `start` on, or (a success) the whole."""
-    if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return False
-    response.raise_for_status()
-    is_rest = response.status_code == httpx.codes.PARTIAL_CONTENT
-    return not is_rest or _content_range(response).start == start
 
 
 def _receive(response: httpx.Response, part: _Part, progress: Progress, title: str) -> None:
@@ -203,19 +187,12 @@ def _write(descriptor: int, chunk: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-@dataclass(frozen=True)
-class _ContentRange:
-    start: int | None
-    total: int | None
-
-
-def _content_range(response: httpx.Response) -> _ContentRange:
-    """`Content-Range: bytes 5-9/10` or `bytes */10` (RFC 9110, section 14.4)."""
-    found = re.fullmatch(
-        r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", response.headers.get("Content-Range", "")
-    )
+def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
+    """Start and total of `bytes 5-9/10` or `bytes */10` (RFC 9110, section 14.4)."""
+    given = response.headers.get("Content-Range", "")
+    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", given)
     start, total = found.groups() if found else (None, None)
-    return _ContentRange(int(start) if start else None, int(total) if total else None)
+    return int(start) if start else None, int(total) if total else None
 
 
 def _validator(response: httpx.Response) -> str:
@@ -227,9 +204,9 @@ def _validator(response: httpx.Response) -> str:
     return date
 
 
-def _check(part: _Part, url: str, algorithm: str, expected: str) -> None:
-    found = file_digest(part.path, algorithm)
-    if not found.startswith(expected.lower()):
+def _check(url: str, part: _Part, checksum: str) -> None:
+    algorithm, _, expected = checksum.partition(":")
+    if checksum and not (found := file_digest(part.path, algorithm)).startswith(expected.lower()):
         part.forget()
         raise UsageError(
             f"What {url} sent has the {algorithm} checksum {found}, expected {expected}; "
@@ -239,7 +216,7 @@ def _check(part: _Part, url: str, algorithm: str, expected: str) -> None:
         )
 
 
-def _require_lookup(url: str) -> None:
+def require_lookup(url: str) -> None:
     """Look the host up with a time limit, since a resolver without network may take minutes.
 
     Raises:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import xxhash
 
+from latentbench.digest import XXH3, file_digest
 from latentbench.errors import LatentbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ __all__ = [
     "SUMS",
     "DamagedFileError",
     "atomic",
-    "checksum",
     "damage",
     "damaged_files",
     "discard",
@@ -52,7 +52,6 @@ SUMS = "XXH128SUMS"
 
 # No space, over quota, over the size a file may have: the same remedy for the user.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-BLOCK = 1 << 20
 # "#" marks the checksum a file had before: that of the file in place if a process was killed.
 LINE = re.compile(r"(#?)([0-9a-f]{32})  (.+)")
 
@@ -92,7 +91,7 @@ def sealed(path: Path) -> Iterator[Path]:
     """Like `atomic`, for a file that is read again: its checksum is kept."""
     with atomic(path) as partial:
         yield partial
-        _record(path, checksum(partial))
+        _record(path, file_digest(partial, XXH3))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -139,7 +138,7 @@ def damage(path: Path) -> str:
         LatentbenchError: the system does not give its content.
     """
     try:
-        found = checksum(path)
+        found = file_digest(path, XXH3)
     except FileNotFoundError:
         return "it is gone"
     except OSError as error:
@@ -166,7 +165,7 @@ def was_sealed_as(path: Path, text: str) -> bool:
 
 def seal(path: Path) -> None:
     """Keep the checksum of a file as it is now."""
-    _record(path, checksum(path))
+    _record(path, file_digest(path, XXH3))
 
 
 def discard(path: Path) -> None:
@@ -181,20 +180,6 @@ def sweep(folder: Path) -> None:
     """Remove what a killed writer of this folder left."""
     for leftover in folder.glob(f"*{PARTIAL}"):
         _remove(leftover)
-
-
-def checksum(path: Path) -> str:
-    """The XXH3-128 of a file's bytes, as hex.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    state = xxhash.xxh3_128()
-    with path.open("rb", buffering=0) as file:
-        block = memoryview(bytearray(min(BLOCK, os.fstat(file.fileno()).st_size + 1)))
-        while count := file.readinto(block):
-            state.update(block[:count])
-    return state.hexdigest()
 
 
 @contextmanager
@@ -243,7 +228,7 @@ def _sums(folder: Path) -> dict[str, tuple[str, ...]]:
 
 def _record(path: Path, new: str) -> None:
     known = _sums(path.parent)
-    before = checksum(path) if path.is_file() and not damage(path) else new
+    before = file_digest(path, XXH3) if path.is_file() and not damage(path) else new
     known[path.name] = (new,) if before == new else (new, before)
     _write_sums(path.parent, known)
 

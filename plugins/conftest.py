@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from latentbench.encoders.codec_encoder import CodecEncoder
+    from latentbench.encoders.codec import CodecEncoder
 
 
 def _loaded(kind: type[CodecEncoder], weights: str | Path, **options: Any) -> CodecEncoder:

@@ -115,7 +115,12 @@ def get(server, tmp_path):
     """Fetch the body to `tmp_path/sub/file.bin`."""
 
     def call(**changed):
-        given = {"sha256": SHA256, "progress": SilentProgress(), "title": "a file", "hint": HINT}
+        given = {
+            "checksum": f"sha256:{SHA256}",
+            "progress": SilentProgress(),
+            "title": "a file",
+            "hint": HINT,
+        }
         url = f"http://127.0.0.1:{server.server_address[1]}/file.bin"
         return fetch(url, tmp_path / "sub" / "file.bin", **(given | changed))
 
@@ -140,9 +145,10 @@ def test_what_is_there_is_not_asked_for_again(get, server):
 
 
 def test_md5_where_the_publisher_gives_no_other(get):
-    assert get(sha256=None, md5=hashlib.md5(BODY).hexdigest()).read_bytes() == BODY  # noqa: S324
-    with pytest.raises(ValueError, match="needs a checksum"):
-        get(sha256=None)
+    md5 = hashlib.md5(BODY).hexdigest()  # noqa: S324 - OpenSLR's
+    with pytest.raises(UsageError, match=f"md5 checksum {md5}, expected 0000"):
+        get(checksum="md5:0000")
+    assert get(checksum=f"md5:{md5}").read_bytes() == BODY
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(get, server, tmp_path):
@@ -210,7 +216,7 @@ def test_a_file_that_changed_meanwhile_is_not_glued_to_the_old_one(get, server):
     server.behaviour.body = BODY[::-1]
     server.behaviour.etag = '"two"'
     new = hashlib.sha256(BODY[::-1]).hexdigest()
-    assert get(sha256=new).read_bytes() == BODY[::-1]
+    assert get(checksum=f"sha256:{new}").read_bytes() == BODY[::-1]
 
 
 def test_a_part_longer_than_the_file_is_dropped(get, tmp_path):
@@ -243,9 +249,7 @@ def test_a_refused_connection_is_found_out_fast(tmp_path, monkeypatch):
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/x"
         begun = time.monotonic()
         with pytest.raises(UsageError, match=r"cannot be downloaded: .*refused") as error:
-            fetch(
-                url, tmp_path / "x", sha256=SHA256, progress=SilentProgress(), title="", hint=HINT
-            )
+            fetch(url, tmp_path / "x", checksum="", progress=SilentProgress(), title="", hint=HINT)
     assert time.monotonic() - begun < 5
     assert error.value.hint == HINT
 
@@ -263,7 +267,7 @@ def test_a_name_server_that_never_answers_is_not_waited_for(get, monkeypatch):
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "nonsense", "http://[::1"])
 def test_what_is_no_web_address(url, tmp_path):
     with pytest.raises(UsageError, match="cannot be downloaded"):
-        fetch(url, tmp_path / "x", sha256=SHA256, progress=SilentProgress(), title="")
+        fetch(url, tmp_path / "x", checksum="", progress=SilentProgress(), title="")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
@@ -283,7 +287,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
         fetch(
             "http://127.0.0.1/x",
             tmp_path / "file" / "x",
-            sha256=SHA256,
+            checksum="",
             progress=SilentProgress(),
             title="",
         )
@@ -303,12 +307,12 @@ def test_two_at_once_download_once(get, server):
 
 def test_the_first_digits_of_a_checksum_are_checked(get, tmp_path):
     with pytest.raises(UsageError, match="expected 00000000; it was removed"):
-        get(sha256="00000000")
+        get(checksum="sha256:00000000")
     assert list((tmp_path / "sub").glob("file.bin*")) == [tmp_path / "sub" / "file.bin.lock"]
-    assert get(sha256=SHA256[:8]).read_bytes() == BODY
+    assert get(checksum=f"sha256:{SHA256[:8]}").read_bytes() == BODY
 
 
 def test_without_a_published_checksum_the_one_found_is_said(get):
     progress = SilentProgress()
-    assert get(sha256=None, unverified=True, progress=progress).read_bytes() == BODY
+    assert get(checksum="", progress=progress).read_bytes() == BODY
     assert f"no published checksum; what came has sha256 {SHA256}" in progress.said[0]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from latentbench.corpora.plugin import LibriSpeechOptions
     from latentbench.workspace import Workspace
 
-__all__ = ["ARCHIVES", "Archive", "LibriSpeech", "read_speakers"]
+__all__ = ["ARCHIVES", "LibriSpeech", "read_speakers"]
 
 SPEAKERS = "SPEAKERS.TXT"
 FILE_NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.flac", re.ASCII)
@@ -35,34 +35,21 @@ GO_ON = (
 )
 
 
-@dataclass(frozen=True)
-class Archive:
-    """One subset on OpenSLR: the number of its resource and the checksum of its archive."""
-
-    resource: int
-    sha256: str | None = None
-    md5: str | None = None
-
-
-# sha256: as carried by torchaudio 2.11 (torchaudio.datasets.librispeech);
-# md5: https://www.openslr.org/resources/31/md5sum.txt, which gives no other.
-ARCHIVES: dict[str, Archive] = {
-    "dev-clean": Archive(12, "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3"),
-    "dev-other": Archive(12, "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365"),
-    "test-clean": Archive(12, "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23"),
-    "test-other": Archive(12, "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29"),
-    "train-clean-100": Archive(
-        12, "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2"
-    ),
-    "train-clean-360": Archive(
-        12, "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"
-    ),
-    "train-other-500": Archive(
-        12, "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"
-    ),
-    "train-clean-5": Archive(31, md5="5df7d4e78065366204ca6845bb08f490"),
-    "dev-clean-2": Archive(31, md5="6d7ab67ac6a1d2c993d050e16d61080d"),
+# Checksums of the archives. sha256: as carried by torchaudio 2.11
+# (torchaudio.datasets.librispeech); md5: https://www.openslr.org/resources/31/md5sum.txt, which
+# gives no other.
+ARCHIVES = {
+    "dev-clean": "sha256:76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    "dev-other": "sha256:12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    "test-clean": "sha256:39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    "test-other": "sha256:d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
+    "train-clean-100": "sha256:d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    "train-clean-360": "sha256:146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    "train-other-500": "sha256:ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+    "train-clean-5": "md5:5df7d4e78065366204ca6845bb08f490",
+    "dev-clean-2": "md5:6d7ab67ac6a1d2c993d050e16d61080d",
 }
+OF_RESOURCE_31 = ("train-clean-5", "dev-clean-2")  # of OpenSLR; the others are of resource 12
 
 
 class LibriSpeech(Corpus):
@@ -163,7 +150,7 @@ class LibriSpeech(Corpus):
         return self._subsets
 
     def _download(self, subset: str, folder: Path, root: Path) -> None:
-        archive = ARCHIVES[subset]
+        resource = 31 if subset in OF_RESOURCE_31 else 12
         mirror = self._options.mirror.rstrip("/")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -177,10 +164,9 @@ class LibriSpeech(Corpus):
             if (root / subset).is_dir():  # another process was faster
                 return
             packed = fetch(
-                f"{mirror}/{archive.resource}/{subset}.tar.gz",
+                f"{mirror}/{resource}/{subset}.tar.gz",
                 folder / f"{subset}.tar.gz",
-                sha256=archive.sha256,
-                md5=archive.md5,
+                checksum=ARCHIVES[subset],
                 progress=self._workspace.progress,
                 title=title,
                 hint=GO_ON,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import torch
 
     from latentbench.corpora import Corpus
 
-__all__ = ["WHOLE_UTTERANCE", "Encoder", "Segment", "sight_text"]
+__all__ = ["WHOLE_UTTERANCE", "Encoder", "Segment", "exact_float32", "sight_text"]
 
 WHOLE_UTTERANCE = 2**31 - 1  # as `look_ahead`: more frames than any utterance or staleness has
 
@@ -125,3 +126,23 @@ class Encoder(ABC):
 
         Called after `load`.
         """
+
+
+@contextmanager
+def exact_float32(device: torch.device) -> Iterator[None]:
+    """Full float32 products on `device` (no TF32, no bf16, no autocast); afterwards as before.
+
+    TF32 keeps 10 bits of a factor; latents that differ by that much are other latents.
+    """
+    import torch  # noqa: PLC0415 - listing the encoders imports this package, and no torch
+
+    products = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions

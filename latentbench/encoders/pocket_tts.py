@@ -1,14 +1,27 @@
-"""The encoder `pocket-tts`: the VAE of Kyutai's Pocket TTS, 32 dimensions at 12.5 Hz."""
+"""The encoder `pocket-tts`: the VAE of Kyutai's Pocket TTS, 32 dimensions at 12.5 Hz.
+
+SEANet convolutions bring 24 kHz to 200 Hz, a causal transformer of 2 layers with a window of 250
+frames (1.25 s) follows, and a convolution of stride 16 gives the mean of the latent. The published
+checkpoint no longer holds the variance.
+
+The published file holds the whole text-to-speech model. Its encoder is under `mimi.encoder.…`,
+with queries, keys and values stacked in one matrix, and rotary pairs side by side where
+transformers has them half a head apart. A checkpoint saved by transformers is read too.
+
+Source: Rouard et al., "Continuous Audio Language Models", arXiv 2509.06926.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from latentbench.encoders.pocket_tts_weights import POCKET_TTS, read_weights
-from latentbench.encoders.published_encoder import PublishedEncoder
+from latentbench.encoders.checkpoint import WeightsMismatchError, read_tensors, tensor_names
+from latentbench.encoders.kyutai import KyutaiEncoder, SeanetNetwork
+from latentbench.encoders.weights import HubFile
+from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import torch
@@ -19,31 +32,176 @@ if TYPE_CHECKING:
 
 __all__ = ["PocketTTSEncoder"]
 
+WEIGHTS = HubFile(
+    repo="kyutai/pocket-tts",
+    revision="39592ff23c9ef80098bb74895d104c26275fe2c9",
+    name="languages/english/model.safetensors",
+    sha256="473f47d99560bd50eb8b4509d3cacfe7f316ab20bdca86505403a2e6a936a6e9",
+    access=(
+        "The repository asks its users to accept terms: do so, signed in, at "
+        "https://huggingface.co/kyutai/pocket-tts, then run `hf auth login`."
+    ),
+)
 
-class PocketTTSEncoder(PublishedEncoder):
-    """The mean of the VAE's latent: deterministic, whole utterances in float32.
+# Longest first: a name is translated by the first that fits.
+FROM_TRANSFORMERS = {
+    "encoder.encoder_seanet.": "encoder.",
+    "encoder.encoder_transformer.": "encoder_transformer.",
+    "encoder.downsample.": "downsample.",
+    "encoder_seanet.": "encoder.",
+    "encoder_transformer.": "encoder_transformer.",
+    "downsample.": "downsample.",
+    "encoder.": "encoder.",  # no name of transformers': it will not be known
+}
+ORIGINAL = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
+ORIGINAL_LAYER = "mimi.encoder_transformer.transformer.layers."
+IN_LAYER = {
+    "self_attn.out_proj": "self_attn.o_proj",
+    "norm1": "input_layernorm",
+    "norm2": "post_attention_layernorm",
+    "linear1": "mlp.fc1",
+    "linear2": "mlp.fc2",
+    "layer_scale_1": "self_attn_layer_scale",
+    "layer_scale_2": "mlp_layer_scale",
+}
+STACKED = ".self_attn.in_proj.weight"
 
-    Nothing is sampled, as in Pocket TTS itself, which conditions on the same mean.
 
-    Source: Rouard et al., "Continuous Audio Language Models", arXiv 2509.06926.
-    """
+class PocketTTSEncoder(KyutaiEncoder):
+    """The mean of the VAE's latent, as Pocket TTS conditions on it: nothing is sampled."""
 
-    name = POCKET_TTS.encoder
-    published = POCKET_TTS
-    published_weights = POCKET_TTS.file.repo
-    sample_rate = 24_000
-    hop = 1_920
+    name = "pocket-tts"
+    title = "Pocket TTS codec"
+    weights_file = WEIGHTS
+    published_weights = WEIGHTS.repo
+    model_type = "pocket_tts_audio_tokenizer"
+    # The codec of pocket_tts/config/english.yaml in github.com/kyutai-labs/pocket-tts; the
+    # activation is the one of its current code and of transformers.
+    published_architecture = {  # noqa: RUF012 - never changed
+        "sampling_rate": 24_000,
+        "audio_channels": 1,
+        "hidden_size": 512,
+        "latent_dim": 32,
+        "latent_stride": 16,
+        "num_filters": 64,
+        "num_residual_layers": 1,
+        "upsampling_ratios": [6, 5, 4],
+        "kernel_size": 7,
+        "last_kernel_size": 3,
+        "residual_kernel_size": 3,
+        "dilation_growth_rate": 2,
+        "use_causal_conv": True,
+        "pad_mode": "constant",
+        "compress": 2,
+        "use_conv_shortcut": False,
+        "num_hidden_layers": 2,
+        "intermediate_size": 2048,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "hidden_act": "gelu_pytorch_tanh",
+        "max_position_embeddings": 8000,
+        "norm_eps": 1e-5,
+        "sliding_window": 250,
+        "attention_bias": False,
+        "layer_scale_initial_scale": 0.01,
+        "rope_theta": 10_000.0,
+    }
+    fixed = (
+        "sampling_rate",
+        "audio_channels",
+        "upsampling_ratios",
+        "latent_stride",
+        "use_causal_conv",
+    )
+    takes = "It takes mono audio at 24 kHz and strides of 4, 5, 6 and 16."
 
     def __init__(self, options: PocketTTSOptions, workspace: Workspace) -> None:
         super().__init__(options, workspace)
-        self.dim = int(self._architecture["latent_dim"])
+        self.dim = int(self.architecture["latent_dim"])
 
     def network(self) -> nn.Module:
         """The codec's encoder."""
-        from latentbench.encoders.pocket_tts_network import PocketTTSNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
+        from transformers import (  # noqa: PLC0415 - seconds of import, only once there are weights
+            PocketTTSAudioTokenizerConfig,
+            PocketTTSAudioTokenizerModel,
+        )
 
-        return PocketTTSNetwork(self._architecture)
+        given = dict(self.architecture)
+        rope = {"rope_type": "default", "rope_theta": given.pop("rope_theta")}
+        make_config: Any = PocketTTSAudioTokenizerConfig
+        config = make_config(
+            **given, rope_parameters=rope, attn_implementation="sdpa", decoder_config=None
+        )
+        return SeanetNetwork(PocketTTSAudioTokenizerModel(config).encoder)
 
-    def read(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - all that is read is the encoder's
-        """See `PublishedEncoder.read`; the file's names may be Kyutai's own."""
-        return read_weights(file, int(self._architecture["head_dim"]))
+    def tensors(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - all that is read is the encoder's
+        """See `NetworkEncoder.tensors`; the file's names may be Kyutai's own."""
+        return _weights(file, int(self.architecture["head_dim"]))
+
+
+def _weights(file: Path, head_dim: int) -> dict[str, torch.Tensor]:
+    """The encoder's weights, by the network's names.
+
+    Args:
+        file: the published file or one saved by transformers.
+        head_dim: of the transformer.
+
+    Raises:
+        UsageError: the file is damaged, or is the one whose encoder was taken out.
+    """
+    names = tensor_names(file)
+    original = any(name.startswith("mimi.encoder.") for name in names)
+    weights = _from_original(file, names, head_dim) if original else _from_saved(file, names)
+    if weights and not any(tensor.float().any() for tensor in weights.values()):
+        raise UsageError(
+            f"The encoder in '{file}' is all zeros: this is the checkpoint without voice "
+            "cloning, which has no encoder.",
+            f"Use {WEIGHTS}. {WEIGHTS.access}",
+        )
+    return weights
+
+
+def _from_saved(file: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    own = {}
+    for name in names:
+        for theirs, ours in FROM_TRANSFORMERS.items():
+            if name.startswith(theirs):
+                own[name] = ours + name.removeprefix(theirs)
+                break
+    return {own[name]: tensor for name, tensor in read_tensors(file, own).items()}
+
+
+def _from_original(file: Path, names: Iterable[str], head_dim: int) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = {}
+    for name, tensor in read_tensors(file, (n for n in names if n.startswith(ORIGINAL))).items():
+        if name.startswith(ORIGINAL_LAYER):
+            weights |= _layer_weight(name.removeprefix(ORIGINAL_LAYER), tensor, head_dim)
+        else:
+            own = name.replace("mimi.encoder.model.", "encoder.layers.")
+            weights[own.replace("mimi.downsample.conv.conv.", "downsample.conv.")] = tensor
+    return weights
+
+
+def _layer_weight(name: str, tensor: torch.Tensor, head_dim: int) -> dict[str, torch.Tensor]:
+    """The weights that one of the original transformer's stands for.
+
+    Raises:
+        WeightsMismatchError: stacked projections that are no three of whole heads.
+    """
+    layer, _, part = name.partition(".")
+    prefix = f"encoder_transformer.layers.{layer}"
+    if name.endswith(STACKED):
+        if tensor.ndim != 2 or tensor.shape[0] % (3 * head_dim):  # noqa: PLR2004 - rows, columns
+            raise WeightsMismatchError(f"{name} {list(tensor.shape)}: heads have {head_dim} rows")
+        query, key, value = tensor.chunk(3)
+        turned = {"q": _half_split(query, head_dim), "k": _half_split(key, head_dim), "v": value}
+        return {f"{prefix}.self_attn.{one}_proj.weight": rows for one, rows in turned.items()}
+    module, _, kind = part.rpartition(".")
+    return {f"{prefix}.{IN_LAYER.get(module, module)}.{kind}": tensor}
+
+
+def _half_split(rows: torch.Tensor, head_dim: int) -> torch.Tensor:
+    """Rotary pairs (2i, 2i+1) of each head moved to (i, i + head_dim / 2)."""
+    paired = rows.reshape(-1, head_dim // 2, 2, rows.shape[1])
+    return paired.transpose(1, 2).reshape(rows.shape)

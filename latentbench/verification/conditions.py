@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from latentbench.config import RunConfig, read_layers, resolve
-from latentbench.encoders.mimi_weights import MIMI
+from latentbench.encoders.mimi import MimiEncoder
 from latentbench.tasks import WindowTask
 from latentbench.verification.records import Condition
 from latentbench.verification.references import HORIZONS, eval_speakers, reference_runs
@@ -23,7 +23,7 @@ __all__ = ["SHOWN_BESIDE", "conditions", "first_frame", "latents_of", "runs_besi
 CORPUS = {"corpus": "librispeech", "subset": "train-clean-100"}
 SPEAKERS = 251
 # The beginnings of the digests of the published weights.
-WEIGHTS = {"mimi": f"sha256:{MIMI.file.sha256}", "encodec-24k": "sha256:d7cc33bc"}
+WEIGHTS = {"mimi": f"sha256:{MimiEncoder.weights_file.sha256}", "encodec-24k": "sha256:d7cc33bc"}
 PCA = {"mimi-pca32": 32, "mimi-pca64": 64}
 SHOWN_BESIDE = "mimi"
 STEPS = (15_000, 25_000)  # of the reruns, and of the published run

@@ -126,7 +126,7 @@ def test_a_corpus_that_cannot_be_listed_is_told_before_weights_are_fetched(
     def fetched(*_):
         pytest.fail("weights were fetched")
 
-    monkeypatch.setattr("latentbench.encoders.published.Published.fetch", fetched)
+    monkeypatch.setattr("latentbench.encoders.weights.HubFile.fetch", fetched)
     found = invoke("run", "--corpus", "folder", "--cache", tmp_path, "--out", tmp_path / "out")
     assert "The corpus 'folder' needs to know the folder." in found.stderr
     assert found.exit_code == 2

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from latentbench.corpora import AudioError
-from latentbench.corpora.librispeech import ARCHIVES, Archive, LibriSpeech, read_speakers
+from latentbench.corpora.librispeech import ARCHIVES, OF_RESOURCE_31, LibriSpeech, read_speakers
 from latentbench.corpora.plugin import LibriSpeechOptions
 from latentbench.errors import LatentbenchError, UsageError
 
@@ -141,7 +141,8 @@ def test_checksums_are_those_torchaudio_ships():
     torchaudio = pytest.importorskip("torchaudio.datasets.librispeech")
     for url, sha256 in torchaudio._CHECKSUMS.items():
         resource, name = url.removesuffix(".tar.gz").split("/")[-2:]
-        assert ARCHIVES[name] == Archive(int(resource), sha256)
+        assert ARCHIVES[name] == f"sha256:{sha256}"
+        assert (name in OF_RESOURCE_31) == (int(resource) == 31)
     assert set(torchaudio._DATA_SUBSETS) <= set(ARCHIVES)
 
 
@@ -167,7 +168,7 @@ def publish(tmp_path, monkeypatch):
             with tarfile.open(packed, "w:gz") as tar:
                 fill(tar)
             sha256 = hashlib.sha256(packed.read_bytes()).hexdigest()
-            monkeypatch.setitem(ARCHIVES, "dev-clean", Archive(12, sha256))
+            monkeypatch.setitem(ARCHIVES, "dev-clean", f"sha256:{sha256}")
             return f"http://127.0.0.1:{server.server_address[1]}/"
 
         yield serve
@@ -281,7 +282,7 @@ def test_a_truncated_archive_is_said(root, corpus, publish, tmp_path, monkeypatc
     packed = tmp_path / "served" / "12" / "dev-clean.tar.gz"
     packed.write_bytes(packed.read_bytes()[:-2000])
     sha256 = hashlib.sha256(packed.read_bytes()).hexdigest()
-    monkeypatch.setitem(ARCHIVES, "dev-clean", Archive(12, sha256))
+    monkeypatch.setitem(ARCHIVES, "dev-clean", f"sha256:{sha256}")
     with pytest.raises(LatentbenchError, match="is damaged"):
         corpus(subset="dev-clean", mirror=mirror).utterances()
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from latentbench.digest import file_digest
-from latentbench.encoders.hub import HubError, HubFile, fetch
+from latentbench.encoders.weights import HubError, HubFile
 from latentbench.progress import SilentProgress
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
@@ -18,7 +18,6 @@ FILE = HubFile(
     revision="0123456789abcdef0123456789abcdef01234567",
     name="model.safetensors",
     sha256=hashlib.sha256(CONTENT).hexdigest(),
-    size=len(CONTENT),
 )
 
 
@@ -118,7 +117,7 @@ def no_token(monkeypatch):
 def test_a_file_is_downloaded_once_and_then_needs_no_network(hub, tmp_path, capfd):
     progress = Watched()
     with hub.running() as endpoint:
-        path = fetch(FILE, progress, endpoint=endpoint, cache=tmp_path)
+        path = FILE.download(progress, endpoint=endpoint, cache=tmp_path)
     assert path.read_bytes() == CONTENT
     ((title, total, unit, done, meter),) = progress.tasks
     assert title == "Fetching some/model model.safetensors"
@@ -127,59 +126,71 @@ def test_a_file_is_downloaded_once_and_then_needs_no_network(hub, tmp_path, capf
     assert capfd.readouterr() == ("", "")  # the client's own bars stay out of our display
 
     asked = len(hub.requests)
-    assert fetch(FILE, progress, endpoint="http://127.0.0.1:9", cache=tmp_path) == path
+    assert FILE.download(progress, endpoint="http://127.0.0.1:9", cache=tmp_path) == path
     assert len(hub.requests) == asked
     assert len(progress.tasks) == 1
 
 
 def test_a_broken_transfer_is_resumed(hub, tmp_path):
     hub.content = CONTENT * 6  # the client keeps what came in whole pieces of 10 MB
-    whole = dataclasses.replace(
-        FILE, sha256=hashlib.sha256(hub.content).hexdigest(), size=len(hub.content)
-    )
+    whole = dataclasses.replace(FILE, sha256=hashlib.sha256(hub.content).hexdigest())
     hub.break_after = [11_000_000]
     progress = Watched()
     with hub.running() as endpoint:
-        path = fetch(whole, progress, endpoint=endpoint, cache=tmp_path)
+        path = whole.download(progress, endpoint=endpoint, cache=tmp_path)
     assert file_digest(path) == whole.sha256
     first, second = hub.downloads()
     assert first == ""
     begin = int(second.removeprefix("bytes=").rstrip("-"))
     assert 5_000_000 < begin <= 11_000_000
-    assert progress.tasks[0][-1].amount == whole.size
+    assert progress.tasks[0][-1].amount == len(hub.content)
 
 
 def test_other_content_of_the_same_size_is_refused(hub, tmp_path):
     hub.content = CONTENT[:-1] + b"?"
     with hub.running() as endpoint, pytest.raises(HubError, match="arrived with sha256") as error:
-        fetch(FILE, SilentProgress(), endpoint=endpoint, cache=tmp_path)
+        FILE.download(SilentProgress(), endpoint=endpoint, cache=tmp_path)
     assert FILE.sha256 in str(error.value)
 
 
 def test_a_damaged_copy_in_the_cache_is_fetched_again(hub, tmp_path):
     progress = SilentProgress()
     with hub.running() as endpoint:
-        path = fetch(FILE, progress, endpoint=endpoint, cache=tmp_path)
+        path = FILE.download(progress, endpoint=endpoint, cache=tmp_path)
         blob = path.resolve()
         blob.write_bytes(CONTENT[:1000] + b"?" + CONTENT[1001:])
-        again = fetch(FILE, progress, endpoint=endpoint, cache=tmp_path)
+        again = FILE.download(progress, endpoint=endpoint, cache=tmp_path)
     assert file_digest(again) == FILE.sha256
     assert progress.said == [f"The cached copy '{path}' is damaged; fetching it again."]
 
 
+def test_where_no_checksum_is_known_the_hubs_own_is_held_against_the_content(hub, tmp_path):
+    file, progress = dataclasses.replace(FILE, sha256=""), SilentProgress()
+    with hub.running() as endpoint:
+        path = file.download(progress, endpoint=endpoint, cache=tmp_path)
+        path.resolve().write_bytes(CONTENT[:-1])
+        again = file.download(progress, endpoint=endpoint, cache=tmp_path)
+        assert again.read_bytes() == CONTENT
+        assert len(progress.said) == 1
+        path.resolve().write_bytes(CONTENT[:-1])
+        hub.content = CONTENT[:-1] + b"?"
+        with pytest.raises(HubError, match=f"arrived with .*, expected {FILE.sha256}"):
+            file.download(progress, endpoint=endpoint, cache=tmp_path)
+
+
 def test_a_damaged_copy_is_not_used_without_a_network(hub, tmp_path):
     with hub.running() as endpoint:
-        path = fetch(FILE, SilentProgress(), endpoint=endpoint, cache=tmp_path)
+        path = FILE.download(SilentProgress(), endpoint=endpoint, cache=tmp_path)
     path.resolve().write_bytes(CONTENT[:-5])
     with pytest.raises(HubError, match="ConnectError") as error:
-        fetch(FILE, SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+        FILE.download(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
     assert error.value.damaged
 
 
 def test_a_refused_connection_is_found_out_within_seconds(tmp_path):
     started = time.monotonic()
     with pytest.raises(HubError, match="refused") as error:
-        fetch(FILE, SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+        FILE.download(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
     assert not error.value.damaged
     assert time.monotonic() - started < 5
 
@@ -189,12 +200,12 @@ def test_a_silent_network_is_given_up_in_time(tmp_path):
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
         with pytest.raises(HubError, match=r"no answer from .* within 0.5 s|Timeout"):
-            fetch(FILE, SilentProgress(), endpoint=endpoint, cache=tmp_path, patience=0.5)
+            FILE.download(SilentProgress(), endpoint=endpoint, cache=tmp_path, patience=0.5)
         assert time.monotonic() - started < 5
 
 
 def test_patience_leaves_room_within_ten_seconds():
-    from latentbench.encoders.hub import PROBE_SECONDS
+    from latentbench.encoders.weights import PROBE_SECONDS
 
     assert PROBE_SECONDS <= 5  # imports and a name look-up take the rest
 
@@ -203,4 +214,4 @@ def test_patience_leaves_room_within_ten_seconds():
 def test_a_refusal_is_passed_on(hub, tmp_path, status, found):
     hub.status = status
     with hub.running() as endpoint, pytest.raises(HubError, match=found):
-        fetch(FILE, SilentProgress(), endpoint=endpoint, cache=tmp_path)
+        FILE.download(SilentProgress(), endpoint=endpoint, cache=tmp_path)

@@ -6,11 +6,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latentbench.encoders.mimi import MimiEncoder
-from latentbench.encoders.mimi_weights import MIMI
+from latentbench.encoders.network import OTHERWISE
 from latentbench.encoders.plugin import MimiOptions
 from latentbench.errors import UsageError
 from latentbench.progress import SilentProgress
 from latentbench.workspace import Workspace
+
+WEIGHTS = MimiEncoder.weights_file
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_the_architecture_is_the_published_one():
 
     published = MimiConfig()
     rope = published.rope_parameters["rope_theta"]
-    for name, value in MIMI.architecture.items():
+    for name, value in MimiEncoder.published_architecture.items():
         assert (rope if name == "rope_theta" else getattr(published, name)) == value, name
     assert published.frame_rate == 12.5
 
@@ -63,7 +65,7 @@ def test_a_refusal_says_what_the_folder_holds_instead(tmp_path):
 
 
 def test_the_hubs_own_folder_of_the_model_is_one_with_weights(folder, small_folder, mimi, tmp_path):
-    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / MIMI.file.revision
+    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / WEIGHTS.revision
     snapshot.mkdir(parents=True)
     for file in folder.glob("*.*"):
         file.rename(snapshot / file.name)
@@ -264,11 +266,11 @@ def test_the_config_of_older_and_newer_transformers_reads_the_same(folder, mimi)
 
 def test_no_network_says_how_to_go_on(tmp_path):
     with pytest.raises(UsageError) as error:
-        MIMI.fetch(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+        WEIGHTS.fetch(SilentProgress(), OTHERWISE, endpoint="http://127.0.0.1:9", cache=tmp_path)
     assert "kyutai/mimi are not here and cannot be downloaded" in error.value.message
     hint = error.value.hint
     assert (
-        f"hf download kyutai/mimi config.json model.safetensors --revision {MIMI.file.revision}"
+        f"hf download kyutai/mimi config.json model.safetensors --revision {WEIGHTS.revision}"
         in (hint)
     )
     assert "--set encoder.weights=/path/to/mimi" in hint
@@ -277,23 +279,23 @@ def test_no_network_says_how_to_go_on(tmp_path):
 
 
 def test_a_damaged_copy_without_a_network_is_called_damaged_and_named(tmp_path):
-    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / MIMI.file.revision
+    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / WEIGHTS.revision
     snapshot.mkdir(parents=True)
-    (snapshot / MIMI.file.name).write_bytes(b"half of the weights")
+    (snapshot / WEIGHTS.name).write_bytes(b"half of the weights")
     progress = SilentProgress()
     with pytest.raises(UsageError, match="kyutai/mimi here are damaged and cannot be downloaded"):
-        MIMI.fetch(progress, endpoint="http://127.0.0.1:9", cache=tmp_path)
-    assert str(snapshot / MIMI.file.name) in progress.said[0]
+        WEIGHTS.fetch(progress, endpoint="http://127.0.0.1:9", cache=tmp_path)
+    assert str(snapshot / WEIGHTS.name) in progress.said[0]
 
 
 def test_it_is_known_beforehand_whether_a_download_is_needed(tmp_path, monkeypatch, small_folder):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    for weights, at_hand in (("random", True), (str(small_folder), True), (MIMI.file.repo, False)):
+    for weights, at_hand in (("random", True), (str(small_folder), True), (WEIGHTS.repo, False)):
         encoder = MimiEncoder(MimiOptions(weights=weights), Workspace())
         assert encoder.weights_at_hand() is at_hand, weights
-    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / MIMI.file.revision
+    snapshot = tmp_path / "models--kyutai--mimi" / "snapshots" / WEIGHTS.revision
     snapshot.mkdir(parents=True)
-    (snapshot / MIMI.file.name).write_bytes(b"weights")
+    (snapshot / WEIGHTS.name).write_bytes(b"weights")
     assert MimiEncoder(MimiOptions(), Workspace()).weights_at_hand()
 
 

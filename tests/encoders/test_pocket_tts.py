@@ -6,8 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from latentbench.conformance.encoding import encode
 from latentbench.encoders.plugin import PocketTTSOptions
-from latentbench.encoders.pocket_tts import PocketTTSEncoder
-from latentbench.encoders.pocket_tts_weights import POCKET_TTS
+from latentbench.encoders.pocket_tts import WEIGHTS, PocketTTSEncoder
 from latentbench.errors import UsageError
 from latentbench.progress import SilentProgress
 from latentbench.workspace import Workspace
@@ -206,19 +205,19 @@ def test_random_weights_have_the_published_size_and_stamp_the_result(pocket):
 def test_the_architecture_is_the_one_of_transformers():
     published = transformers.PocketTTSAudioTokenizerConfig()
     rope = published.rope_parameters["rope_theta"]
-    for name, value in POCKET_TTS.architecture.items():
+    for name, value in PocketTTSEncoder.published_architecture.items():
         assert (rope if name == "rope_theta" else getattr(published, name)) == value, name
     assert published.frame_rate == 12.5
 
 
 def test_without_access_the_error_says_which_terms_to_accept(tmp_path):
     with pytest.raises(UsageError) as error:
-        POCKET_TTS.fetch(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
+        WEIGHTS.fetch(SilentProgress(), endpoint="http://127.0.0.1:9", cache=tmp_path)
     assert "kyutai/pocket-tts are not here and cannot be downloaded" in error.value.message
     hint = error.value.hint
     assert "accept terms" in hint
     assert "hf auth login" in hint
     assert (
         "hf download kyutai/pocket-tts languages/english/model.safetensors "
-        f"--revision {POCKET_TTS.file.revision} --local-dir pocket-tts" in hint
+        f"--revision {WEIGHTS.revision} --local-dir pocket-tts" in hint
     )

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from latentbench.encoders.web_file import WebFile
+from latentbench.encoders.weights import WebFile
 from latentbench.errors import UsageError
 from latentbench.progress import SilentProgress
 

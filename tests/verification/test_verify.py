@@ -12,14 +12,14 @@ from click.testing import CliRunner
 from latentbench.cli import main
 from latentbench.config import read_layers, resolve
 from latentbench.corpora import split_speakers
-from latentbench.encoders.mimi_weights import MIMI
+from latentbench.encoders.mimi import MimiEncoder
 from latentbench.plugins import load_registry
 from latentbench.results.schema import CorpusFacts, EncoderFacts, Provenance
 from latentbench.verification.references import eval_speakers, reference_runs
 from latentbench.verification.verify import place_of, verify_result
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "reference"
-DIGEST = f"sha256:{MIMI.file.sha256}"
+DIGEST = f"sha256:{MimiEncoder.weights_file.sha256}"
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from latentbench.encoders.codec_encoder import CodecEncoder
-from latentbench.encoders.web_file import WebFile
+from latentbench.encoders.codec import CodecEncoder
+from latentbench.encoders.weights import WebFile
 from latentbench_dac.architecture import DAC_16K, DAC_24K, DAC_44K, DIM, Architecture
 
 if TYPE_CHECKING:

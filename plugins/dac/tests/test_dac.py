@@ -250,7 +250,7 @@ def test_missing_weights_are_found_before_seconds_of_import(loaded, tmp_path, mo
         loaded(Dac24k, "pretrained")
     assert "weights_24khz_8kbps_0.0.4.pth" in caught.value.hint
     assert "--set encoder.weights=/path/to/weights_24khz.pth" in caught.value.hint
-    with pytest.raises(UsageError, match=r"nowhere\.pth' is no file"):
+    with pytest.raises(UsageError, match=r"nowhere\.pth' is not there"):
         loaded(Dac24k, tmp_path / "nowhere.pth")
 
 

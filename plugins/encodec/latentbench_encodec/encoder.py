@@ -12,8 +12,8 @@ import torch
 from encodec.model import ROOT_URL
 
 from latentbench.encoders import RANDOM, Segment
-from latentbench.encoders.codec_encoder import CodecEncoder
-from latentbench.encoders.web_file import WebFile
+from latentbench.encoders.codec import CodecEncoder
+from latentbench.encoders.weights import WebFile
 from latentbench_encodec.architecture import MONO_24K, STEREO_48K, Architecture, EncodecNetwork
 
 if TYPE_CHECKING:

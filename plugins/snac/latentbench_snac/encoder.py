@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from latentbench.encoders.codec_encoder import CodecEncoder
-from latentbench.encoders.web_file import WebFile
+from latentbench.encoders.codec import CodecEncoder
+from latentbench.encoders.weights import HubFile
 from latentbench_snac.architecture import SNAC_24K, SNAC_32K, SNAC_44K, Architecture
 
 if TYPE_CHECKING:
@@ -47,13 +47,9 @@ class _Snac(CodecEncoder):
 
         return SnacNetwork(self.architecture)
 
-    def published(self) -> WebFile:
-        """The checkpoint in its authors' repository, which names no checksum."""
-        repository = self.architecture.repository
-        return WebFile(
-            url=f"https://huggingface.co/{repository}/resolve/main/pytorch_model.bin",
-            place=self.workspace.cache / "downloads" / "snac" / f"{self.name}.bin",
-        )
+    def published(self) -> HubFile:
+        """The checkpoint in its authors' repository, checked against what the hub says of it."""
+        return HubFile(repo=self.architecture.repository, revision="main", name="pytorch_model.bin")
 
 
 class Snac24k(_Snac):

@@ -112,8 +112,7 @@ def test_figures_and_checkpoints_are_those_of_the_published_model(kind, tmp_path
     assert encoder.look_ahead == architecture.ahead
     views = kind(SnacOptions(view="quantized:1"), Workspace(tmp_path))
     assert views.look_ahead == architecture.quantized_ahead
-    url = f"https://huggingface.co/{architecture.repository}/resolve/main/pytorch_model.bin"
-    assert encoder.published().url == url
+    assert str(encoder.published()) == f"pytorch_model.bin of {architecture.repository}"
     with torch.device("meta"):
         theirs, ours = package(architecture).state_dict(), SnacNetwork(architecture).state_dict()
     kept = {name: t.shape for name, t in theirs.items() if not name.startswith("decoder.")}

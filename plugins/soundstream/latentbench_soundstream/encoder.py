@@ -15,7 +15,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from latentbench.encoders import Encoder
-from latentbench.encoders.web_file import WebFile
+from latentbench.encoders.weights import WebFile
 from latentbench.errors import UsageError
 from latentbench_soundstream.dither import dithered
 from latentbench_soundstream.model import SoundStreamModel

@@ -9,8 +9,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from latentbench.encoders import RANDOM, WHOLE_UTTERANCE, exact_float32
-from latentbench.encoders.network_encoder import NetworkEncoder
-from latentbench.encoders.weights import weights_digest
+from latentbench.encoders.checkpoint import weights_digest
+from latentbench.encoders.network import NetworkEncoder
 from latentbench_transformers.repository import Repository
 
 if TYPE_CHECKING:
@@ -98,16 +98,16 @@ class HfEncoder(NetworkEncoder):
         """The model with all its weights, as the library loads it; see `NetworkEncoder.build`."""
         return self._wrapped(pretrained=self.options.weights != RANDOM)
 
-    def fetch(self) -> Path:
-        """The model's folder."""
-        return self._repository.fetch(self.workspace.progress)
-
-    def is_fetched(self) -> bool:
-        """Whether the weights are in a folder here or in the cache of the hub's client."""
-        return self._repository.is_fetched()
+    def published(self) -> Repository:
+        """The model's folder or repository."""
+        return self._repository
 
     def local_file(self) -> None:
         """None: a folder of one's own is a model, not weights."""
+
+    def tensors(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - `build` read it
+        """All that was loaded."""
+        return network.state_dict()
 
     def fill(self, network: nn.Module, file: Path) -> str:  # noqa: ARG002 - `build` read it
         """A digest of all that was loaded."""

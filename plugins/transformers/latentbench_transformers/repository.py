@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-from latentbench.encoders.hub import HubError, HubFile, fetch
+from latentbench.encoders.weights import HubError, HubFile
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
     from typing import TypeVar
 
     from latentbench.progress import Progress
@@ -30,7 +30,6 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 INDEX = ".index.json"
 PATIENCE = 5.0  # seconds for the hub's first answer
 REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,22 @@ class Repository:
             return self.local
         return self._cached() or self._asked(lambda: self._fetch_description(progress))
 
-    def is_fetched(self) -> bool:
+    @property
+    def name(self) -> str:
+        """What the user gave."""
+        return self.model
+
+    def within(self, folder: Path) -> Iterator[Path]:
+        """Nowhere: a folder is given as the model."""
+        del folder
+        yield from ()
+
+    def is_here(self) -> bool:
         """Whether `fetch` would need no network."""
         folder = self.local or self._cached()
         return folder is not None and bool(_weights(folder))
 
-    def fetch(self, progress: Progress) -> Path:
+    def fetch(self, progress: Progress, otherwise: str = "") -> Path:  # noqa: ARG002 - said below
         """The folder with the configuration and the weights; those of the hub are verified.
 
         Raises:
@@ -123,20 +132,13 @@ class Repository:
     def _fetch_weights(self, folder: Path, progress: Progress) -> None:
         """Bring and verify all files of weights; the client names its folders by the commit."""
         commit = folder.name
-        held = {name: _blob(folder / name) for name in _weights(folder)}
-        if not held:
-            listed = self._listed(commit)
-            for name in self._wanted(listed, commit):
-                held[name] = _lfs(listed[name])
-        for name, (digest, size) in held.items():
-            if SHA256.fullmatch(digest):
-                file = HubFile(self.model, commit, name, digest, size)
-                fetch(file, progress, endpoint=self.endpoint, cache=self.cache)
-            else:
-                self._fetch_small(name, commit)
+        for name in _weights(folder) or self._wanted(commit):
+            file = HubFile(repo=self.model, revision=commit, name=name)
+            file.download(progress, endpoint=self.endpoint, cache=self.cache)
 
-    def _wanted(self, listed: Mapping[str, Any], commit: str) -> list[str]:
+    def _wanted(self, commit: str) -> list[str]:
         """The repository's files of weights; safetensors where there are such."""
+        listed = self._listed(commit)
         for name in WEIGHTS:
             if name in listed:
                 return [name]
@@ -144,11 +146,11 @@ class Repository:
                 return _shards(self._fetch_small(name + INDEX, commit))
         raise HubError(f"it holds neither {' nor '.join(WEIGHTS)}")
 
-    def _listed(self, revision: str) -> dict[str, Any]:
+    def _listed(self, revision: str) -> set[str]:
         info = HfApi(endpoint=self.endpoint).model_info(
-            self.model, revision=revision, files_metadata=True, timeout=PATIENCE
+            self.model, revision=revision, timeout=PATIENCE
         )
-        return {file.rfilename: file for file in info.siblings or ()}
+        return {file.rfilename for file in info.siblings or ()}
 
     def _fetch_small(self, name: str, revision: str) -> Path:
         return Path(
@@ -201,13 +203,3 @@ def _shards(index: Path) -> list[str]:
         return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"'{index}' names no shards: {error!r}.") from None
-
-
-def _blob(file: Path) -> tuple[str, int]:
-    """Digest and size of a cached file: the client names the content by its sha256."""
-    return file.resolve().name, file.stat().st_size
-
-
-def _lfs(file: Any) -> tuple[str, int]:
-    """Digest and size of a listed file; without digest where git itself holds it."""
-    return (file.lfs.sha256 if file.lfs else ""), file.size or 0

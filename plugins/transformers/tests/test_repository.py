@@ -92,11 +92,11 @@ def files(saved):
     return {file.name: file.read_bytes() for file in saved("wav2vec2").iterdir()}
 
 
-def test_a_model_is_fetched_once_and_then_needs_no_network(files, tmp_path):
+def test_a_model_is_here_once_and_then_needs_no_network(files, tmp_path):
     hub = Hub({**files, "tf_model.h5": b"another framework's", "pytorch_model.bin": b"the same"})
     with hub.running() as endpoint:
         there = Repository(NAME, "main", endpoint, tmp_path)
-        assert not there.is_fetched()
+        assert not there.is_here()
         described = there.describe(SilentProgress())
         assert sorted(hub.got) == ["config.json", "preprocessor_config.json"]
         folder = there.fetch(SilentProgress())
@@ -107,7 +107,7 @@ def test_a_model_is_fetched_once_and_then_needs_no_network(files, tmp_path):
         assert (folder / name).read_bytes() == files[name]
     for revision in ("main", COMMIT):
         offline = Repository(NAME, revision, "http://127.0.0.1:9", tmp_path)
-        assert offline.is_fetched()
+        assert offline.is_here()
         assert offline.fetch(SilentProgress()) == folder
 
 
@@ -118,13 +118,13 @@ def test_all_shards_that_the_index_names_are_fetched(files, tmp_path):
     with Hub(given).running() as endpoint:
         there = Repository(NAME, COMMIT, endpoint, tmp_path)
         there.describe(SilentProgress())
-        assert not there.is_fetched()
+        assert not there.is_here()
         folder = there.fetch(SilentProgress())
-        assert there.is_fetched()
+        assert there.is_here()
     assert sorted(one.name for one in folder.iterdir()) == sorted(given)
 
 
-def test_a_damaged_copy_in_the_cache_is_fetched_again(files, tmp_path):
+def test_a_damaged_copy_in_the_cache_is_here_again(files, tmp_path):
     hub = Hub(files)
     with hub.running() as endpoint:
         there = Repository(NAME, "main", endpoint, tmp_path)

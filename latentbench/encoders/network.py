@@ -1,26 +1,32 @@
-"""An encoder that is a torch network: weights, device, exact arithmetic, fingerprint."""
+"""The base of encoders that are torch networks: weights, device, exact arithmetic, fingerprint."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 
-from latentbench.encoders.encoder import Encoder
+from latentbench.digest import file_digest
+from latentbench.encoders.checkpoint import INDEX, WeightsMismatchError, fill, weights_digest
+from latentbench.encoders.encoder import Encoder, exact_float32
 from latentbench.encoders.options import RANDOM
-from latentbench.encoders.precision import exact_float32
+from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from torch import nn
 
+    from latentbench.encoders.weights import Published
     from latentbench.workspace import Workspace
 
 __all__ = ["NetworkEncoder", "NetworkOptions"]
+
+SHOWN = 6  # files of a folder that an error names
+OTHERWISE = "; or take --set encoder.weights=random, a control with the same architecture"
 
 
 class NetworkOptions(Protocol):
@@ -36,7 +42,7 @@ class NetworkOptions(Protocol):
 
 
 class NetworkEncoder(Encoder):
-    """What is the same for `CodecEncoder` and `PublishedEncoder`; derive from one of these.
+    """What is the same for codecs, for Mimi and its relatives, and for models of a library.
 
     Attributes:
         name: of its spec, for messages and the fingerprint.
@@ -45,6 +51,7 @@ class NetworkEncoder(Encoder):
         libraries: distributions beside torch that compute the latents; their versions are in
             the fingerprint.
         published_weights: what the option `weights` calls the published ones.
+        suffixes: how the names of local files of weights end.
         gpu_batch_seconds: `max_batch_seconds` off the CPU; 0 leaves it as it is.
         options: as the user gave them.
         workspace: where downloads may go and are shown.
@@ -54,6 +61,7 @@ class NetworkEncoder(Encoder):
     distribution: ClassVar[str] = ""
     libraries: ClassVar[tuple[str, ...]] = ()
     published_weights: ClassVar[str] = "pretrained"
+    suffixes: ClassVar[tuple[str, ...]] = ("",)
     gpu_batch_seconds: ClassVar[float] = 0.0
     options: NetworkOptions
     workspace: Workspace
@@ -81,44 +89,49 @@ class NetworkEncoder(Encoder):
         """Float32 [B, F, D] of [B, channels, T]; row i holds `samples[i]` samples, then zeros."""
 
     @abstractmethod
-    def fetch(self) -> Path:
-        """The published weights, downloaded if they are not here.
-
-        Raises:
-            UsageError: they cannot be had; says how to go on.
-        """
+    def published(self) -> Published:
+        """The weights its authors published."""
 
     @abstractmethod
-    def is_fetched(self) -> bool:
-        """Whether `fetch` would download nothing."""
-
-    @abstractmethod
-    def local_file(self) -> Path | None:
-        """The weights that the user names; None where they are `random`.
+    def tensors(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:
+        """The weights in a file, by the network's names.
 
         Raises:
-            UsageError: there is no such file.
+            UsageError: the file is damaged.
+            WeightsMismatchError: they cannot be brought to the network's names.
         """
-
-    @abstractmethod
-    def fill(self, network: nn.Module, file: Path) -> str:
-        """Give the network the weights in `file`; returns the file's sha256.
-
-        Raises:
-            UsageError: the file is damaged, or of another model.
-        """
-
-    def random_weights(self, network: nn.Module) -> str:  # noqa: ARG002 - a subclass may look
-        """What the fingerprint calls weights that stay as `build` drew them."""
-        return f"random, seed {self.options.weights_seed}"
 
     def settings(self) -> Mapping[str, str]:
         """The options that change the latents, beside the weights."""
         return {}
 
+    def random_weights(self, network: nn.Module) -> str:  # noqa: ARG002 - a subclass may look
+        """What the fingerprint calls weights that stay as `build` drew them."""
+        return f"random, seed {self.options.weights_seed}"
+
+    def local_file(self) -> Path | None:
+        """The weights that the user names; None where they are published or `random`.
+
+        Raises:
+            UsageError: there are none.
+        """
+        weights, published = self.options.weights, self.published()
+        if weights in {self.published_weights, RANDOM}:
+            return None
+        path = Path(weights).expanduser()
+        for file in published.within(path) if path.is_dir() and weights.strip() else [path]:
+            if file.name.endswith(self.suffixes) and file.is_file():
+                return file
+        kind = f"{self.suffixes[0]} file".lstrip()
+        raise UsageError(
+            f"encoder.weights={weights}: '{path}' {_found(path, published.name, kind)}.",
+            f"Known: {self.published_weights}, {RANDOM}, a folder with {published.name}, or a "
+            f"{kind}: {published}.",
+        )
+
     def weights_at_hand(self) -> bool:
         """Whether `load` would need no download."""
-        return self.options.weights != self.published_weights or self.is_fetched()
+        return self.options.weights != self.published_weights or self.published().is_here()
 
     def load(self, device: torch.device) -> None:
         """Build the network and bring its weights to `device`; missing ones are found first.
@@ -126,8 +139,10 @@ class NetworkEncoder(Encoder):
         Raises:
             UsageError: the weights cannot be had or are another model's; says how to go on.
         """
-        published = self.options.weights == self.published_weights
-        file = self.fetch() if published else self.local_file()
+        if self.options.weights == self.published_weights:
+            file: Path | None = self.published().fetch(self.workspace.progress, OTHERWISE)
+        else:
+            file = self.local_file()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.options.weights_seed)
             network = self.build()
@@ -139,6 +154,21 @@ class NetworkEncoder(Encoder):
         self._device = device
         if device.type != "cpu" and self.gpu_batch_seconds:
             self.max_batch_seconds = self.gpu_batch_seconds
+
+    def fill(self, network: nn.Module, file: Path) -> str:
+        """Give the network the weights in `file`; returns their sha256.
+
+        Raises:
+            UsageError: the file is damaged, or of another model.
+        """
+        try:
+            fill(network, self.tensors(file, network))
+        except WeightsMismatchError as error:
+            raise UsageError(
+                f"'{file}' is no checkpoint of {self.name}: {error}.",
+                f"{self.name} takes {self.published()}.",
+            ) from None
+        return weights_digest(network) if file.name.endswith(INDEX) else file_digest(file)
 
     @torch.inference_mode()
     def encode(
@@ -178,3 +208,12 @@ class NetworkEncoder(Encoder):
             "torch": torch.__version__,
             "device": self._device.type,
         }
+
+
+def _found(path: Path, name: str, kind: str) -> str:
+    """What is at a place where weights were looked for."""
+    if not path.is_dir():
+        return f"is no folder and no {kind}" if path.exists() else "is not there"
+    held = sorted(file.name + "/" * file.is_dir() for file in path.iterdir())
+    more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
+    return f"holds no {name}, but {', '.join(held[:SHOWN]) or 'nothing'}{more}"

@@ -11,8 +11,8 @@ from torch import nn
 from latentbench.conformance import run_checks
 from latentbench.conformance.encoding import encode
 from latentbench.encoders import CodecOptions
-from latentbench.encoders.codec_encoder import CodecEncoder
-from latentbench.encoders.web_file import WebFile
+from latentbench.encoders.codec import CodecEncoder
+from latentbench.encoders.weights import WebFile
 from latentbench.errors import UsageError
 from latentbench.plugins import Component, Provider
 from latentbench.specs import EncoderSpec
@@ -246,12 +246,14 @@ def test_without_network_the_error_says_how_to_go_on(toy, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["nowhere.pth", ""])
-def test_weights_that_are_no_file_are_named(toy, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "found"), [("nowhere.pth", "is not there"), ("", r"holds no toy\.pth, but nothing")]
+)
+def test_weights_that_are_no_file_are_named(toy, tmp_path, name, found):
     given = str(tmp_path / name)
-    with pytest.raises(UsageError, match=f"weights={given}: '{given}' is no file") as caught:
+    with pytest.raises(UsageError, match=f"weights={given}: '{given}' {found}") as caught:
         toy(NotBuilt, weights=given).load(CPU)
-    assert "Known: pretrained, random, or the path of a checkpoint" in caught.value.hint
+    assert "Known: pretrained, random, a folder with toy.pth, or a file" in caught.value.hint
     assert "http://127.0.0.1:9/v1/toy.pth" in caught.value.hint
 
 

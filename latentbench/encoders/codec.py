@@ -28,28 +28,24 @@ them; `state_dict_of` reads one that is wrapped. Code in a checkpoint is never e
 
 from __future__ import annotations
 
-import pickle
 from abc import abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from latentbench.digest import file_digest
-from latentbench.encoders.network_encoder import NetworkEncoder
-from latentbench.encoders.options import RANDOM
-from latentbench.encoders.views import codebooks_summed
-from latentbench.encoders.weights import WeightsMismatchError, fill, of_parts
-from latentbench.errors import UsageError
+from latentbench.encoders.checkpoint import of_parts, read_pickled
+from latentbench.encoders.network import NetworkEncoder
+from latentbench.encoders.options import codebooks_summed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    import torch
     from torch import nn
 
     from latentbench.encoders.options import CodecOptions
-    from latentbench.encoders.web_file import WebFile
+    from latentbench.encoders.weights import HubFile, WebFile
     from latentbench.workspace import Workspace
 
 __all__ = ["CodecEncoder"]
@@ -75,7 +71,7 @@ class CodecEncoder(NetworkEncoder):
         self.summed = codebooks_summed(options.view, self.codebooks, self.name)
 
     @abstractmethod
-    def published(self) -> WebFile:
+    def published(self) -> HubFile | WebFile:
         """The checkpoint its authors published."""
 
     def state_dict_of(self, checkpoint: Any) -> Any:
@@ -119,46 +115,8 @@ class CodecEncoder(NetworkEncoder):
         """The view."""
         return {"view": self.options.view}
 
-    def is_fetched(self) -> bool:
-        """Whether the published checkpoint is in its place."""
-        return self.published().is_here()
-
-    def fetch(self) -> Path:
-        """The published checkpoint in its place; see `WebFile.fetch`."""
-        otherwise = "; or take --set encoder.weights=random, a control with the same architecture"
-        return self.published().fetch(self.workspace.progress, otherwise=otherwise)
-
-    def local_file(self) -> Path | None:
-        """The checkpoint that the user names, if any; see `NetworkEncoder.local_file`."""
-        if self.options.weights == RANDOM:
-            return None
-        file = Path(self.options.weights).expanduser()
-        if not file.is_file():
-            raise UsageError(
-                f"encoder.weights={self.options.weights}: '{file}' is no file.", self._known()
-            )
-        return file
-
-    def fill(self, network: nn.Module, file: Path) -> str:
-        """Load a checkpoint; see `NetworkEncoder.fill`."""
-        try:
-            digest = file_digest(file)
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no readable checkpoint"
-            raise UsageError(
-                f"The weights '{file}' cannot be loaded: {reason}.", self._known()
-            ) from error
-        state = self.state_dict_of(checkpoint)
+    def tensors(self, file: Path, network: nn.Module) -> Mapping[str, Any]:
+        """The weights in a checkpoint; see `NetworkEncoder.tensors`."""
+        state = self.state_dict_of(read_pickled(file))
         given = {str(name): state[name] for name in state} if isinstance(state, dict) else {}
-        try:
-            fill(network, {name: given[name] for name in of_parts(given, network)})
-        except WeightsMismatchError as error:
-            raise UsageError(
-                f"'{file}' is no checkpoint of {self.name}: {error}.",
-                f"{self.name} takes {self.published().url}.",
-            ) from None
-        return digest
-
-    def _known(self) -> str:
-        return f"Known: pretrained, random, or the path of a checkpoint: {self.published().url}."
+        return {name: given[name] for name in of_parts(given, network)}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentbench.encoders.weights import WeightsMismatchError, fill
+from latentbench.encoders.checkpoint import WeightsMismatchError, fill
 
 
 def normed(kind):
