@@ -9,6 +9,7 @@ import pytest
 import latentbench
 from latentbench.cli import main
 from latentbench.config import RunConfig, preset_names, read_layers
+from latentbench.conformance.check import kit_of
 from latentbench.plugins import load_registry
 from latentbench.results.horizons import HEADER
 from latentbench.specs import KINDS, option_fields
@@ -105,3 +106,9 @@ def test_the_keys_of_the_protocol_page_are_those_of_its_preset():
     known = {f"{one}.{key}" for one, of in preset.items() if isinstance(of, dict) for key in of}
     assert len(keys) > 15
     assert set(keys) - known - set(preset) == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_check_is_on_the_page_of_plugins(kind):
+    text = page("plugins.md")
+    assert [one.__name__ for one in kit_of(kind).all if f"`{one.__name__}`" not in text] == []
