@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 import latentbench
 from latentbench.cli import main
@@ -106,6 +107,11 @@ def test_the_keys_of_the_protocol_page_are_those_of_its_preset():
     known = {f"{one}.{key}" for one, of in preset.items() if isinstance(of, dict) for key in of}
     assert len(keys) > 15
     assert set(keys) - known - set(preset) == set()
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((DOCS.parent / "CITATION.cff").read_text("utf-8"))
+    assert cited["version"] == latentbench.__version__
 
 
 @pytest.mark.parametrize("kind", KINDS)
