@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from latentbench.conformance.audio import EncoderSubject, noise
 from latentbench.conformance.check import Kit, NonconformityError, Skip, require
-from latentbench.conformance.encoding import EncoderSubject
-from latentbench.conformance.fingerprints import fingerprint, fingerprint_of_options
-from latentbench.conformance.lookahead import look_ahead
-from latentbench.conformance.signals import noise
-from latentbench.conformance.tensors import (
+from latentbench.conformance.closeness import (
     ROUNDING,
     SAME,
     change,
@@ -22,6 +19,8 @@ from latentbench.conformance.tensors import (
     require_same,
     shape_text,
 )
+from latentbench.conformance.fingerprints import fingerprint, fingerprint_of_options
+from latentbench.conformance.lookahead import look_ahead
 from latentbench.encoders.encoder import sight_text
 from latentbench.errors import LatentbenchError
 

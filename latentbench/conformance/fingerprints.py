@@ -12,11 +12,11 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from latentbench.conformance.check import require
-from latentbench.conformance.tensors import SAME, change
+from latentbench.conformance.closeness import SAME, change
 from latentbench.errors import LatentbenchError
 
 if TYPE_CHECKING:
-    from latentbench.conformance.encoding import EncoderSubject
+    from latentbench.conformance.audio import EncoderSubject
     from latentbench.encoders import Encoder
 
 __all__ = ["fingerprint", "fingerprint_of_options"]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from latentbench.conformance.audio import noise
 from latentbench.conformance.check import Doubt, NonconformityError
-from latentbench.conformance.signals import noise
-from latentbench.conformance.tensors import ROUNDING, change
+from latentbench.conformance.closeness import ROUNDING, change
 from latentbench.encoders import WHOLE_UTTERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from latentbench.conformance.encoding import EncoderSubject
+    from latentbench.conformance.audio import EncoderSubject
 
 __all__ = ["look_ahead"]
 

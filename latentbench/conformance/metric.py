@@ -12,7 +12,7 @@ import torch
 from torch.distributions import Distribution, Independent, Normal
 
 from latentbench.conformance.check import Kit, Subject, require
-from latentbench.conformance.tensors import require_tensor
+from latentbench.conformance.closeness import require_tensor
 from latentbench.metrics.metric import Metric, Prediction
 from latentbench.metrics.statistics import Statistic
 

@@ -10,7 +10,14 @@ import torch
 from torch.distributions import Distribution
 
 from latentbench.conformance.check import Kit, NonconformityError, Skip, Subject, require
-from latentbench.conformance.densities import (
+from latentbench.conformance.closeness import (
+    ROUNDING,
+    SAME,
+    require_finite,
+    require_same,
+    require_tensor,
+)
+from latentbench.conformance.integration import (
     ERRORS,
     Weighed,
     along_line,
@@ -18,14 +25,7 @@ from latentbench.conformance.densities import (
     follows,
     integrates,
 )
-from latentbench.conformance.tensors import (
-    ROUNDING,
-    SAME,
-    require_finite,
-    require_same,
-    require_tensor,
-)
-from latentbench.conformance.world import (
+from latentbench.conformance.small_world import (
     CONTEXT_FRAMES,
     SEED,
     SmallWorld,

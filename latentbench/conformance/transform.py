@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from latentbench.conformance.check import Kit, Subject, require
-from latentbench.conformance.tensors import SAME, require_same, require_tensor
-from latentbench.conformance.world import SmallWorld, small_world
+from latentbench.conformance.closeness import SAME, require_same, require_tensor
+from latentbench.conformance.small_world import SmallWorld, small_world
 from latentbench.latents import Latents
 from latentbench.latents.transform import Transform
 

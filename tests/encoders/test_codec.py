@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from latentbench.conformance import run_checks
-from latentbench.conformance.encoding import encode
+from latentbench.conformance.audio import encode
 from latentbench.encoders import CodecOptions
 from latentbench.encoders.codec import CodecEncoder
 from latentbench.encoders.weights import WebFile

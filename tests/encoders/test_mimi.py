@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from latentbench.conformance.encoding import encode
+from latentbench.conformance.audio import encode
 from latentbench.encoders.mimi import MimiEncoder
 from latentbench.encoders.plugin import MimiOptions
 from latentbench.workspace import Workspace

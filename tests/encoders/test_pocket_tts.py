@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from latentbench.conformance.encoding import encode
+from latentbench.conformance.audio import encode
 from latentbench.encoders.plugin import PocketTTSOptions
 from latentbench.encoders.pocket_tts import WEIGHTS, PocketTTSEncoder
 from latentbench.errors import UsageError

@@ -15,7 +15,7 @@ from latentbench_dac.network import DacNetwork
 from latentbench_dac.plugin import DacOptions
 from transformers import DacConfig, DacModel
 
-from latentbench.conformance.encoding import encode
+from latentbench.conformance.audio import encode
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace

@@ -15,7 +15,7 @@ from latentbench_encodec.plugin import EncodecOptions
 from transformers import EncodecConfig
 from transformers import EncodecModel as TransformersEncodec
 
-from latentbench.conformance.encoding import encode
+from latentbench.conformance.audio import encode
 from latentbench.encoders import Segment
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry

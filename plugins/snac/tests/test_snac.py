@@ -13,7 +13,7 @@ from latentbench_snac.encoder import Snac24k, Snac32k, Snac44k
 from latentbench_snac.network import SnacNetwork
 from latentbench_snac.plugin import SnacOptions
 
-from latentbench.conformance.encoding import encode
+from latentbench.conformance.audio import encode
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace

@@ -17,7 +17,7 @@ from latentbench_soundstream.encoder import SoundStream
 from latentbench_soundstream.plugin import SoundStreamOptions
 from scipy import stats
 
-from latentbench.conformance import encoding as conformance
+from latentbench.conformance import audio as conformance
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from latentbench.cli import main
 from latentbench.conformance import run_checks
-from latentbench.conformance.encoding import encode, padded
+from latentbench.conformance.audio import encode, padded
 from latentbench.encoders import WHOLE_UTTERANCE, Segment
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry

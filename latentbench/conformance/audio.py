@@ -1,4 +1,4 @@
-"""An encoder under test: loaded once, and given audio the way the core gives it."""
+"""An encoder under test and its audio: made here, padded the way the core pads it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from unittest import mock
 import torch
 
 from latentbench.conformance.check import NonconformityError, Subject, described, require
-from latentbench.conformance.signals import speechlike
-from latentbench.conformance.tensors import shape_text
+from latentbench.conformance.closeness import shape_text
 from latentbench.corpora.corpus import Corpus, LatentFormat
 from latentbench.encoders import WHOLE_UTTERANCE, Encoder
 from latentbench.errors import LatentbenchError, UsageError
@@ -19,11 +18,16 @@ from latentbench.errors import LatentbenchError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EncoderSubject", "encode", "padded"]
+__all__ = ["EncoderSubject", "encode", "noise", "padded", "speechlike"]
 
 LATENTS = LatentFormat(dim=6, frame_rate=12.5)
 SECONDS = 1.0
 FRAMES_BEYOND = 16  # of what the look-ahead spans twice, so that some frames are free of it
+
+PEAK = 0.5
+SYLLABLES_PER_SECOND = 4.0
+HARMONICS = 20
+BREATH = 0.02
 
 
 class EncoderSubject(Subject):
@@ -121,6 +125,29 @@ class EncoderSubject(Subject):
     ) -> list[torch.Tensor]:
         """The valid frames of each utterance of a batch, [frames, D]; see `raw`."""
         return _cut(*self.raw(waves, encoder=encoder, more_hops=more_hops))
+
+
+def speechlike(samples: int, *, rate: float, channels: int, seed: int) -> torch.Tensor:
+    """A gliding voice in syllables over a little noise, float32 [channels, samples]."""
+    time = torch.arange(samples, dtype=torch.float64) / rate
+    pitch = 90.0 + 17.0 * (seed % 8)
+    glide = 2 * math.pi * pitch * (time + 0.02 * torch.sin(2 * math.pi * 0.7 * time))
+    orders = [order for order in range(1, HARMONICS + 1) if order * pitch * 1.1 < rate / 2]
+    voices = []
+    for channel in range(channels):
+        voice = sum((torch.sin(n * glide + channel * n) / n for n in orders), torch.zeros(samples))
+        envelope = torch.sin(math.pi * SYLLABLES_PER_SECOND * time + 0.3 * seed).square()
+        voices.append(voice * envelope)
+    voiced = torch.stack(voices)
+    breath = BREATH * noise(samples, channels=channels, seed=seed).double()
+    loudest = float(voiced.abs().max()) if samples else 1.0
+    return (PEAK * voiced / max(loudest, 1e-9) + breath).float()
+
+
+def noise(samples: int, *, channels: int, seed: int, level: float = 1.0) -> torch.Tensor:
+    """White noise uniform in -level..level, float32 [channels, samples]."""
+    generator = torch.Generator().manual_seed(seed)
+    return level * (2 * torch.rand(channels, samples, generator=generator) - 1)
 
 
 def padded(
