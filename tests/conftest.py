@@ -44,10 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     With as many threads as cores in every worker they wait for one another most of the time.
 
-    A shell that starts the tests in the background has them ignore Ctrl-C, and so would all
-    processes they start.
+    A shell that starts the tests in the background has them ignore Ctrl-C, `nohup` a hang-up, and
+    so would all processes they start.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         torch.set_num_threads(1)

@@ -82,14 +82,16 @@ def test_a_run_that_is_ended_leaves_a_checkpoint_and_continues_from_it(tmp_path,
 def test_a_terminal_that_is_closed_leaves_a_checkpoint(tmp_path):
     ours, theirs = pty.openpty()
     arguments = (*RUN, "--steps", "1000000", "--out", str(tmp_path / "run"))
-    command = start(tmp_path, *arguments, stderr=theirs, stdout=theirs, start_new_session=True)
-    os.close(theirs)
-    shown = b""
-    while b"steps/s" not in shown:
-        shown += os.read(ours, 4096)
-    os.close(ours)
-    command.send_signal(signal.SIGHUP)
-    assert command.wait(60) == CODES[signal.SIGHUP]
+    with start(
+        tmp_path, *arguments, stderr=theirs, stdout=theirs, start_new_session=True
+    ) as command:
+        os.close(theirs)
+        shown = b""
+        while b"steps/s" not in shown:
+            shown += os.read(ours, 4096)
+        os.close(ours)
+        command.send_signal(signal.SIGHUP)
+    assert command.returncode == CODES[signal.SIGHUP]
     assert (tmp_path / "run" / "cells" / "k1-seed42" / "predictor.checkpoint").exists()
     assert not (tmp_path / "run" / "cells" / "k1-seed42" / "cell.json").exists()
 
