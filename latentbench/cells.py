@@ -32,9 +32,9 @@ from latentbench.files import (
     sweep,
     write_text,
 )
-from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import corpus_digest, open_latents, read_manifest
 from latentbench.latents.store import LatentStore
+from latentbench.latents.transform import restore_transforms
 from latentbench.metrics.controls import Controls, iid_floor
 from latentbench.metrics.metric import lacking, merge_columns
 from latentbench.metrics.rollout import rollout, rollout_frames

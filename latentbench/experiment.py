@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,19 +26,21 @@ from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.files import SUMS, DamagedFileError, disk_full_explained
+from latentbench.latents.degeneracy import check_latents
 from latentbench.latents.encoding import encode_missing
-from latentbench.latents.fitting import fit_transforms, restore_transforms
-from latentbench.latents.guards import check_latents, require_disjoint_speakers, same_sound
 from latentbench.latents.manifest import (
     ManifestRow,
     corpus_digest,
     open_latents,
     read_manifest,
+    require_disjoint_speakers,
+    same_sound,
     used_audio,
     write_manifest,
 )
-from latentbench.latents.resampling import is_odd
+from latentbench.latents.preparation import is_odd
 from latentbench.latents.store import LatentStore, store_key
+from latentbench.latents.transform import fit_transforms, restore_transforms
 from latentbench.progress import Networks
 from latentbench.results import RunFolder
 from latentbench.results.assembly import assemble
@@ -47,7 +49,6 @@ from latentbench.results.provenance import collect_provenance
 from latentbench.results.schema import (
     SPLITS,
     CorpusFacts,
-    LatentFacts,
     Skipped,
 )
 from latentbench.tasks.timing import Timing
@@ -243,9 +244,7 @@ def run_experiment(
                 corpus=_corpus_facts(encoded),
                 provenance=_provenance(config, encoded, registry, cells, seconds),
                 stamps=(*encoded.encoder.stamps, *_odd_rates(encoded)),
-                latents={
-                    side: LatentFacts(**asdict(check)) for side, check in checks.items() if check
-                },
+                latents={side: check for side, check in checks.items() if check},
             )
 
 

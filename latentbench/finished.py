@@ -10,9 +10,9 @@ from latentbench.device import choose_device
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus
 from latentbench.files import DamagedFileError
-from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
+from latentbench.latents.transform import restore_transforms
 from latentbench.models import load_model
 from latentbench.results import RunFolder, read_result
 

@@ -24,9 +24,9 @@ from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus, run_experiment
 from latentbench.files import write_text
 from latentbench.latents import Latents
-from latentbench.latents.fitting import restore_transforms
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
+from latentbench.latents.transform import restore_transforms
 from latentbench.plan import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress

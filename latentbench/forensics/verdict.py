@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.forensics.evidence import FAR, HEAVY, OVER_CONFIDENT
 from latentbench.forensics.records import Hypothesis
-from latentbench.results.degeneracy import degeneracies
+from latentbench.latents.degeneracy import degeneracies
 
 if TYPE_CHECKING:
     from latentbench.forensics.records import Carriers, Letter, Tail

@@ -1,9 +1,10 @@
-"""Station 3, latents on disk: the store, its reader, how it is filled, and transforms."""
+"""Station 3, latents on disk: the store, how it is filled and read, and transforms."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latentbench.latents.reader import Latents, StoredUtterance
+    from latentbench.latents.latents import Latents, StoredUtterance
     from latentbench.latents.transform import Transform
 
 __all__ = ["Latents", "StoredUtterance", "Transform"]
@@ -11,12 +12,7 @@ __all__ = ["Latents", "StoredUtterance", "Transform"]
 
 def __getattr__(name: str) -> Any:
     """Import torch only when a class is asked for, so that specs can be listed without it."""
-    if name in {"Latents", "StoredUtterance"}:
-        from latentbench.latents import reader  # noqa: PLC0415
-
-        return getattr(reader, name)
-    if name == "Transform":
-        from latentbench.latents.transform import Transform  # noqa: PLC0415
-
-        return Transform
-    raise AttributeError(name)
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    where = "transform" if name == "Transform" else "latents"
+    return getattr(importlib.import_module(f"{__name__}.{where}"), name)

@@ -10,12 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from latentbench.errors import LatentbenchError
 from latentbench.files import DamagedFileError, reading, sealed
-from latentbench.latents.reader import Latents, StoredUtterance
+from latentbench.latents.latents import Latents, StoredUtterance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from latentbench.latents.store import LatentStore
 
@@ -24,11 +27,15 @@ __all__ = [
     "corpus_digest",
     "open_latents",
     "read_manifest",
+    "require_disjoint_speakers",
+    "same_sound",
     "used_audio",
     "write_manifest",
 ]
 
 STORE = b"latentbench.store"
+# Of the energies in the first frames: an utterance of fewer different ones says too little.
+VARIED, HEAD = 4, 64
 RUN_AGAIN = "Give the same 'latentbench run' command again: it is made again."
 SCHEMA = pa.schema(
     [
@@ -142,3 +149,38 @@ def open_latents(
     energy_rows = np.concatenate(energies) if energies else np.zeros(0, np.float32)
     frame_rate = geometry["sample_rate"] / geometry["hop"]
     return Latents(shards, energy_rows, utterances, frame_rate), sides
+
+
+def require_disjoint_speakers(rows: Sequence[ManifestRow]) -> None:
+    """Refuse a manifest with a speaker on both sides.
+
+    Raises:
+        LatentbenchError: names the speakers.
+    """
+    sides = {side: {row.speaker for row in rows if row.split == side} for side in ("train", "eval")}
+    if both := sorted(sides["train"] & sides["eval"]):
+        raise LatentbenchError(
+            f"{len(both)} speaker(s) are in train and in eval: {', '.join(both[:5])}.",
+            "Every score on eval would be of known voices. The split of latentbench never does "
+            "this: remove the run folder, and look at what wrote its manifest.",
+        )
+
+
+def same_sound(latents: Latents) -> dict[str, str]:
+    """Utterances that sound like one before them -> that one.
+
+    The same samples in another format, or with other tags, are other bytes, but the RMS of every
+    frame is the same float32. Utterances of few different values say too little.
+    """
+    heard: dict[str, list[NDArray[np.float32]]] = {}
+    for one in latents.utterances:
+        heard.setdefault(one.id, []).append(latents.energy[one.start : one.start + one.frames])
+    first: dict[bytes, str] = {}
+    found = {}
+    for name, parts in heard.items():
+        energy = np.concatenate(parts)
+        if len(np.unique(energy[:HEAD])) < VARIED:
+            continue
+        if (other := first.setdefault(energy.tobytes(), name)) != name:
+            found[name] = other
+    return found

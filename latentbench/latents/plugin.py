@@ -37,17 +37,17 @@ def latentbench_transforms() -> Iterator[TransformSpec]:
     yield TransformSpec(
         name="standardize",
         summary="every dimension to mean 0 and variance 1 on train",
-        factory="latentbench.latents.transforms:Standardize",
+        factory="latentbench.latents.transform:Standardize",
     )
     yield TransformSpec(
         name="pca",
         summary="the first principal components of train, whitened or not",
-        factory="latentbench.latents.transforms:Pca",
+        factory="latentbench.latents.transform:Pca",
         options=PcaOptions,
     )
     yield TransformSpec(
         name="shuffled-frames",
         summary="control: the frames of every utterance in random order",
-        factory="latentbench.latents.transforms:ShuffledFrames",
+        factory="latentbench.latents.transform:ShuffledFrames",
         options=ShuffledFramesOptions,
     )

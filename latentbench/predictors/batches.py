@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from latentbench.tasks.frames import Batch
+from latentbench.tasks import Batch
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -16,7 +16,7 @@ import torch
 from torch.distributions import Distribution
 
 from latentbench.predictors.predictor import Predictor
-from latentbench.tasks.frames import Batch
+from latentbench.tasks import Batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from latentbench.corpora.selection import left_out
 from latentbench.errors import counted
 from latentbench.escapes import printable
+from latentbench.latents.degeneracy import degeneracies
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.numbers import compact
-from latentbench.results.degeneracy import degeneracies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from latentbench.config import ComponentConfig, build_options, density_of
 from latentbench.files import disk_full_explained, write_sealed
+from latentbench.latents.degeneracy import degeneracies
 from latentbench.metrics.metric import NO_LOG_DENSITY, lacking
 from latentbench.models import MODELS
-from latentbench.results.degeneracy import degeneracies
 from latentbench.results.figures import GAP, Figures
 from latentbench.results.folder import read_record
 from latentbench.results.horizons import FIGURES, horizons_csv

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 from latentbench.corpora.selection import Counts  # noqa: TC001 - pydantic reads it
 from latentbench.encoders.encoder import sight_text
 from latentbench.errors import UsageError, nearest
+from latentbench.latents.degeneracy import LatentFacts
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -288,33 +289,6 @@ class CorpusFacts(_Record):
     seconds: dict[Split, float]
     skipped: tuple[Skipped, ...] = ()
     counts: dict[str, Counts] = {}
-
-
-class LatentFacts(_Record):
-    """What a sample of the frames of one side looks like; `latents.guards` measures it.
-
-    Attributes:
-        frames: looked at.
-        dim: D, after the transforms.
-        constant_dims: dimensions that hold one value only.
-        repeats: share of frames equal to the one before in every dimension.
-        silent: share of frames whose audio is exactly zero.
-        lattice: share of values that lie on the lattice of their dimension.
-        lattice_step: the median distance of its points; 0 where there is none.
-        effective_rank: exp of the entropy of the covariance's eigenvalues; None where there are
-            too few frames to tell.
-        tiny_directions: eigenvalues below 1e-6 of the largest; None likewise.
-    """
-
-    frames: int
-    dim: int
-    constant_dims: int
-    repeats: float
-    silent: float
-    lattice: float
-    lattice_step: float
-    effective_rank: float | None
-    tiny_directions: int | None
 
 
 class Provenance(_Record):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latentbench.latents import Latents
-    from latentbench.tasks.frames import TaskFrames
+    from latentbench.tasks import TaskFrames
 
 __all__ = ["MEDIAL", "SLICES", "SPEAKER_PREFIX", "check_slice", "energy_median", "slice_mask"]
 

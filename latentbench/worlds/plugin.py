@@ -228,7 +228,7 @@ def latentbench_encoders() -> Iterator[EncoderSpec]:
     yield EncoderSpec(
         name="latents",
         summary="Passes frames through: for corpora that hold latents already",
-        factory="latentbench.encoders.latents:LatentsEncoder",
+        factory="latentbench.encoders.passthrough:LatentsEncoder",
     )
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from latentbench.corpora.world import WorldCorpus
-from latentbench.encoders.latents import LatentsEncoder
 from latentbench.encoders.logmel import LogMelEncoder
+from latentbench.encoders.passthrough import LatentsEncoder
 from latentbench.encoders.plugin import LogMelOptions
 from latentbench.errors import UsageError
 from latentbench.latents.preparation import prepare

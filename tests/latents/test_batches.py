@@ -7,7 +7,7 @@ import torch
 from latentbench.corpora import AudioError
 from latentbench.encoders import Encoder, Segment
 from latentbench.errors import LatentbenchError, UsageError
-from latentbench.latents.batches import encode_batch
+from latentbench.latents.encoding import encode_batch
 from latentbench.latents.preparation import prepare
 
 HOP = 10

@@ -9,7 +9,7 @@ import torch
 from latentbench.errors import UsageError
 from latentbench.latents import Latents
 from latentbench.latents.plugin import PcaOptions, ShuffledFramesOptions
-from latentbench.latents.transforms import Pca, ShuffledFrames, Standardize, moments
+from latentbench.latents.transform import Pca, ShuffledFrames, Standardize, moments
 from latentbench.specs import NoOptions
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from latentbench.errors import UsageError
 from latentbench.latents import Latents
-from latentbench.latents.reader import StoredUtterance
+from latentbench.latents.latents import StoredUtterance
 from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import check_slice, energy_median, slice_mask
 

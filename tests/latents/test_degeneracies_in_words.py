@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from latentbench.latents.degeneracy import degeneracies
 from latentbench.reports.remarks import remarks
-from latentbench.results.degeneracy import degeneracies
 from latentbench.results.schema import LatentFacts, Result
 
 SOUND = {

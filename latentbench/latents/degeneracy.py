@@ -1,8 +1,7 @@
-"""What makes a likelihood of latents meaningless, looked for before anything is fitted.
+"""What makes a likelihood of latents meaningless: found on a sample of frames, and said in words.
 
-Speakers on both sides of the split; the same sound twice; and, on a bounded sample of the frames
-of each side, constant dimensions, repeated frames, digital silence, values on a lattice and
-directions of no variance.
+Constant dimensions, repeated frames, digital silence, values on a lattice, and directions without
+variance.
 """
 
 from __future__ import annotations
@@ -12,31 +11,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentbench.errors import LatentbenchError
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from latentbench.latents.manifest import ManifestRow
-    from latentbench.latents.reader import Latents
+    from latentbench.latents.latents import Latents
 
-__all__ = ["LatentCheck", "check_latents", "require_disjoint_speakers", "same_sound"]
+__all__ = ["Degeneracy", "LatentFacts", "check_latents", "degeneracies"]
 
 PAIRS = 8_192
-VARIED = 4
-HEAD = 64  # frames in which they are looked for
 # A dimension is on a lattice where values recur, and differ by whole steps that are no rounding.
 MOST_DISTINCT = 0.5
 LEAST_STEP = 1e-3
 WHOLE = 0.01
 # Directions of less variance than this share of the largest are noise of float32.
 TINY = 1e-6
+# Shares of frames or values from which a reader must be told.
+MANY_REPEATS = 0.001
+MUCH_SILENCE = 0.05
+MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
-class LatentCheck:
+class LatentFacts:
     """What a sample of the frames of one side looks like.
 
     Attributes:
@@ -65,44 +63,25 @@ class LatentCheck:
     tiny_directions: int | None
 
 
-def require_disjoint_speakers(rows: Sequence[ManifestRow]) -> None:
-    """Refuse a manifest with a speaker on both sides.
+@dataclass(frozen=True)
+class Degeneracy:
+    """One property that spoils a likelihood.
 
-    Raises:
-        LatentbenchError: names the speakers.
+    Attributes:
+        name: in a few words, for a stamp.
+        sentence: what was found, what it does, and what helps.
+        bounds_nothing: whether NLL has no lower bound, so that a model may look as good as it
+            likes.
     """
-    sides = {side: {row.speaker for row in rows if row.split == side} for side in ("train", "eval")}
-    if both := sorted(sides["train"] & sides["eval"]):
-        raise LatentbenchError(
-            f"{len(both)} speaker(s) are in train and in eval: {', '.join(both[:5])}.",
-            "Every score on eval would be of known voices. The split of latentbench never does "
-            "this: remove the run folder, and look at what wrote its manifest.",
-        )
 
-
-def same_sound(latents: Latents) -> dict[str, str]:
-    """Utterances that sound like one before them -> that one.
-
-    The same samples in another format, or with other tags, are other bytes, but the RMS of every
-    frame is the same float32. Utterances of fewer than `VARIED` different values say too little.
-    """
-    heard: dict[str, list[NDArray[np.float32]]] = {}
-    for one in latents.utterances:
-        heard.setdefault(one.id, []).append(latents.energy[one.start : one.start + one.frames])
-    first: dict[bytes, str] = {}
-    found = {}
-    for name, parts in heard.items():
-        energy = np.concatenate(parts)
-        if len(np.unique(energy[:HEAD])) < VARIED:
-            continue
-        if (other := first.setdefault(energy.tobytes(), name)) != name:
-            found[name] = other
-    return found
+    name: str
+    sentence: str
+    bounds_nothing: bool = False
 
 
 def check_latents(
     stored: Latents, seen: Latents, side: Sequence[int], pairs: int = PAIRS
-) -> LatentCheck | None:
+) -> LatentFacts | None:
     """Look at evenly spaced pairs of consecutive frames of one side.
 
     Args:
@@ -123,7 +102,7 @@ def check_latents(
     both = np.unique(np.concatenate([rows, rows + 1]))
     values = seen.gather(both).numpy()
     rank, tiny = _spectrum(values)
-    return LatentCheck(
+    return LatentFacts(
         frames=len(both),
         dim=seen.dim,
         constant_dims=int((np.ptp(values, axis=0) == 0).sum()),
@@ -134,6 +113,46 @@ def check_latents(
         effective_rank=rank,
         tiny_directions=tiny,
     )
+
+
+def degeneracies(latents: LatentFacts | None) -> Iterator[Degeneracy]:
+    """What a reader of the scores must know of these latents."""
+    if latents is None:
+        return
+    if latents.lattice > MOSTLY:
+        yield Degeneracy(
+            "lattice",
+            f"{latents.lattice:.1%} of the values lie on a lattice of step "
+            f"{latents.lattice_step:.4g}: a continuous NLL is unbounded below; dither the latents",
+            bounds_nothing=True,
+        )
+    if latents.constant_dims:
+        yield Degeneracy(
+            "constant dimensions",
+            f"{latents.constant_dims} of {latents.dim} dimensions are constant: a continuous NLL "
+            "is unbounded below; drop them with --transform pca",
+            bounds_nothing=True,
+        )
+    if latents.repeats > MANY_REPEATS:
+        yield Degeneracy(
+            "repeated frames",
+            f"{latents.repeats:.1%} of the frames equal the frame before: at k = 1 their change "
+            "is exactly 0, and a narrow density there is worth any number of nats",
+            bounds_nothing=True,
+        )
+    if latents.tiny_directions and latents.tiny_directions > latents.constant_dims:
+        yield Degeneracy(
+            "directions without variance",
+            f"{latents.tiny_directions} of {latents.dim} directions have less than 1e-6 of the "
+            f"largest variance (effective rank {latents.effective_rank:.1f}): they dominate "
+            f"log-determinants; --transform pca:{latents.dim - latents.tiny_directions} drops them",
+        )
+    if latents.silent > MUCH_SILENCE:
+        yield Degeneracy(
+            "digital silence",
+            f"the audio of {latents.silent:.1%} of the frames is exactly zero: these frames are "
+            "alike and easy",
+        )
 
 
 def _sample(latents: Latents, side: Sequence[int], pairs: int) -> NDArray[np.int64]:

@@ -5,8 +5,8 @@ import pytest
 
 from latentbench.errors import LatentbenchError
 from latentbench.latents import Latents
-from latentbench.latents.guards import check_latents, require_disjoint_speakers
-from latentbench.latents.manifest import ManifestRow
+from latentbench.latents.degeneracy import check_latents
+from latentbench.latents.manifest import ManifestRow, require_disjoint_speakers
 
 STEP = 0.26349
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torchaudio.transforms import Resample
 
-from latentbench.latents import resampling
-from latentbench.latents.resampling import is_odd, resampled
+from latentbench.latents import preparation
+from latentbench.latents.preparation import is_odd, resampled
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000])
@@ -25,8 +25,8 @@ def test_common_rates_are_left_to_torchaudio(rate, wanted):
 )
 @pytest.mark.parametrize("samples", [1, 7, 3_001])
 def test_sample_by_sample_the_filter_is_torchaudios(monkeypatch, rate, wanted, samples):
-    monkeypatch.setattr(resampling, "MOST_TAPS", 0)
-    monkeypatch.setattr(resampling, "AT_ONCE", 10_000)  # several steps
+    monkeypatch.setattr(preparation, "MOST_TAPS", 0)
+    monkeypatch.setattr(preparation, "AT_ONCE", 10_000)  # several steps
     audio = torch.from_numpy(np.random.default_rng(0).normal(size=(2, samples)).astype(np.float32))
     # In double precision: by default torchaudio rounds the phases of its filters to float32.
     expected = Resample(rate, wanted, dtype=torch.float64)(audio.double()).float()
@@ -39,7 +39,7 @@ def test_odd_rates_take_little_memory_and_keep_a_tone():
     """A sine of 440 Hz stays that sine; torchaudio took 8.6 GiB for the first of these."""
     program = """
 import resource, torch
-from latentbench.latents.resampling import resampled
+from latentbench.latents.preparation import resampled
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for rate, seconds in (16_001, 2), (44_099, 4), (1_000_003, 1):
     t = torch.arange(rate * seconds, dtype=torch.float64) / rate
