@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-
 from latentbench.cli.plan import show_plan
+
 from latentbench.config import read_layers, resolve
 from latentbench.errors import UsageError
 from latentbench.experiment import choose_audio, run_experiment
@@ -17,7 +17,7 @@ from latentbench.latents.manifest import read_manifest
 from latentbench.plan import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
-from latentbench.reports.remarks import remarks
+from latentbench.reports.run import remarks
 from latentbench.workspace import Workspace
 
 RATE = 16_000

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from latentbench.amounts import bytes_text
 from latentbench.cli.groups import NamingGroup
 from latentbench.cli.output import console, echo, json_option
 from latentbench.cli.session import cache_option
-from latentbench.cli.units import bytes_text
 from latentbench.errors import UsageError, counted, nearest
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from latentbench.cli.configuration import flag_assignments, run_options
+from latentbench.cli.export import Exports, export_options
 from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, debug_option
 from latentbench.cli.show import finished_runs
@@ -19,8 +20,8 @@ from latentbench.errors import CellFailedError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latentbench.comparison import Comparison
-    from latentbench.comparison.combinations import Combination
+    from latentbench.compare import Comparison
+    from latentbench.compare.combinations import Combination
     from latentbench.config import RunConfig
 
 __all__ = ["compare"]
@@ -31,7 +32,6 @@ COMPONENTS = {
     "corpus": "Where the audio is from",
 }
 FORMATS = ("table", "csv", "markdown", "latex", "json")
-SUFFIXES = {".csv": "csv", ".md": "markdown", ".tex": "latex", ".json": "json"}
 
 
 def _component_options(command: Any) -> Any:
@@ -74,14 +74,7 @@ def _component_options(command: Any) -> Any:
     help="What is printed.",
 )
 @json_option
-@click.option(
-    "--export",
-    "exports",
-    metavar="FILE",
-    multiple=True,
-    type=GivenPath(dir_okay=False),
-    help=f"Also write this file, by suffix: {', '.join(SUFFIXES)}; may be given several times.",
-)
+@export_options
 @debug_option
 @click.pass_obj
 def compare(
@@ -94,6 +87,9 @@ def compare(
     cache: Path | None,
     format_: str,
     exports: tuple[Path, ...],
+    columns: str,
+    caption: str,
+    label: str,
     strict: bool,
     dry_run: bool,
     as_json: bool,
@@ -105,22 +101,23 @@ def compare(
     of its own, and one that is finished is not run again. Or name finished run folders, or a
     folder of them.
     """
-    _check_exports(exports)
-    if as_json:
-        format_ = "json"
+    format_ = "json" if as_json else format_
+    asked = Exports(exports, columns, caption, label)
+    asked.check(format_)
     if runs:
-        if asked := sorted({*_set_by_user(given), *(["out"] if out else [])}):
+        if idle := sorted({*_set_by_user(given), *(["out"] if out else [])}):
             raise UsageError(
-                f"Finished runs are compared as they are; --{asked[0]} would change nothing.",
+                f"Finished runs are compared as they are; --{idle[0]} would change nothing.",
                 "Leave it out, or leave out the run folders.",
             )
-        from latentbench.comparison import compare_runs, read_runs  # noqa: PLC0415 - not for --help
+        from latentbench.compare import compare_runs  # noqa: PLC0415 - not for --help
+        from latentbench.results.finished import read_runs  # noqa: PLC0415
 
         folders = [run for folder in runs for run in finished_runs(folder)]
         found = compare_runs(read_runs(folders), match, strict=strict, registry=session.registry())
-        _show(found, format_, exports)
+        _show(found, format_, asked)
         return
-    from latentbench.comparison.combinations import Request, combine  # noqa: PLC0415 - not for --help
+    from latentbench.compare.combinations import Request, combine  # noqa: PLC0415 - not for --help
 
     registry = session.registry()
     combinations = combine(
@@ -137,8 +134,8 @@ def compare(
     if dry_run:
         _show_plans(combinations, session, cache, as_json=as_json)
         return
-    from latentbench.comparison import compare_runs  # noqa: PLC0415 - imports torch
-    from latentbench.comparison.running import run_combinations  # noqa: PLC0415 - imports torch
+    from latentbench.compare import compare_runs  # noqa: PLC0415 - imports torch
+    from latentbench.compare.running import run_combinations  # noqa: PLC0415 - imports torch
 
     finished, failures = run_combinations(
         combinations,
@@ -148,16 +145,7 @@ def compare(
         session.plugin_files,
     )
     compared = compare_runs(finished, match, failures, strict=strict, registry=registry)
-    _show(compared, format_, exports)
-
-
-def _check_exports(exports: Sequence[Path]) -> None:
-    for file in exports:
-        if file.suffix not in SUFFIXES:
-            raise UsageError(
-                f"--export {file}: the suffix '{file.suffix}' names no format.",
-                f"Use one of {', '.join(SUFFIXES)}.",
-            )
+    _show(compared, format_, asked)
 
 
 def _set_by_user(given: dict[str, Any]) -> list[str]:
@@ -176,8 +164,9 @@ def _default_folder(configs: Sequence[RunConfig]) -> Path:
 def _show_plans(
     combinations: Sequence[Combination], session: Session, cache: Path | None, *, as_json: bool
 ) -> None:
-    from latentbench.cli.plan import show_plan  # noqa: PLC0415 - only for --dry-run
     from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
+    from latentbench.reports.plan import plan_report  # noqa: PLC0415 - only for --dry-run
+    from latentbench.reports.tables import show  # noqa: PLC0415
 
     registry, workspace = session.registry(), session.workspace(cache)
     plans = {one.label: plan_experiment(one.config, workspace, registry) for one in combinations}
@@ -186,27 +175,28 @@ def _show_plans(
         return
     for label, plan in plans.items():
         echo(f"{label}:")
-        show_plan(plan, as_json=False)
+        show(plan_report(plan), console())
         echo()
 
 
-def _show(comparison: Comparison, format_: str, exports: Sequence[Path]) -> None:
+def _show(comparison: Comparison, format_: str, exports: Exports) -> None:
     """Write the exports, print the comparison, then fail if anything of it did.
 
     Raises:
         CellFailedError: a run or a horizon failed.
         UsageError: an export cannot be written.
     """
-    from latentbench.comparison.exports import EXPORTS  # noqa: PLC0415 - not for --help
+    from latentbench.reports.comparison import comparison_page, comparison_report  # noqa: PLC0415
+    from latentbench.reports.spreadsheet import comparison_csv  # noqa: PLC0415
+    from latentbench.reports.tables import show  # noqa: PLC0415
 
-    for file in exports:
-        _write(file, EXPORTS[SUFFIXES[file.suffix]](comparison))
+    page = comparison_page(comparison)
+    whole = {"csv": lambda: comparison_csv(comparison), "json": comparison.to_json}
+    exports.write(page, whole)
     if format_ == "table":
-        from latentbench.comparison.terminal import print_comparison  # noqa: PLC0415 - same
-
-        print_comparison(comparison, console())
+        show(comparison_report(comparison), console())
     else:
-        echo(EXPORTS[format_](comparison))
+        echo(exports.text(format_, page, whole))
         for warning in comparison.warnings:
             echo(f"Warning: {warning}", err=True)
     failed = [f"{one.run}, {one.matched}" for one in comparison.horizons if one.result.errors]
@@ -216,13 +206,3 @@ def _show(comparison: Comparison, format_: str, exports: Sequence[Path]) -> None
             f"Not all that is compared could be run: {'; '.join(failed)}.",
             "Give the same command again to run only these.",
         )
-
-
-def _write(file: Path, text: str) -> None:
-    from latentbench.files import write_text  # noqa: PLC0415 - not for --help
-
-    try:
-        write_text(file, text)
-    except OSError as error:
-        raise UsageError(f"--export {file} cannot be written: {error.strerror}.") from None
-    echo(f"Wrote {file}", err=True)

@@ -59,7 +59,8 @@ def explain(
     read_result(folder)  # a wrong name is told before the seconds that torch takes to import
     from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
     from latentbench.forensics.explain import explain_run  # noqa: PLC0415 - imports torch
-    from latentbench.forensics.view import show_explanation  # noqa: PLC0415 - imports rich
+    from latentbench.reports.explain import explain_report  # noqa: PLC0415 - not for --help
+    from latentbench.reports.tables import show  # noqa: PLC0415
 
     workspace = session.workspace(cache)
     run = FinishedRun(folder, workspace, session.registry(), device)
@@ -67,4 +68,4 @@ def explain(
     if as_json:
         echo(found.model_dump_json(indent=2))
     else:
-        show_explanation(found, console())
+        show(explain_report(found), console())

@@ -12,8 +12,8 @@ import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from latentbench.amounts import bytes_text, duration_text
 from latentbench.cli.output import console
-from latentbench.cli.units import bytes_text, duration_text
 from latentbench.escapes import printable
 
 if TYPE_CHECKING:

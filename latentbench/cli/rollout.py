@@ -101,7 +101,8 @@ def rollout(
     from latentbench.curves import Rolling, rollout_curves  # noqa: PLC0415 - imports torch
     from latentbench.finished import FinishedRun  # noqa: PLC0415
     from latentbench.metrics.injection import Injection  # noqa: PLC0415
-    from latentbench.reports.rollout import show_rollout  # noqa: PLC0415
+    from latentbench.reports.rollout import rollout_report  # noqa: PLC0415
+    from latentbench.reports.tables import show  # noqa: PLC0415
 
     rolling = Rolling(inject=Injection.parse(inject), **given)
     workspace = session.workspace(cache)
@@ -110,4 +111,4 @@ def rollout(
     if as_json:
         echo(found.to_json())
     else:
-        show_rollout(found, console())
+        show(rollout_report(found), console())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from latentbench.cli.configuration import configuration_options, resolve_flags
-from latentbench.cli.output import Verb, json_option
+from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
 from latentbench.cli.show import make_reporter, print_files, print_result, reporter_option
 from latentbench.errors import CellFailedError, counted
@@ -62,10 +64,15 @@ def run(
     make_reporter(reporter, registry)  # a wrong one is found before anything is computed
     workspace = session.workspace(cache)
     if dry_run:
-        from latentbench.cli.plan import show_plan  # noqa: PLC0415 - only for --dry-run
         from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
+        from latentbench.reports.plan import plan_report  # noqa: PLC0415 - only for --dry-run
+        from latentbench.reports.tables import show  # noqa: PLC0415
 
-        show_plan(plan_experiment(config, workspace, registry), as_json=as_json)
+        plan = plan_experiment(config, workspace, registry)
+        if as_json:
+            echo(json.dumps(asdict(plan), indent=2))
+        else:
+            show(plan_report(plan), console())
         return
     from latentbench.experiment import run_experiment  # noqa: PLC0415 - imports torch
 

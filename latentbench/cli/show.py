@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from latentbench.cli.export import Exports, export_options
 from latentbench.cli.output import Verb, console, echo
 from latentbench.cli.session import RunPath, Session, debug_option
+from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from latentbench.plugins import Registry
@@ -37,19 +40,26 @@ reporter_option = click.option(
 @click.argument("folder", metavar="RUN", type=RunPath())
 @reporter_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --reporter json.")
+@export_options
 @debug_option
 @click.pass_obj
-def show(session: Session, folder: Path, reporter: str | None, *, as_json: bool) -> None:
+def show(
+    session: Session, /, folder: Path, reporter: str | None, *, as_json: bool, **asked: Any
+) -> None:
     """Show a finished run again, or all in a folder of runs.
 
     RUN is the folder that was given to --out of 'run', or one that holds such folders.
     """
     if as_json and reporter not in (None, "json"):
         raise click.UsageError(f"--json and --reporter {reporter} exclude each other.")
+    exports = Exports(**asked)
+    exports.check()
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
 
     name, registry = reporter or ("json" if as_json else "table"), session.registry()
     runs = finished_runs(folder)
+    if exports.exports:
+        _export(runs, exports)
     if name == "json" and runs != [folder]:
         texts = (read_result(run).to_json() for run in runs)
         echo(f"[{','.join(texts)}]")
@@ -60,6 +70,26 @@ def show(session: Session, folder: Path, reporter: str | None, *, as_json: bool)
             print_files(run)
         if run != runs[-1]:
             echo()
+
+
+def _export(runs: Sequence[Path], exports: Exports) -> None:
+    """Write a run to files.
+
+    Raises:
+        UsageError: there are several runs, or a file cannot be written.
+    """
+    if len(runs) > 1:
+        raise UsageError(
+            f"--export writes one run, and there are {len(runs)} in the folder.",
+            "Name one of them, or write them side by side with 'latentbench compare --export'.",
+        )
+    from latentbench.reports.run import run_page  # noqa: PLC0415 - not for --help
+    from latentbench.results import Figures  # noqa: PLC0415 - imports pydantic
+    from latentbench.results.folder import read_result  # noqa: PLC0415
+
+    result = read_result(runs[0])
+    whole = {"csv": lambda: Figures.of(result, runs[0].name).to_csv(), "json": result.to_json}
+    exports.write(run_page(result), whole)
 
 
 def finished_runs(folder: Path) -> list[Path]:

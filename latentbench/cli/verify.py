@@ -30,13 +30,14 @@ def verify(ctx: click.Context, folder: Path, *, as_json: bool) -> None:
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
 
     result = read_result(folder)  # a wrong name is told before torch is imported
+    from latentbench.reports.tables import show  # noqa: PLC0415 - not for --help
+    from latentbench.reports.verify import verify_report  # noqa: PLC0415
     from latentbench.verification.verify import verify_result  # noqa: PLC0415 - imports pydantic
-    from latentbench.verification.view import show_verification  # noqa: PLC0415 - imports rich
 
     session: Session = ctx.obj
     found = verify_result(result, session.registry())
     if as_json:
         echo(found.model_dump_json(indent=2))
     else:
-        show_verification(found, console())
+        show(verify_report(found), console())
     ctx.exit(0 if found.reproduced else 1)

@@ -19,15 +19,15 @@ def latentbench_reporters() -> Iterator[ReporterSpec]:
     yield ReporterSpec(
         name="table",
         summary="tables per slice for the terminal, from 80 columns",
-        factory="latentbench.reports.table:TableReporter",
+        factory="latentbench.reports.run:TableReporter",
     )
     yield ReporterSpec(
         name="json",
         summary="the whole result as JSON, as in result.json",
-        factory="latentbench.reports.json:JsonReporter",
+        factory="latentbench.reports.run:JsonReporter",
     )
     yield ReporterSpec(
         name="csv",
         summary="one row per horizon and slice with the published columns, as in horizons.csv",
-        factory="latentbench.reports.csv:CsvReporter",
+        factory="latentbench.reports.run:CsvReporter",
     )

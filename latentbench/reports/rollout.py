@@ -1,34 +1,21 @@
-"""Rollout curves as tables for the terminal, one per horizon and target.
-
-A row is a depth. From 100 columns the likelihoods and the states stand side by side, below that
-in two tables, so that no number is ever cut.
-"""
+"""Rollout curves as tables, one per horizon and target; a row is a depth."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from latentbench.errors import counted
-from latentbench.reports.numbers import compact, time_text
+from latentbench.reports.columns import compact, time_text
+from latentbench.reports.tables import BLANK, Column, Line, Table, column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from rich.console import Console
+    from collections.abc import Callable, Iterator
 
     from latentbench.results.rollout_curves import CurvePoint, RolloutCurve, RolloutCurves
 
-    Columns = Sequence[tuple[str, Callable[[CurvePoint], str]]]
+__all__ = ["rollout_report"]
 
-__all__ = ["show_rollout"]
-
-BLANK = "-"
-WIDE = 100
 MODES = {
     "mean": "the mean",
     "sample": "samples",
@@ -37,6 +24,8 @@ MODES = {
 INJECTED = {
     "never": "no true frame given back",
     "teacher": "every true frame given back",
+    "once": "the true frame given back once, at step {}",
+    "every": "a true frame given back at every step that {} divides",
 }
 LEGEND = """\
 target Δ: changes are added up; x: frames are predicted one by one
@@ -47,92 +36,62 @@ cosine, size: of the change made against the true one
 variance: of the rolled state over the true one"""
 
 
-def show_rollout(found: RolloutCurves, console: Console) -> None:
-    """Write all curves to the console, which has 80 columns or more."""
-    title = Text(f"Rollout of {found.predictor} on {found.encoder}, {found.corpus}", style="bold")
-    for stamp in found.stamps:
-        title.append(f" [{stamp}]", style="bold yellow")
-    console.print(title)
-    console.print(Text(f"by {MODES[found.mode]}, {_injected(found.inject)}", style="dim"))
+def rollout_report(found: RolloutCurves) -> Iterator[Table | Line]:
+    """What the terminal shows of rollouts."""
+    stamps = tuple((f" [{stamp}]", "bold yellow") for stamp in found.stamps)
+    yield Line(f"Rollout of {found.predictor} on {found.encoder}, {found.corpus}", "bold", stamps)
+    kind, _, steps = found.inject.partition(":")
+    yield Line(f"by {MODES[found.mode]}, {INJECTED[kind].format(steps)}", "dim")
     for curve in found.curves:
-        console.print()
-        console.print(Text(_heading(curve), style="bold"))
         comparable = found.mode == "sample" and found.inject == "never"
-        for columns in _tables(curve, console.width, perfect=comparable):
-            console.print(_table(curve, columns))
-        for line in _remarks(curve, found):
-            console.print(Text(line))
-    console.print()
-    console.print(Text(LEGEND, style="dim"))
+        yield _table(curve, perfect=comparable)
+        yield from map(Line, _remarks(curve, comparable=comparable))
+    yield Line()
+    yield Line(LEGEND, "dim")
     if any(curve.perfect_inflation is not None for curve in found.curves):
         frames = counted(found.train_frames, "frame")
-        text = f"perfect: the variance of {found.perfect_model} ({frames})"
-        console.print(Text(text, style="dim"))
-    for note in found.notes:
-        console.print(Text(note))
+        yield Line(f"perfect: the variance of {found.perfect_model} ({frames})", "dim")
+    yield from map(Line, found.notes)
 
 
-def _injected(inject: str) -> str:
-    kind, _, steps = inject.partition(":")
-    if kind == "once":
-        return f"the true frame given back once, at step {steps}"
-    if kind == "every":
-        return f"a true frame given back at every step that {steps} divides"
-    return INJECTED[kind]
+def _table(curve: RolloutCurve, *, perfect: bool) -> Table:
+    """The likelihoods, then the states: side by side where the terminal has room for both."""
 
+    def number(heading: str, value: Callable[[CurvePoint], float | None], decimals: int) -> Column:
+        def text(point: CurvePoint) -> str:
+            found = value(point)
+            return compact(found, decimals) if point.n and found is not None else BLANK
 
-def _heading(curve: RolloutCurve) -> str:
-    target = "Δ" if curve.target == "delta" else "x"
-    deepest = "" if curve.deepest is None else f", depths to {curve.deepest}"
-    return (
-        f"k = {curve.k} ({time_text(curve.milliseconds)} ms), target {target}: "
-        f"{curve.utterances} utterances, {curve.n} frames{deepest}"
+        return column(heading, curve.points, text)
+
+    keys = (
+        column("depth", curve.points, lambda one: str(one.depth)),
+        column("n", curve.points, lambda one: str(one.n)),
     )
-
-
-def _tables(curve: RolloutCurve, width: int, *, perfect: bool) -> Iterator[Columns]:
-    keys: Columns = [("depth", lambda one: str(one.depth)), ("n", lambda one: str(one.n))]
-    likelihoods: Columns = [
-        ("NLL", _number(lambda one: one.nll_teacher, 2)),
-        ("gap median", _number(lambda one: one.gap_median, 2)),
-        ("gap mean", _number(lambda one: one.gap_mean, 2)),
-        ("non-finite", lambda one: str(one.non_finite) if one.n else BLANK),
-    ]
-    states: Columns = [
-        ("error", _number(lambda one: one.state_error, 3)),
-        ("cosine", _number(lambda one: one.cosine, 3)),
-        ("size", _number(lambda one: one.magnitude_ratio, 3)),
-        ("variance", _number(lambda one: one.variance_ratio, 2)),
+    likelihoods = (
+        number("NLL", lambda one: one.nll_teacher, 2),
+        number("gap median", lambda one: one.gap_median, 2),
+        number("gap mean", lambda one: one.gap_mean, 2),
+        number("non-finite", lambda one: one.non_finite, 0),
+    )
+    states = [
+        number("error", lambda one: one.state_error, 3),
+        number("cosine", lambda one: one.cosine, 3),
+        number("size", lambda one: one.magnitude_ratio, 3),
+        number("variance", lambda one: one.variance_ratio, 2),
     ]
     if perfect and curve.perfect_inflation is not None:
-        states = [*states, ("perfect", _number(lambda one: one.perfect_variance_ratio, 2))]
-    if width >= WIDE:
-        yield [*keys, *likelihoods, *states]
-    else:
-        yield [*keys, *likelihoods]
-        yield [*keys, *states]
+        states.append(number("perfect", lambda one: one.perfect_variance_ratio, 2))
+    deepest = "" if curve.deepest is None else f", depths to {curve.deepest}"
+    title = (
+        f"k = {curve.k} ({time_text(curve.milliseconds)} ms), "
+        f"target {'Δ' if curve.target == 'delta' else 'x'}: "
+        f"{curve.utterances} utterances, {curve.n} frames{deepest}"
+    )
+    return Table(keys, (likelihoods, tuple(states)), title)
 
 
-def _number(
-    value: Callable[[CurvePoint], float | None], decimals: int
-) -> Callable[[CurvePoint], str]:
-    def text(point: CurvePoint) -> str:
-        found = value(point)
-        return compact(found, decimals) if point.n and found is not None else BLANK
-
-    return text
-
-
-def _table(curve: RolloutCurve, columns: Columns) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
-    for heading, _ in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for point in curve.points:
-        table.add_row(*(text(point) for _, text in columns))
-    return table
-
-
-def _remarks(curve: RolloutCurve, found: RolloutCurves) -> Iterator[str]:
+def _remarks(curve: RolloutCurve, *, comparable: bool) -> Iterator[str]:
     if not curve.n:
         yield "n = 0: no eval utterance drawn is long enough, or --utterances is 0"
     if curve.leaky:
@@ -144,15 +103,9 @@ def _remarks(curve: RolloutCurve, found: RolloutCurves) -> Iterator[str]:
         )
     if curve.perfect_inflation is None or math.isnan(curve.perfect_inflation):
         return
-    told = f"A perfect linear model's samples inflate the variance {_inflation(curve)} here"
-    if found.mode != "sample" or found.inject != "never":
-        told += " (compare --mode sample)"
-    yield f"{told}."
-
-
-def _inflation(curve: RolloutCurve) -> str:
-    inflation = f"{compact(curve.perfect_inflation or 0.0, 2)} times"
+    inflation = f"{compact(curve.perfect_inflation, 2)} times"
     if curve.perfect_unbounded:
         share = f"{100 * curve.perfect_unbounded:.2g} %"
         inflation = f"without bound, by dimensions with {share} of it,"
-    return inflation
+    hint = "" if comparable else " (compare --mode sample)"
+    yield f"A perfect linear model's samples inflate the variance {inflation} here{hint}."

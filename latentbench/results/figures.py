@@ -162,6 +162,14 @@ class Figures:
         """One figure of one run and horizon; None where it was not measured."""
         return self._by_place.get((run, k, split, slice_, figure))
 
+    def unit(self, figure: str) -> str:
+        """The unit of a figure; empty for a pure number."""
+        return self._units.get(figure, "")
+
+    @cached_property
+    def _units(self) -> dict[str, str]:
+        return {row.figure: row.unit for row in reversed(self.rows)}
+
     @cached_property
     def _by_place(self) -> dict[tuple[str, int, str, str, str], FigureRow]:
         return {(row.run, row.k, row.split, row.slice, row.figure): row for row in self.rows}

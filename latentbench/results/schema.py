@@ -31,6 +31,7 @@ __all__ = [
     "LatentFacts",
     "Number",
     "Provenance",
+    "Record",
     "Result",
     "RolloutFigures",
     "Skipped",
@@ -54,7 +55,9 @@ def _json_number(value: float) -> float | str:
 Number = Annotated[float, PlainSerializer(_json_number, return_type=float | str, when_used="json")]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """What is written to JSON and read back."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def to_json(self) -> str:
@@ -62,7 +65,7 @@ class _Record(BaseModel):
         return self.model_dump_json(indent=2) + "\n"
 
 
-class CellRecord(_Record):
+class CellRecord(Record):
     """How one cell ended (`cell.json`).
 
     Attributes:
@@ -100,7 +103,7 @@ class CellRecord(_Record):
     inputs: str = ""
 
 
-class Figure(_Record):
+class Figure(Record):
     """One number over the scored frames of one split and slice.
 
     Attributes:
@@ -136,7 +139,7 @@ class Figure(_Record):
     interval_note: str = ""
 
 
-class DepthGap(_Record):
+class DepthGap(Record):
     """The rollout gap at one depth j = t - t0 - k + 1: the model's j-th frame is in the context.
 
     Attributes:
@@ -154,7 +157,7 @@ class DepthGap(_Record):
     non_finite: int
 
 
-class GapInterval(_Record):
+class GapInterval(Record):
     """The 95 % interval of a gap over speakers; `note` says why where there is none."""
 
     low: Number | None = None
@@ -162,7 +165,7 @@ class GapInterval(_Record):
     note: str = ""
 
 
-class RolloutFigures(_Record):
+class RolloutFigures(Record):
     """The rollout gap: NLL under the model's own past minus NLL under the true one.
 
     Attributes:
@@ -190,7 +193,7 @@ class RolloutFigures(_Record):
     median_interval: GapInterval = GapInterval()
 
 
-class HorizonResult(_Record):
+class HorizonResult(Record):
     """All that was found at one horizon.
 
     Attributes:
@@ -251,7 +254,7 @@ class HorizonResult(_Record):
         raise UsageError(f"k = {self.k} has no figure '{asked}'.", nearest(asked, known))
 
 
-class EncoderFacts(_Record):
+class EncoderFacts(Record):
     """The encoder as it was: D, frame rate in Hz, hop in samples, look-ahead in frames."""
 
     name: str
@@ -268,14 +271,14 @@ class EncoderFacts(_Record):
         return sight_text(self.look_ahead)
 
 
-class Skipped(_Record):
+class Skipped(Record):
     """An utterance that could not be used, and why in a few words."""
 
     utterance: str
     reason: str
 
 
-class CorpusFacts(_Record):
+class CorpusFacts(Record):
     """The corpus as it was used: speaker ids, utterances and seconds of audio per split.
 
     `counts` says of the utterances of each side, and of speakers who are on neither, how many were
@@ -291,7 +294,7 @@ class CorpusFacts(_Record):
     counts: dict[str, Counts] = {}
 
 
-class Provenance(_Record):
+class Provenance(Record):
     """What made the numbers.
 
     Attributes:
@@ -326,7 +329,7 @@ def _of_train(found: Any) -> Any:
     return found or {}
 
 
-class Result(_Record):
+class Result(Record):
     """A finished run (`result.json`).
 
     Attributes:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from latentbench.config import RunConfig, read_layers, resolve
 from latentbench.encoders.mimi import MimiEncoder
+from latentbench.results.schema import Record
 from latentbench.tasks import WindowTask
-from latentbench.verification.records import Condition
 from latentbench.verification.references import HORIZONS, eval_speakers, reference_runs
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latentbench.results import Result
     from latentbench.verification.references import ReferenceRun
 
-__all__ = ["SHOWN_BESIDE", "conditions", "first_frame", "latents_of", "runs_beside"]
+__all__ = ["SHOWN_BESIDE", "Condition", "conditions", "first_frame", "latents_of", "runs_beside"]
 
 CORPUS = {"corpus": "librispeech", "subset": "train-clean-100"}
 SPEAKERS = 251
@@ -48,6 +48,22 @@ NO_MATTER = (
     "transforms",
 )
 TOLERATED = {"training.steps": STEPS}
+
+
+class Condition(Record):
+    """One condition of Phase 1, as it was met.
+
+    Attributes:
+        name: `latents`, `weights`, `corpus`, `split`, `protocol`, or a key of the configuration.
+        matches: whether a comparison may stand on it.
+        found: in this run.
+        expected: by Phase 1.
+    """
+
+    name: str
+    matches: bool
+    found: str
+    expected: str
 
 
 def latents_of(result: Result) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from latentbench.results.figures import Figures
 from latentbench.results.horizons import FIGURES
+from latentbench.results.schema import Number, Record
 from latentbench.verification.conditions import (
     SHOWN_BESIDE,
+    Condition,
     conditions,
     first_frame,
     latents_of,
     runs_beside,
 )
-from latentbench.verification.records import ReferenceCell, Verification
 from latentbench.verification.references import COLUMNS, HORIZONS
 
 if TYPE_CHECKING:
@@ -22,12 +23,58 @@ if TYPE_CHECKING:
 
     from latentbench.plugins import Registry
     from latentbench.results import Result
-    from latentbench.verification.records import Condition, Place
     from latentbench.verification.references import ReferenceRun
 
-__all__ = ["place_of", "verify_result"]
+__all__ = ["ReferenceCell", "Verification", "place_of", "verify_result"]
 
+Place: TypeAlias = Literal["inside", "near", "outside", "not comparable", "no reference"]
 FEWEST = 2
+
+
+class ReferenceCell(Record):
+    """One cell of the table beside the reference's.
+
+    Attributes:
+        horizon: k.
+        column: of `horizons.csv`.
+        value: of this run, mean over its seeds; None where it is blank.
+        low: smallest of the reference runs; inf where none is finite.
+        high: largest; inf where one is not finite.
+        runs: reference runs that have the cell.
+        place: `inside` the range of the reference runs; `near`, outside by no more than the
+            width of the range; `outside`; `not comparable` where a condition is not met;
+            `no reference` where there is one run, or this one has no such figure.
+    """
+
+    horizon: int
+    column: str
+    value: Number | None
+    low: Number
+    high: Number
+    runs: int
+    place: Place
+
+
+class Verification(Record):
+    """A run held against Phase 1.
+
+    Attributes:
+        reference: whose latents in the reference table; `mimi` where it has none like them.
+        runs: the reference runs by name.
+        comparable: whether every condition is met.
+        conditions: that the comparison stands on.
+        cells: of all horizons that both have.
+        reproduced: comparable, and no cell outside.
+        summary: in words.
+    """
+
+    reference: str
+    runs: tuple[str, ...]
+    comparable: bool
+    conditions: tuple[Condition, ...]
+    cells: tuple[ReferenceCell, ...]
+    reproduced: bool
+    summary: str
 
 
 def verify_result(result: Result, registry: Registry) -> Verification:

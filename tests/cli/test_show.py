@@ -7,6 +7,7 @@ import pytest
 from latentbench.cli.run import _show
 from latentbench.cli.session import Session
 from latentbench.errors import CellFailedError
+from latentbench.results import Figures
 from latentbench.results.schema import Skipped
 
 
@@ -101,3 +102,57 @@ def test_names_of_utterances_and_folders_are_shown_harmless(invoke, tmp_path, ma
     assert r"\u001b]0;owned\u0007\u000aError: all is lost" in " ".join(table.split())
     shown = json.loads(invoke("show", folder, "--json").stdout)
     assert shown["corpus"]["skipped"][0]["utterance"] == skipped[0].utterance
+
+
+def test_a_run_is_exported_as_tables_and_in_full(invoke, run_folder, make_result, tmp_path):
+    files = [tmp_path / f"table{suffix}" for suffix in (".csv", ".md", ".tex", ".json")]
+    asked = [word for file in files for word in ("--export", file)]
+    found = invoke("show", run_folder, *asked, "--label", "tab:mimi", "--columns", "n,dnll")
+    assert found.exit_code == 0
+    assert "mimi on librispeech" in found.stdout
+    assert files[0].read_text() == Figures.of(make_result(), run_folder.name).to_csv()
+    assert "| k | ms | split | n | ΔNLL |" in files[1].read_text()
+    assert "| 1 | 80 | eval | 200000 | -185.44 |" in files[1].read_text()
+    assert r"\label{tab:mimi}" in files[2].read_text()
+    assert r"1 & 80 & eval & 200000 & $-185.44$ \\" in files[2].read_text()
+    assert json.loads(files[3].read_text()) == json.loads(make_result().to_json())
+
+
+def test_figures_of_a_run_are_exported_with_their_units(invoke, run_folder, make_result, tmp_path):
+    result = make_result()
+    figures = tuple(
+        one.model_copy(update={"unit": "nats/frame"} if one.name == "dnll" else {})
+        for one in result.horizons[0].figures
+    )
+    horizon = result.horizons[0].model_copy(update={"figures": figures})
+    (run_folder / "result.json").write_text(
+        result.model_copy(update={"horizons": (horizon,)}).to_json()
+    )
+    invoke("show", run_folder, "--export", tmp_path / "table.md")
+    assert "| baseline | ΔNLL (nats/frame) | cosine |" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["--export", "x.xlsx"], "'.xlsx' names no format.\nUse one of .csv"),
+        (["--export", "no/x.csv"], "cannot be written: No such file"),
+        (["--export", "x.md", "--columns", "dnl"], "no column 'dnl'.\nDid you mean 'dnll'?"),
+        (
+            ["--columns", "dnll"],
+            "and none is asked for.\nAdd --export FILE.md or FILE.tex",
+        ),
+        (["--export", "x.md", "--caption", "A"], "--caption is for tables in LaTeX"),
+    ],
+)
+def test_an_export_that_cannot_be_made_is_told(invoke, run_folder, monkeypatch, asked, message):
+    monkeypatch.chdir(run_folder)
+    found = invoke("show", run_folder, *asked)
+    assert message in found.stderr
+    assert (found.exit_code, found.stdout) == (2, "")
+
+
+def test_a_folder_of_runs_is_exported_by_compare(invoke, runs, tmp_path):
+    found = invoke("show", runs, "--export", tmp_path / "x.csv")
+    assert "--export writes one run, and there are 2 in the folder." in found.stderr
+    assert found.exit_code == 2

@@ -3,7 +3,7 @@
 import pytest
 
 from latentbench.forensics.explain import explain_run
-from latentbench.reports.remarks import remarks
+from latentbench.reports.run import remarks
 
 
 @pytest.mark.parametrize(

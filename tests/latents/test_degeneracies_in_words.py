@@ -6,7 +6,7 @@ import re
 import pytest
 
 from latentbench.latents.degeneracy import degeneracies
-from latentbench.reports.remarks import remarks
+from latentbench.reports.run import remarks
 from latentbench.results.schema import LatentFacts, Result
 
 SOUND = {

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from latentbench.plugins import load_registry
-from latentbench.reports.rollout import show_rollout
+from latentbench.reports.rollout import rollout_report
+from latentbench.reports.tables import show
 from latentbench.results.rollout_curves import CurvePoint, RolloutCurve, RolloutCurves
 from latentbench.results.schema import DepthGap
 
@@ -60,12 +61,12 @@ def found_with(points=None, inject="never", mode="sample", **curve):
 
 @pytest.fixture
 def shown():
-    def show(found, width=80):
+    def text_of(found, width=80):
         console = Console(file=io.StringIO(), width=width, color_system=None)
-        show_rollout(found, console)
+        show(rollout_report(found), console)
         return console.file.getvalue()
 
-    return show
+    return text_of
 
 
 def rows_of(text):
@@ -122,7 +123,7 @@ def test_what_is_not_there_is_blank_and_explained(shown):
     nothing = point(1, n=0, gap_median=math.nan, perfect_variance_ratio=None)
     text = shown(found_with(points=(nothing,), n=0, deepest=None, leaky=True, shifted=True))
     rows = rows_of(text)
-    assert "1 0 - - - -" in rows
+    assert "1 0 - - - - - - - - -" in rows
     assert "k = 2 (160 ms), target Δ: 16 utterances, 0 frames" in rows
     assert "n = 0: no eval utterance drawn is long enough, or --utterances is 0" in rows
     assert "leaky: k is within the encoder's look-ahead, the context has seen the target" in rows

@@ -1,4 +1,4 @@
-"""Which runs a comparison of components asks for: every combination, each an ordinary run.
+"""The runs that a comparison of components asks for: every combination, each an ordinary run.
 
 `--encoder`, `--predictor` and `--corpus` take NAME, or LABEL=NAME where one component is wanted
 twice with other options. `--set encoder.weights=random` is for every encoder that has the
@@ -12,17 +12,16 @@ import re
 from collections import Counter
 from dataclasses import dataclass, fields
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from latentbench.comparison.matching import match_assignments
 from latentbench.config import read_layers, resolve, shape
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from latentbench.comparison.matching import Match
+    from latentbench.compare.comparison import Match
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
 
@@ -32,6 +31,16 @@ COMPARED = ("encoder", "predictor", "corpus")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NO_PATH = re.compile(r"[^A-Za-z0-9._-]+")
 TASK = "task."
+# By time (docs/compare.md): every encoder looks back 640 ms and is 80 to 640 ms stale, in as many
+# frames as that is nearest to, and the same stretches of audio are predicted at every horizon.
+IN_TIME: dict[str, Any] = {
+    "context_ms": 640.0,
+    "horizons_ms": [80.0, 160.0, 320.0, 640.0],
+    "frame_set": "common",
+}
+# By frames W and k are as they are, whatever a frame lasts, as in the original.
+FRAME_KEYS = ("context_frames", "horizons", "step_frames")
+TIME_KEYS = ("context_ms", "horizons_ms", "step_ms")
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         for component in meant or ():
             own[component].append(assignment)
     general = [*request.flags, *everywhere]
-    matched = match_assignments(request.match, _touched(request, general))
+    matched = _match_assignments(request.match, _touched(request, general))
     combinations = []
     for together in product(*chosen.values()):
         names = [f"{one.section}.name={json.dumps(one.name)}" for one in together]
@@ -214,3 +223,27 @@ def _touched(request: Request, general: Sequence[str]) -> set[str]:
         if key.startswith(TASK)
     }
     return changed | named
+
+
+def _match_assignments(match: Match, touched: Collection[str]) -> list[str]:
+    """The settings of the task that the user left open, as `--set` takes them.
+
+    Raises:
+        UsageError: the user has set the task in the other unit.
+    """
+    wrong = [key for key in (FRAME_KEYS if match == "ms" else TIME_KEYS) if key in touched]
+    if wrong and match == "ms":
+        raise UsageError(
+            f"task.{wrong[0]} is in frames, which --match ms sets from milliseconds.",
+            "Set task.context_ms, task.horizons_ms or task.step_ms, or choose --match frames.",
+        )
+    if wrong:
+        raise UsageError(
+            f"task.{wrong[0]} is in milliseconds, and --match frames takes frames.",
+            "Set task.context_frames, task.horizons or task.step_frames, or choose --match ms.",
+        )
+    if match == "frames":
+        return []
+    return [
+        f"task.{key}={json.dumps(value)}" for key, value in IN_TIME.items() if key not in touched
+    ]

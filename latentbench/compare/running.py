@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentbench.comparison.runs import read_run
-from latentbench.comparison.schema import Failure
+from latentbench.compare.comparison import Failure
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.experiment import prepare, run_experiment
 from latentbench.results import RunFolder
+from latentbench.results.finished import FinishedRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from latentbench.comparison.combinations import Combination
-    from latentbench.comparison.runs import FinishedRun
+    from latentbench.compare.combinations import Combination
     from latentbench.plugins import Registry
     from latentbench.workspace import Workspace
 
@@ -48,7 +47,7 @@ def run_combinations(
         folder = out / one.folder
         try:
             run_experiment(one.config, folder, workspace, registry, plugin_files)
-            runs.append(read_run(folder, one.label, one.corpus))
+            runs.append(FinishedRun.read(folder, one.label, one.corpus))
         except LatentbenchError as error:
             workspace.progress.say(f"{one.label} failed: {error}")
             failures.append(Failure(label=one.label, error=str(error)))

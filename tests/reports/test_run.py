@@ -9,7 +9,7 @@ from rich.console import Console
 
 from latentbench.encoders import WHOLE_UTTERANCE
 from latentbench.plugins import load_registry
-from latentbench.reports.numbers import compact, time_text
+from latentbench.reports.columns import compact, time_text
 from latentbench.results.horizons import horizons_csv
 from latentbench.results.schema import Figure
 

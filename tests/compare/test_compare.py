@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from latentbench.cli import main
 from latentbench.cli.compare import FORMATS, _default_folder
-from latentbench.comparison import Comparison
+from latentbench.compare import Comparison
 from latentbench.config import RunConfig
 from latentbench.escapes import printable
 from latentbench.files import write_sealed
@@ -146,7 +146,7 @@ def test_exports_are_written_by_suffix(two_runs, invoke, tmp_path):
     assert {row["run"] for row in rows} == {"fine", "coarse"}
     assert "| staleness |" in files[1].read_text()
     assert r"\begin{tabular}" in files[2].read_text()
-    assert json.loads(files[3].read_text())["schema_version"] == 1
+    assert json.loads(files[3].read_text())["schema_version"] == 2
     assert found.stderr.count("Wrote ") == 4
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentbench.comparison.schema import Difference
-from latentbench.results.schema import SPLITS
+from latentbench.results.schema import SPLITS, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from latentbench.comparison.runs import FinishedRun
-    from latentbench.results import Result
+    from latentbench.results.finished import FinishedRun
+    from latentbench.results.schema import Result
 
-__all__ = ["Differences", "find_differences"]
+__all__ = ["Circumstance", "different_utterances", "find_circumstances"]
 
 BLANK = "-"
 COMPARED = ("encoder", "predictor", "corpus")
@@ -23,35 +21,32 @@ COMPARED = ("encoder", "predictor", "corpus")
 TASK = ("target", "frame_set", "horizons_ms")
 
 
-@dataclass(frozen=True)
-class Differences:
-    """What `find_differences` found: warnings, what differs, and what does not."""
+class Circumstance(Record):
+    """One circumstance that is not the same in all runs: run label -> what it is there."""
 
-    warnings: tuple[str, ...]
-    differences: tuple[Difference, ...]
-    same: tuple[str, ...]
+    what: str
+    values: dict[str, str]
 
 
-def find_differences(runs: Sequence[FinishedRun]) -> Differences:
-    """Compare the circumstances of runs.
+def find_circumstances(
+    runs: Sequence[FinishedRun],
+) -> tuple[tuple[Circumstance, ...], tuple[str, ...]]:
+    """The circumstances that differ, and those that were checked and do not.
 
     Options of the components that are compared count where two runs use the same component.
     """
     facts = {run.label: dict(_facts(run)) for run in runs}
-    topics: dict[str, list[Difference]] = {}
+    topics: dict[str, list[Circumstance]] = {}
     for topic, key in dict.fromkeys(key for found in facts.values() for key in found):
         values = {label: found.get((topic, key), BLANK) for label, found in facts.items()}
-        differing = topics.setdefault(topic, [])
+        topics.setdefault(topic, [])
         if len(set(values.values())) > 1:
-            differing.append(Difference(what=key, values=values))
-    libraries = topics.setdefault("software", [])
-    libraries.extend(_common_only(runs, lambda result: result.provenance.libraries, ""))
+            topics[topic].append(Circumstance(what=key, values=values))
+    libraries = {run.label: run.result.provenance.libraries for run in runs}
+    topics.setdefault("software", []).extend(_common(libraries))
     options = [found for section in COMPARED for found in _options(runs, section)]
-    return Differences(
-        warnings=tuple(_warnings(runs)),
-        differences=tuple([one for found in topics.values() for one in found] + options),
-        same=tuple(topic for topic, found in topics.items() if not found),
-    )
+    differing = [one for found in topics.values() for one in found] + options
+    return tuple(differing), tuple(topic for topic, found in topics.items() if not found)
 
 
 def _facts(run: FinishedRun) -> Iterator[tuple[tuple[str, str], str]]:
@@ -61,7 +56,7 @@ def _facts(run: FinishedRun) -> Iterator[tuple[tuple[str, str], str]]:
     yield ("encoder", "encoder"), config["encoder"]["name"]
     yield ("predictor", "predictor"), config["predictor"]["name"]
     yield ("corpus", "corpus"), result.corpus.name
-    used = sorted(_used(run).items())
+    used = sorted(run.used().items())
     yield ("utterances", "utterances"), f"{len(used):,} ({_digest(used)})"
     sides = [sorted(result.corpus.speakers[split]) for split in SPLITS]
     counts = " + ".join(f"{len(side):,}" for side in sides)
@@ -110,42 +105,34 @@ def _scored(result: Result) -> str:
     return "the first " + " + ".join(f"{one:.1f}" for one in minutes) + " min (train + eval)"
 
 
-def _options(runs: Sequence[FinishedRun], section: str) -> Iterator[Difference]:
+def _options(runs: Sequence[FinishedRun], section: str) -> Iterator[Circumstance]:
     """Options, weights and libraries that differ between runs of one component."""
     by_name: dict[str, list[FinishedRun]] = {}
     for run in runs:
         by_name.setdefault(run.result.config[section]["name"], []).append(run)
     for name, group in by_name.items():
-        prefix = f"{section} {name}: "
-        yield from _common_only(group, lambda result: result.config[section], prefix)
+        facts: dict[str, Mapping[str, Any]] = {
+            run.label: run.result.config[section] for run in group
+        }
         if section == "encoder":
-            known = set(group[0].result.config[section])
-            yield from _common_only(
-                group,
-                lambda result, known=known: {
-                    key: value
-                    for key, value in result.encoder.fingerprint.items()
-                    if key not in known
-                },
-                prefix,
-            )
+            made = {run.label: run.result.encoder.fingerprint for run in group}
+            facts = {label: {**made[label], **options} for label, options in facts.items()}
+        yield from _common(facts, f"{section} {name}: ")
 
 
-def _common_only(runs: Sequence[FinishedRun], values: Any, prefix: str) -> Iterator[Difference]:
+def _common(facts: Mapping[str, Mapping[str, Any]], prefix: str = "") -> Iterator[Circumstance]:
     """What differs among the keys that all the runs have."""
-    found: dict[str, Mapping[str, Any]] = {run.label: values(run.result) for run in runs}
-    first = next(iter(found.values()))
-    for key in first:
-        told = {label: str(one[key]) for label, one in found.items() if key in one}
-        if len(told) == len(found) and len(set(told.values())) > 1:
-            yield Difference(what=f"{prefix}{key}", values=told)
+    for key in next(iter(facts.values())):
+        told = {label: str(one[key]) for label, one in facts.items() if key in one}
+        if len(told) == len(facts) and len(set(told.values())) > 1:
+            yield Circumstance(what=f"{prefix}{key}", values=told)
 
 
-def _warnings(runs: Sequence[FinishedRun]) -> Iterator[str]:
+def different_utterances(runs: Sequence[FinishedRun]) -> Iterator[str]:
     """Runs that are meant to use the same audio and do not, with counts."""
     for audio in dict.fromkeys(run.audio for run in runs):
         group = [run for run in runs if run.audio == audio]
-        used = [_used(run) for run in group]
+        used = [run.used() for run in group]
         if all(one == used[0] for one in used):
             continue
         shared = set.intersection(*(set(one.items()) for one in used))
@@ -159,11 +146,6 @@ def _warnings(runs: Sequence[FinishedRun]) -> Iterator[str]:
             f"The runs did not use the same utterances: {counts}; {len(shared):,} are in all"
             f"{other if changed else ''}."
         )
-
-
-def _used(run: FinishedRun) -> dict[str, tuple[str, str]]:
-    """Utterance id -> digest of its audio, side of the split; those skipped left out."""
-    return {row.utterance: (row.audio, row.split) for row in run.utterances if not row.skipped}
 
 
 def _digest(value: object) -> str:

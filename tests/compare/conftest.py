@@ -8,9 +8,9 @@ import soundfile
 from click.testing import CliRunner
 
 from latentbench.cli import main
-from latentbench.comparison import FinishedRun
 from latentbench.latents.manifest import ManifestRow
 from latentbench.plugins import load_registry
+from latentbench.results.finished import FinishedRun
 
 RATE = 16_000
 SMALL = (

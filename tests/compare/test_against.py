@@ -11,10 +11,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from latentbench.comparison import Comparison, compare_runs
-from latentbench.comparison.exports import EXPORTS
-from latentbench.comparison.terminal import print_comparison
+from latentbench.compare import Comparison, compare_runs
 from latentbench.latents.manifest import ManifestRow
+from latentbench.reports.comparison import comparison_page, comparison_report
+from latentbench.reports.spreadsheet import comparison_csv
+from latentbench.reports.tables import show, to_latex, to_markdown
 from latentbench.results.schema import EncoderFacts, Figure
 
 FRAMES = 20  # of each speaker
@@ -82,7 +83,7 @@ def plant(make_run, make_result):
 
 
 def paired(*runs):
-    found = compare_runs(runs).paired
+    found = compare_runs(runs).against
     return {(one.run, one.name): one for one in found}
 
 
@@ -291,15 +292,25 @@ def test_what_is_missing_is_said(plant, make_run):
     # Without the control, ΔNLL is the headline of that pair alone.
     assert found["without", "dnll"].verdict == "not distinguishable"
     assert ("without", "dnll_context") not in found
-    more = compare_runs([reference, make_run("more")]).paired
+    more = compare_runs([reference, make_run("more")]).against
     absent = {one.matched: one.reason for one in more if one.name == "dnll"}
     assert absent["640 ms"] == "a has no such horizon"
 
 
 def shown(comparison, width=80):
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    print_comparison(comparison, console)
+    show(comparison_report(comparison), console)
     return console.file.getvalue()
+
+
+def exported(name, comparison):
+    page = comparison_page(comparison)
+    return {
+        "csv": lambda: comparison_csv(comparison),
+        "json": comparison.to_json,
+        "markdown": lambda: to_markdown(page),
+        "latex": lambda: to_latex(page),
+    }[name]()
 
 
 def flowing(text):
@@ -328,14 +339,14 @@ def test_the_terminal_shows_verdicts_below_the_figures(three, width):
 
 def test_one_run_is_against_nothing(plant):
     comparison = compare_runs([plant("a")])
-    assert comparison.paired == ()
+    assert comparison.against == ()
     assert "Against" not in shown(comparison)
-    assert "Against" not in EXPORTS["markdown"](comparison)
-    assert "Against" not in EXPORTS["latex"](comparison)
+    assert "Against" not in exported("markdown", comparison)
+    assert "Against" not in exported("latex", comparison)
 
 
 def test_csv_holds_every_difference(three):
-    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(EXPORTS["csv"](three)))}
+    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(exported("csv", three)))}
     better = rows["better"]
     assert float(better["dnll_context_difference"]) == pytest.approx(-0.5)
     assert float(better["dnll_context_difference_high"]) < 0
@@ -348,19 +359,19 @@ def test_csv_holds_every_difference(three):
 
 
 def test_json_holds_every_difference(three):
-    text = EXPORTS["json"](three)
-    assert Comparison.model_validate_json(text).paired == three.paired
-    verdicts = {(one["run"], one["name"]): one["verdict"] for one in json.loads(text)["paired"]}
+    text = exported("json", three)
+    assert Comparison.model_validate_json(text).against == three.against
+    verdicts = {(one["run"], one["name"]): one["verdict"] for one in json.loads(text)["against"]}
     assert verdicts["better", "dnll_context"] == "distinguishable"
     assert verdicts["dac", "logmag_r2"] == "withheld"
 
 
 def test_markdown_and_latex_spell_verdicts_out(three):
     row = ["80 ms", "better", "context", "nats/frame", "-0.50", "-0.50 to -0.50", "distinguishable"]
-    markdown = EXPORTS["markdown"](three)
+    markdown = exported("markdown", three)
     assert f"| {' | '.join(row)} |" in markdown.splitlines()
     assert "- dac, 80 ms: withheld, dac leaky" in markdown
-    latex = EXPORTS["latex"](three)
+    latex = exported("latex", three)
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
     assert r"80 ms & better & context & nats/frame & $-0.50$ & " in latex
     assert latex.isascii()

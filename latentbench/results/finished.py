@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from latentbench.errors import UsageError
 from latentbench.escapes import printable
 from latentbench.latents.manifest import read_manifest
-from latentbench.results import read_result
+from latentbench.results.folder import read_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from latentbench.latents.manifest import ManifestRow
-    from latentbench.results import Result
+    from latentbench.results.schema import Result
 
-__all__ = ["FinishedRun", "read_run", "read_runs"]
+__all__ = ["FinishedRun", "read_runs"]
 
-TWO = 2
+FEWEST = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FinishedRun:
     """A run and what it was made of.
 
     Attributes:
-        label: what it is called in the comparison.
+        label: what it is called beside others.
         folder: where it is.
         result: its figures.
         utterances: what it used, skipped ones included.
@@ -40,16 +40,29 @@ class FinishedRun:
     utterances: tuple[ManifestRow, ...]
     audio: str = ""
 
+    @classmethod
+    def read(cls, folder: Path, label: str = "", audio: str = "") -> FinishedRun:
+        """The run in `folder`.
 
-def read_run(folder: Path, label: str, audio: str = "") -> FinishedRun:
-    """The run in `folder`.
+        Raises:
+            UsageError: there is none, or it is not finished.
+            DamagedFileError: one of its files is not what was written.
+        """
+        result = read_result(folder)
+        _, rows = read_manifest(folder / "manifest.parquet")
+        return cls(printable(label or folder.name), folder, result, tuple(rows), audio)
 
-    Raises:
-        UsageError: there is none, it is not finished, or its files cannot be read.
-    """
-    result = read_result(folder)
-    _, rows = read_manifest(folder / "manifest.parquet")
-    return FinishedRun(printable(label), folder, result, tuple(rows), audio)
+    def used(self, *splits: str) -> dict[str, tuple[str, str]]:
+        """Utterance id -> digest of its audio, side; skipped ones left out, of all sides if none.
+
+        Args:
+            splits: sides of the split.
+        """
+        return {
+            row.utterance: (row.audio, row.split)
+            for row in self.utterances
+            if not row.skipped and (not splits or row.split in splits)
+        }
 
 
 def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
@@ -58,7 +71,7 @@ def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     Raises:
         UsageError: fewer than two folders, one given twice, or one that holds no finished run.
     """
-    if len(folders) < TWO:
+    if len(folders) < FEWEST:
         raise UsageError(
             f"A comparison needs at least two runs, and only '{folders[0]}' is given.",
             "Name more run folders, or give --encoder, --predictor or --corpus several times.",
@@ -67,7 +80,10 @@ def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:
             raise UsageError(f"The run folder '{folder}' is given twice.", "Name each run once.")
-    return [read_run(folder, label) for folder, label in zip(folders, _labels(places), strict=True)]
+    return [
+        FinishedRun.read(folder, label)
+        for folder, label in zip(folders, _labels(places), strict=True)
+    ]
 
 
 def _labels(places: Sequence[Path]) -> list[str]:

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from latentbench.comparison.combinations import Request, combine
+from latentbench.compare.combinations import Request, combine
 from latentbench.config import RunConfig
 from latentbench.errors import UsageError
 

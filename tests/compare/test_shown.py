@@ -9,18 +9,29 @@ import re
 import pytest
 from rich.console import Console
 
-from latentbench.comparison import compare_runs
-from latentbench.comparison.exports import EXPORTS
-from latentbench.comparison.schema import Failure
-from latentbench.comparison.terminal import print_comparison
+from latentbench.compare import compare_runs
+from latentbench.compare.comparison import Failure
 from latentbench.encoders import WHOLE_UTTERANCE
+from latentbench.reports.comparison import comparison_page, comparison_report
+from latentbench.reports.spreadsheet import comparison_csv
+from latentbench.reports.tables import show, to_latex, to_markdown
 from latentbench.results.schema import EncoderFacts, Figure
 
 
 def shown(comparison, width=80):
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    print_comparison(comparison, console)
+    show(comparison_report(comparison), console)
     return console.file.getvalue()
+
+
+def exported(name, comparison):
+    page = comparison_page(comparison)
+    return {
+        "csv": lambda: comparison_csv(comparison),
+        "json": comparison.to_json,
+        "markdown": lambda: to_markdown(page),
+        "latex": lambda: to_latex(page),
+    }[name]()
 
 
 def flowing(text):
@@ -119,7 +130,7 @@ def test_missing_failed_and_blank_rows_say_why(make_run, make_result):
     assert "640 ms: not a horizon of b" in text
     assert "c is missing: no weights" in text
     assert "a, 80 ms: rollout: no eval utterance is long enough" in text
-    rows = list(csv.DictReader(io.StringIO(EXPORTS["csv"](comparison))))
+    rows = list(csv.DictReader(io.StringIO(exported("csv", comparison))))
     assert [(row["run"], row["status"], row["dnll"]) for row in rows if row["n"] == "0"] == [
         ("b", "failed", "")
     ]
@@ -133,8 +144,8 @@ def test_a_metric_of_a_plugin_is_a_column(make_run, make_result):
     )
     comparison = compare_runs([make_run("a", horizons=horizons), make_run("b")])
     assert "my_score" in shown(comparison)
-    assert "my_score" in EXPORTS["markdown"](comparison)
-    assert '"my_score"' in EXPORTS["json"](comparison)
+    assert "my_score" in exported("markdown", comparison)
+    assert '"my_score"' in exported("json", comparison)
 
 
 def test_an_interval_stands_beside_the_headline(make_run, make_result):
@@ -148,7 +159,7 @@ def test_an_interval_stands_beside_the_headline(make_run, make_result):
     first = result.horizons[0].model_copy(update={"figures": figures})
     comparison = compare_runs([make_run("a", horizons=(first, *result.horizons[1:]))])
     assert re.search(r"-185.44 +-190.00 to -180.12 ", shown(comparison, 120))
-    rows = list(csv.DictReader(io.StringIO(EXPORTS["csv"](comparison))))
+    rows = list(csv.DictReader(io.StringIO(exported("csv", comparison))))
     bounds = {(row["k"], row["dnll_low"], row["dnll_high"]) for row in rows}
     assert ("1", "-190.0", "-180.125") in bounds
     assert ("2", "", "") in bounds
@@ -175,7 +186,7 @@ def test_the_floor_of_white_latents_stands_beside_the_headline(make_run, make_re
 
 
 def test_csv_holds_every_figure_unrounded(looking_ahead):
-    rows = list(csv.DictReader(io.StringIO(EXPORTS["csv"](looking_ahead))))
+    rows = list(csv.DictReader(io.StringIO(exported("csv", looking_ahead))))
     assert len(rows) == 2 * 4 * 2  # runs, horizons, splits
     by_place = {(row["run"], int(row["k"]), row["split"]): row for row in rows}
     for one in looking_ahead.horizons:
@@ -191,14 +202,14 @@ def test_csv_holds_every_figure_unrounded(looking_ahead):
 
 
 def test_json_is_plain_json(looking_ahead):
-    found = json.loads(EXPORTS["json"](looking_ahead), parse_constant=pytest.fail)
+    found = json.loads(exported("json", looking_ahead), parse_constant=pytest.fail)
     assert [run["label"] for run in found["runs"]] == ["mimi", "dac_24k"]
     gaps = [one["result"]["rollout"]["mean_gap"] for one in found["horizons"]]
     assert gaps.count("Infinity") == 2
 
 
 def test_markdown_is_one_table_of_equal_rows(looking_ahead):
-    lines = EXPORTS["markdown"](looking_ahead).splitlines()
+    lines = exported("markdown", looking_ahead).splitlines()
     table = [line for line in lines[: lines.index("Against mimi:")] if line.startswith("|")]
     assert len(table) == 2 + 8
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
@@ -213,12 +224,12 @@ def test_markdown_is_one_table_of_equal_rows(looking_ahead):
 
 
 def test_a_pipe_in_a_label_stays_in_its_cell(make_run):
-    text = EXPORTS["markdown"](compare_runs([make_run("a|b"), make_run("c")]))
+    text = exported("markdown", compare_runs([make_run("a|b"), make_run("c")]))
     assert r"| a\|b |" in text
 
 
 def test_latex_is_escaped_and_uses_booktabs(make_run):
-    text = EXPORTS["latex"](compare_runs([make_run("a_b & 50%"), make_run(r"{c}^#~$\d")]))
+    text = exported("latex", compare_runs([make_run("a_b & 50%"), make_run(r"{c}^#~$\d")]))
     body = text[text.index(r"\begin{tabular}") : text.rindex("% Against a_b")]
     assert r"a\_b \& 50\%" in body
     assert r"\{c\}\textasciicircum{}\#\textasciitilde{}\$\textbackslash{}d" in body
@@ -245,5 +256,5 @@ def test_an_undefined_figure_is_written_out(make_run, make_result):
     )
     horizon = result.horizons[0].model_copy(update={"figures": figures})
     comparison = compare_runs([make_run("a", horizons=(horizon,)), make_run("b")])
-    for name, export in EXPORTS.items():
-        assert "nan" in export(comparison).lower(), name
+    for name in ("csv", "json", "markdown", "latex"):
+        assert "nan" in exported(name, comparison).lower(), name

@@ -1,0 +1,342 @@
+"""Every run against the first one given: which figures can be told apart.
+
+At each horizon that both have, the difference of a figure is taken over the speakers that both
+evaluated, on the same draws of them (docs/uncertainty.md), each figure being the mean over the
+seeds of its run; where they have no speaker in common, over those of each, apart. Where the
+latents are not the same, nats are per dimension: a nat per frame of one encoder is not a nat per
+frame of another. No verdict is given on rows that are not alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from latentbench.config import RunConfig
+from latentbench.errors import UsageError
+from latentbench.files import DamagedFileError, reading
+from latentbench.metrics.statistics import SeedMean, SpeakerTable
+from latentbench.results.assembly import metric_of
+from latentbench.results.folder import RunFolder
+from latentbench.results.schema import Number, Record
+from latentbench.results.tables import AGAIN
+from latentbench.results.uncertainty import difference, difference_apart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from latentbench.metrics import Metric
+    from latentbench.plugins import Registry
+    from latentbench.results.finished import FinishedRun
+    from latentbench.results.schema import HorizonResult
+
+__all__ = ["FigureDifference", "Verdict", "differences_from_first"]
+
+Verdict: TypeAlias = Literal["distinguishable", "not distinguishable", "no interval", "withheld"]
+HEADLINES = ("dnll_context", "dnll")
+IN_NATS = (*HEADLINES, "x_gain")
+OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
+# Likelihoods themselves, of which other latents have others, and what is won without context.
+NOT_COMPARED = ("nll", "nll_baseline", "dnll_capacity")
+NATS = "nats/frame"
+OF_LATENTS = "latent units"
+
+
+class FigureDifference(Record):
+    """A figure of one run minus that of the first run, over the eval speakers both have.
+
+    Where they have none in common, as on two corpora, over those of each side, apart.
+
+    Attributes:
+        run: label.
+        matched: label of the horizon.
+        name: of the figure, over all eval frames.
+        unit: that of the figure, but `nats/dim` for nats where the latents are not the same;
+            empty for a pure number.
+        value: None where there is none.
+        low: lower bound of the 95 % interval over speakers, None where there is none.
+        high: upper bound.
+        speakers: that both have; where they have none in common, those of the two together.
+        paired: whether the interval is over the same speakers in both.
+        left_out: speakers that only one of them has, where it is.
+        verdict: `distinguishable` where the interval excludes 0; `withheld` where the rows are
+            not alike, whatever the interval.
+        reason: why there is no interval or no verdict.
+    """
+
+    run: str
+    matched: str
+    name: str
+    unit: str
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    speakers: int = 0
+    left_out: int = 0
+    paired: bool = True
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass
+class _Side:
+    """One run at one horizon.
+
+    Attributes:
+        run: that it is of.
+        horizon: None where the run has no such horizon.
+        metrics: name -> those that can be made here.
+        tables: metric -> the table of its speakers, the mean over the seeds of the run.
+        utterances: that have a scored frame.
+        unusable: metric -> why it cannot be made here.
+        problem: why there are no tables.
+    """
+
+    run: FinishedRun
+    horizon: HorizonResult | None
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    tables: dict[str, SpeakerTable] = field(default_factory=dict)
+    utterances: frozenset[str] = frozenset()
+    unusable: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Figure -> unit, of those over all eval frames that were measured."""
+        figures = () if self.horizon is None else self.horizon.figures
+        whole = (one for one in figures if (one.split, one.slice) == ("eval", "all") and one.n)
+        return {one.name: one.unit for one in whole}
+
+    @property
+    def target(self) -> str:
+        """What the run predicted."""
+        return str(self.run.result.config["task"]["target"])
+
+    @property
+    def cut(self) -> bool:
+        """Whether `evaluation.max_frames` left eval frames out."""
+        found = self.horizon
+        return found is not None and found.scored.get("eval") != found.frames.get("eval")
+
+    def lack(self, name: str) -> str:
+        """Why it has no figure of that name; empty where it has."""
+        label = self.run.label
+        if self.horizon is None:
+            return f"{label} has no such horizon"
+        if not self.horizon.seeds:
+            return f"{label} failed there"
+        if name not in self.units:
+            return f"{label} has no such figure"
+        if name in self.tables:
+            return ""
+        return (
+            self.unusable.get(name) or self.problem or (f"{label} kept no scores of it per frame")
+        )
+
+
+class _PerDimension(SpeakerTable):
+    """A figure in nats per frame, per dimension."""
+
+    def __init__(self, table: SpeakerTable, dim: int) -> None:
+        self.table = table
+        self.dim = dim
+        self.speakers = table.speakers
+        self.frames = table.frames
+        self.costly = table.costly
+
+    def values(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.table.values(weights) / self.dim
+
+
+def differences_from_first(
+    runs: Sequence[FinishedRun], labels: Sequence[Mapping[int, str]], registry: Registry
+) -> Iterator[FigureDifference]:
+    """The differences of every run but the first from it, by horizon and run.
+
+    Args:
+        runs: the first is what the others stand against.
+        labels: of each run: horizon k -> label; those of one label are compared.
+        registry: where the metrics of the runs are.
+    """
+    if len(runs) == 1:
+        return
+    by_label = [
+        {names[horizon.k]: horizon for horizon in run.result.horizons}
+        for run, names in zip(runs, labels, strict=True)
+    ]
+    for matched in dict.fromkeys(label for found in by_label for label in found):
+        first, *others = (
+            _side(run, found.get(matched), registry)
+            for run, found in zip(runs, by_label, strict=True)
+        )
+        for other in others:
+            for name in _names(other.units, first.units):
+                yield _compared(matched, name, other, first)
+
+
+def _side(run: FinishedRun, horizon: HorizonResult | None, registry: Registry) -> _Side:
+    side = _Side(run, horizon)
+    config = RunConfig.model_validate(run.result.config)
+    for name in side.units:
+        if name not in NOT_COMPARED:
+            try:
+                side.metrics[name] = _metric(registry, name, config)
+            except UsageError as error:
+                side.unusable[name] = error.message
+    if horizon is not None and side.metrics:
+        _read_tables(side, horizon)
+    return side
+
+
+def _metric(registry: Registry, name: str, config: RunConfig) -> Metric:
+    """The metric of that name as the run had it.
+
+    Raises:
+        UsageError: there is none, or more than one, or it cannot be made here.
+    """
+    if all(one.spec.name != name for one in registry.of_kind("metric")):
+        raise UsageError(f"no metric '{name}' is installed or given by --plugin")
+    return metric_of(name, config, registry)
+
+
+def _read_tables(side: _Side, horizon: HorizonResult) -> None:
+    """Fill in the tables of those metrics whose columns are in `frames.parquet`."""
+    file = RunFolder(side.run.folder).frames_file
+    if not file.exists():
+        side.problem = f"{side.run.label} has no {file.name} any more"
+        return
+    reads = {name: tuple(metric.columns) for name, metric in side.metrics.items()}
+    per_seed: dict[str, list[SpeakerTable]] = {}
+    try:
+        for rows in _rows_of_seeds(file, horizon, {one for read in reads.values() for one in read}):
+            side.utterances = frozenset(rows["utterance"].unique().to_pylist())
+            speaker = rows["speaker"].cast(pa.string()).combine_chunks().dictionary_encode()
+            codes, speakers = speaker.indices.to_numpy(), speaker.dictionary.to_pylist()
+            for name, read in reads.items():
+                if set(read) <= set(rows.column_names):
+                    columns = {one: rows[one].to_numpy().astype(np.float64) for one in read}
+                    table = side.metrics[name].statistic.reduce(columns, codes, speakers)
+                    per_seed.setdefault(name, []).append(table)
+    except DamagedFileError:
+        side.problem = f"{file.name} of {side.run.label} cannot be read"
+        return
+    side.tables = {name: SeedMean(found) for name, found in per_seed.items()}
+
+
+def _rows_of_seeds(file: Path, horizon: HorizonResult, columns: set[str]) -> Iterator[pa.Table]:
+    """The scored eval frames of each seed, those of the columns that are there."""
+    with reading(file, AGAIN):
+        there = sorted(columns & set(pq.read_schema(file).names))
+        for seed in horizon.seeds:
+            yield pq.read_table(
+                file,
+                columns=["speaker", "utterance", *there],
+                filters=[("split", "=", "eval"), ("horizon", "=", horizon.k), ("seed", "=", seed)],
+            )
+
+
+def _names(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The part due to context where both have it, else ΔNLL, then what either has."""
+    there = {**other, **one}
+    both = one.keys() & other.keys() if one and other else there.keys()
+    headline = next((name for name in HEADLINES if name in both), HEADLINES[1])
+    apart = {*HEADLINES, *NOT_COMPARED} - {headline}
+    ordered = dict.fromkeys((headline, *OTHERS, *there))
+    return [name for name in ordered if name in there and name not in apart]
+
+
+def _compared(matched: str, name: str, other: _Side, first: _Side) -> FigureDifference:
+    unit = {**other.units, **first.units}.get(name, "")
+    other_latents = not _same_latents(other.run, first.run)
+    per_dim = other_latents and (name in IN_NATS or unit == NATS)
+    if name in IN_NATS or per_dim:
+        unit = "nats/dim" if per_dim else NATS
+    place: dict[str, Any] = {"run": other.run.label, "matched": matched, "name": name, "unit": unit}
+    lacking = first.lack(name) or other.lack(name)
+    if lacking or other.horizon is None or first.horizon is None:
+        return FigureDifference(**place, verdict="no interval", reason=lacking)
+    tables = [
+        _PerDimension(side.tables[name], horizon.dim) if per_dim else side.tables[name]
+        for side, horizon in ((other, other.horizon), (first, first.horizon))
+    ]
+    paired = _same_people(other.run, first.run) and not set(tables[0].speakers).isdisjoint(
+        tables[1].speakers
+    )
+    found = difference(*tables) if paired else difference_apart(*tables)
+    verdict: Verdict = "no interval"
+    reason = found.note
+    unlike = _unlike(other, first, same_speakers=paired)
+    if other.metrics[name].options != first.metrics[name].options:
+        unlike = unlike or "its options are not the same"
+    if other_latents and unit == OF_LATENTS:
+        unlike = unlike or "it is in units of the latents, and these are not the same"
+    if unlike:
+        verdict, reason = "withheld", unlike
+    elif found.distinguishable is not None:
+        verdict = "distinguishable" if found.distinguishable else "not distinguishable"
+    return FigureDifference(
+        **place,
+        value=_known(found.value),
+        low=_known(found.low),
+        high=_known(found.high),
+        speakers=found.speakers,
+        left_out=found.left_out,
+        paired=paired,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _unlike(other: _Side, first: _Side, *, same_speakers: bool) -> str:
+    """Why the difference of two rows says nothing of the runs; empty where it does.
+
+    Other speakers have other utterances; the same speakers with other utterances are no pair.
+    """
+    if other.target != first.target:
+        return f"the targets are not the same, {other.target} and {first.target}"
+    sides = (first, other)
+    if leaky := [one.run.label for one in sides if one.horizon is not None and one.horizon.leaky]:
+        return f"{' and '.join(leaky)} leaky: the context has seen the target"
+    if not same_speakers:
+        return ""
+    if other.run.used("eval") != first.run.used("eval"):
+        return "the eval utterances are not the same"
+    if (other.cut or first.cut) and other.utterances != first.utterances:
+        return "evaluation.max_frames left different utterances to score"
+    return ""
+
+
+def _same_latents(one: FinishedRun, other: FinishedRun) -> bool:
+    """Whether the same audio has the same latents in both; transforms are fitted on train."""
+    first, second = one.result, other.result
+    transforms = first.config["transforms"]
+    return (
+        first.encoder == second.encoder
+        and first.provenance.preparation == second.provenance.preparation
+        and transforms == second.config["transforms"]
+        and (not transforms or one.used("train") == other.used("train"))
+    )
+
+
+def _same_people(one: FinishedRun, other: FinishedRun) -> bool:
+    """Whether a speaker id means the same person in both.
+
+    It does within one corpus, and where corpora share audio. Otherwise equal ids are chance: two
+    corpora may each have a speaker `1`.
+    """
+    if one.result.corpus.identity == other.result.corpus.identity:
+        return True
+    heard = [{audio for audio, _ in run.used("eval").values()} for run in (one, other)]
+    return not heard[0].isdisjoint(heard[1])
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

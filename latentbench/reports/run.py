@@ -1,0 +1,267 @@
+"""A run as tables: one for each slice, train below eval at every horizon, and remarks.
+
+Columns come in groups: likelihood, its parts, direction and magnitude, rollout. 80 columns of the
+terminal hold the first in one table, 120 two or three.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from latentbench.corpora.selection import left_out
+from latentbench.errors import counted
+from latentbench.escapes import printable
+from latentbench.latents.degeneracy import degeneracies
+from latentbench.metrics.units import is_rate, scale
+from latentbench.reports.columns import (
+    Place,
+    compact,
+    is_tabled,
+    shown_value,
+    time_text,
+    uncertainty_columns,
+    value_column,
+)
+from latentbench.reports.reporter import Reporter
+from latentbench.reports.tables import BLANK, Column, Line, Page, Table, column, show
+from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, Figures, median_gap_at
+from latentbench.results.horizons import horizons_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.console import Console
+
+    from latentbench.results.figures import FigureRow
+    from latentbench.results.schema import HorizonResult, Result, Split
+    from latentbench.specs import NoOptions
+
+    Row = tuple[HorizonResult, Split]
+
+__all__ = ["CsvReporter", "JsonReporter", "TableReporter", "remarks", "run_page", "run_report"]
+
+ALL = "all"
+EVAL_THEN_TRAIN: tuple[Split, Split] = ("eval", "train")
+LIKELIHOOD = ("nll", "nll_baseline", "dnll")
+PARTS = ("dnll_context", "dnll_capacity", "x_gain")
+UNCERTAIN = ("dnll", "dnll_context", "x_gain")
+SCALED = {"dnll": "ΔNLL", "x_gain": "x gain"}
+SKIPPED_SHOWN = 3
+
+
+class TableReporter(Reporter):
+    """Writes the title, the tables, the scale of k = 1, and what failed or was left out."""
+
+    def __init__(self, options: NoOptions) -> None:
+        """Take no options."""
+
+    def report(self, result: Result, console: Console) -> None:
+        """Write the result as tables as wide as the console, which has 80 columns or more."""
+        show(run_report(result), console)
+
+
+class CsvReporter(Reporter):
+    """Writes what `horizons.csv` holds, whatever the width of the console."""
+
+    def __init__(self, options: NoOptions) -> None:
+        """Take no options."""
+
+    def report(self, result: Result, console: Console) -> None:
+        """Write the CSV text and nothing else."""
+        console.file.write(horizons_csv(result))
+
+
+class JsonReporter(Reporter):
+    """Writes what `result.json` holds, whatever the width of the console."""
+
+    def __init__(self, options: NoOptions) -> None:
+        """Take no options."""
+
+    def report(self, result: Result, console: Console) -> None:
+        """Write the JSON text and nothing else."""
+        console.file.write(printable(result.to_json(), keep="\n"))
+
+
+def run_report(result: Result) -> Iterator[Table | Line]:
+    """What the terminal shows of a run."""
+    stamps = tuple((f" [{stamp}]", "bold yellow") for stamp in result.stamps)
+    yield Line(_title(result), "bold", stamps)
+    yield from (Line(text, "dim") for text in _circumstances(result))
+    yield from _tables(result, units=False)
+    yield Line()
+    yield from map(Line, remarks(result))
+
+
+def run_page(result: Result) -> Page:
+    """What an export holds of a run: the same, and units."""
+    notes = {
+        "Stamps": result.stamps,
+        "Circumstances": list(_circumstances(result)),
+        "Remarks": list(remarks(result)),
+    }
+    kept = {name: texts for name, texts in notes.items() if texts}
+    return Page(_title(result), tuple(_tables(result, units=True)), kept)
+
+
+def _title(result: Result) -> str:
+    predictor, baseline = (result.config[one]["name"] for one in ("predictor", "baseline"))
+    return f"{result.encoder.name} on {result.corpus.name}, {predictor} against {baseline}"
+
+
+def _circumstances(result: Result) -> Iterator[str]:
+    corpus, training = result.corpus, result.config["training"]
+    for split in EVAL_THEN_TRAIN:
+        hours = corpus.seconds[split] / 3600
+        audio = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+        yield (
+            f"{split}: {counted(len(corpus.speakers[split]), 'speaker')}, "
+            f"{counted(corpus.utterances[split], 'utterance')}, {audio}"
+        )
+    parameters = sorted({horizon.parameters for horizon in result.horizons if horizon.seeds})
+    sizes = "/".join(f"{count:,}" for count in parameters)
+    how = (
+        f"{counted(result.steps, 'step')} of {counted(training['batch_size'], 'frame')}"
+        if result.steps
+        else "fitted in closed form"
+    )
+    seeds = result.config["seeds"]
+    told = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    yield f"{sizes or 'no'} parameters, {how}, {told}"
+
+
+def _tables(result: Result, *, units: bool) -> Iterator[Table]:
+    rows = [(horizon, split) for horizon in result.horizons for split in EVAL_THEN_TRAIN]
+    keys = (
+        column("k", rows, lambda row: str(row[0].k)),
+        column("ms", rows, lambda row: time_text(row[0].milliseconds)),
+        column("split", rows, lambda row: row[1], left=True),
+    )
+    figures = Figures.of(result)
+    for slice_ in result.slices:
+        yield Table(
+            keys,
+            tuple(_groups(result, figures, slice_, rows, units=units)),
+            title="All frames" if slice_ == ALL else f"Slice {slice_}",
+            styles=tuple("dim" if split == "train" else "" for _, split in rows),
+        )
+
+
+def _groups(
+    result: Result, figures: Figures, slice_: str, rows: Sequence[Row], *, units: bool
+) -> Iterator[tuple[Column, ...]]:
+    measured = dict.fromkeys(one.name for found in result.horizons for one in found.figures)
+    names = list(measured) or LIKELIHOOD  # where every cell failed
+    places = [Place(horizon.k, split, slice_) for horizon, split in rows]
+    yield (_counts(slice_, rows), *_figures(figures, places, LIKELIHOOD, units=units))
+    if parts := [name for name in PARTS if name in names]:
+        # A closed form of all frames, whatever the slice.
+        whole = [Place(horizon.k, split) for horizon, split in rows]
+        floor = value_column(figures, whole, FLOOR, unit=figures.unit(FLOOR) if units else "")
+        yield (*_figures(figures, places, parts, units=units), floor)
+    others = [name for name in names if name not in (*LIKELIHOOD, *PARTS)]
+    yield tuple(_figures(figures, places, others, units=units))
+    if slice_ == ALL:
+        yield tuple(_rollout(result, figures, places))
+
+
+def _figures(
+    figures: Figures, places: Sequence[Place], names: Sequence[str], *, units: bool
+) -> Iterator[Column]:
+    """Each figure, and over all frames what is known of its uncertainty beside it."""
+    for name in names:
+        unit = figures.unit(name) if units else ""
+        yield value_column(figures, places, name, unit=unit)
+        if places[0].slice == ALL and (name in UNCERTAIN or not is_tabled(name)):
+            yield from uncertainty_columns(figures, places, name, unit=unit)
+
+
+def _counts(slice_: str, rows: Sequence[Row]) -> Column:
+    def text(row: Row) -> str:
+        horizon, split = row
+        if not horizon.seeds:
+            return "failed"
+        counts = {one.n for one in horizon.figures if (one.split, one.slice) == (split, slice_)}
+        return "/".join(map(str, sorted(counts)))
+
+    return column("n", rows, text)
+
+
+def _rollout(result: Result, figures: Figures, places: Sequence[Place]) -> Iterator[Column]:
+    """Mean, median, n and the count of non-finite frames of the gap, beside the eval rows."""
+
+    def of(heading: str, name: str, text: Callable[[FigureRow], str], called: str = "") -> Column:
+        def cell(place: Place) -> str:
+            if place.find(figures, GAP) is None:
+                return ""
+            found = place.find(figures, name)
+            return BLANK if found is None else text(found)
+
+        return column(heading, places, cell, name=called or name)
+
+    def gap(found: FigureRow) -> str:
+        return shown_value(found, 2)
+
+    yield of("rollout n", GAP, lambda found: str(found.n), "rollout_n")
+    yield of("gap mean", GAP, gap)
+    yield of("median", MEDIAN_GAP, gap)
+    yield of("non-finite", NON_FINITE, lambda found: f"{found.value:.0f}")
+    rollouts = (one.rollout for one in result.horizons if one.rollout is not None)
+    for depth in sorted({gap.depth for rollout in rollouts for gap in rollout.depths}):
+        yield of(f"med j={depth}", median_gap_at(depth), gap)
+
+
+def remarks(result: Result) -> Iterator[str]:
+    """The scale of k = 1, then what failed, is blank, leaks, degenerates or was skipped."""
+    yield from _scale(result)
+    for horizon in result.horizons:
+        yield from (f"k={horizon.k} failed: {error}" for error in horizon.errors)
+    yield from _notes(result)
+    if leaky := [str(horizon.k) for horizon in result.horizons if horizon.leaky]:
+        yield (
+            f"k={','.join(leaky)}: leaky, within the encoder's look-ahead of "
+            f"{result.encoder.sight}: the context has seen the target"
+        )
+    for side, facts in result.latents.items():
+        yield from (f"Latents, {side}: {found.sentence}" for found in degeneracies(facts))
+    yield from left_out(result.corpus.counts)
+    if skipped := result.corpus.skipped:
+        named = [printable(f"{one.utterance} ({one.reason})") for one in skipped[:SKIPPED_SHOWN]]
+        if (more := len(skipped) - SKIPPED_SHOWN) > 0:
+            named.append(f"and {more} more, named in result.json")
+        yield f"{counted(len(skipped), 'utterance')} skipped: {', '.join(named)}"
+
+
+def _scale(result: Result) -> Iterator[str]:
+    """ΔNLL at k = 1 in every unit, as the original put it, and the gain that is a rate."""
+    target, hertz = result.config["task"]["target"], result.encoder.frame_rate
+    for horizon in result.horizons:
+        for name, heading in SCALED.items():
+            found = horizon.find("eval", ALL, name)
+            if horizon.k != 1 or found is None or not math.isfinite(found.value):
+                continue
+            rate = is_rate(name, target=target, horizon=horizon.k)
+            told = scale(found.value, dim=horizon.dim, frame_rate=hertz, rate=rate)
+            yield (
+                f"k=1, eval: {heading} {compact(told.nats_per_frame, 2)} nats/frame"
+                f" = {compact(told.nats_per_dim, 3)} nats/dim"
+                f" = {compact(told.bits_per_dim, 3)} bits/dim"
+                f" = {compact(told.bits_per_frame, 1)} bits/frame{_rate(told.kbps, hertz)}"
+            )
+
+
+def _rate(kbps: float | None, hertz: float) -> str:
+    if kbps is None:
+        return ""
+    way = "saved" if kbps <= 0 else "lost"
+    return f" = {abs(kbps):.2f} kbps at {hertz:g} Hz {way} against the baseline"
+
+
+def _notes(result: Result) -> Iterator[str]:
+    """Why figures are blank; one line for all horizons of the same reason."""
+    horizons: dict[str, list[str]] = {}
+    for horizon in result.horizons:
+        for note in horizon.notes if horizon.seeds else ():  # else its error says it
+            horizons.setdefault(note, []).append(str(horizon.k))
+    for note, ks in horizons.items():
+        yield f"k={','.join(ks)}: {note}"

@@ -1,0 +1,122 @@
+"""A comparison as one wide table, unrounded: a row per horizon, run, split and slice."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from latentbench.escapes import csv_text
+from latentbench.results.figures import GAP, MEDIAN_GAP, NON_FINITE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from latentbench.compare import Comparison
+    from latentbench.compare.against import FigureDifference
+    from latentbench.compare.comparison import ComparedHorizon
+
+__all__ = ["comparison_csv"]
+
+ALL = "all"
+NATS = "nats/frame"
+FAILED = (("eval", ALL),)  # the row of a horizon without figures
+OF_DIFFERENCE = ("value", "low", "high", "unit", "speakers", "verdict", "reason")
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """Every figure under its own name, and its difference from the first run.
+
+    A figure in nats per frame is there per dimension too, and as kbps where it is a rate; those
+    of all eval frames are there as differences. Blank: not measured.
+    """
+    rows = list(_rows(comparison))
+    return csv_text([rows[0], *(row.values() for row in rows)])
+
+
+def _rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    compared = tuple(dict.fromkeys(one.name for one in comparison.against))
+    first = comparison.runs[0].label
+    for one in comparison.horizons:
+        parts = dict.fromkeys((figure.split, figure.slice) for figure in one.result.figures)
+        for split, slice_ in parts or FAILED:
+            whole = (split, slice_) == ("eval", ALL)
+            found = {
+                pair.name: pair
+                for pair in comparison.against
+                if whole and (pair.run, pair.matched) == (one.run, one.matched)
+            }
+            yield {
+                **_figures(comparison, one, split, slice_),
+                **_circumstances(comparison, one),
+                "against": first if found else None,
+                **_differences(found, compared),
+            }
+
+
+def _figures(
+    comparison: Comparison, one: ComparedHorizon, split: str, slice_: str
+) -> dict[str, Any]:
+    run = next(run for run in comparison.runs if run.label == one.run)
+    find = partial(comparison.figures.find, k=one.result.k, run=one.run)
+    figures = {name: find(name, split=split, slice_=slice_) for name in comparison.metrics}
+    row: dict[str, Any] = {
+        "matched": one.matched,
+        "run": one.run,
+        "encoder": run.encoder.name,
+        "predictor": run.predictor,
+        "corpus": run.corpus,
+        "transforms": "; ".join(run.transforms),
+        "seeds": " ".join(map(str, one.result.seeds)),
+        "split": split,
+        "slice": slice_,
+        "k": one.result.k,
+        "milliseconds": one.result.milliseconds,
+        "asked_milliseconds": one.asked_ms,
+        "leaky": one.result.leaky,
+        "status": one.result.status,
+        "n": max((figure.n for figure in figures.values() if figure is not None), default=0),
+    }
+    for name, figure in figures.items():
+        measured = figure if figure is not None and figure.n else None
+        row[name] = measured.value if measured else None
+        row[f"{name}_low"] = measured.low if measured else None
+        row[f"{name}_high"] = measured.high if measured else None
+        if comparison.figures.unit(name) == NATS:
+            scale = one.scale(split, slice_, name)
+            row[f"{name}_nats_per_dim"] = scale.nats_per_dim if scale else None
+            row[f"{name}_kbps"] = scale.kbps if scale else None
+    whole = (split, slice_) == ("eval", ALL)
+    mean, median, lost = (find(name) if whole else None for name in (GAP, MEDIAN_GAP, NON_FINITE))
+    return row | {
+        "rollout_n": mean.n if mean else None,
+        "rollout_mean_gap": mean.value if mean and mean.n else None,
+        "rollout_median_gap": median.value if median and median.n else None,
+        "rollout_non_finite": int(lost.value) if lost else None,
+    }
+
+
+def _circumstances(comparison: Comparison, one: ComparedHorizon) -> dict[str, Any]:
+    run = next(run for run in comparison.runs if run.label == one.run)
+    return {
+        "iid_floor": one.result.iid_floor,
+        "dim": one.result.dim,
+        "frame_rate": run.encoder.frame_rate,
+        "look_ahead": run.encoder.look_ahead,
+        "context_frames": run.context_frames,
+        "context_milliseconds": run.context_ms,
+        "step_frames": run.step_frames,
+        "step_milliseconds": run.step_ms,
+        "parameters": one.result.parameters,
+        "steps": run.steps,
+        "stamps": "; ".join(run.stamps),
+    }
+
+
+def _differences(found: Mapping[str, FigureDifference], names: Sequence[str]) -> dict[str, Any]:
+    """The differences of one row from that of the first run, None where it has none."""
+    row: dict[str, Any] = {}
+    for name in names:
+        for key in OF_DIFFERENCE:
+            column = f"{name}_difference" if key == "value" else f"{name}_difference_{key}"
+            row[column] = getattr(found[name], key) if name in found else None
+    return row
