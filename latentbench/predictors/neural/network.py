@@ -121,7 +121,7 @@ class WindowPredictor(NeuralPredictor):
 
     def make_backbone(self) -> nn.Module:
         """The network that `backbone` names."""
-        size = {"width": self.options.width, "layers": self.options.layers}
+        size = {"width": self.options.width, "layers": self.options.backbone_layers}
         if self.options.backbone == "gru":
             return RecurrentWindow(self.dim, **size)
         return FlattenedWindow(self.context_frames, self.dim, **size)
@@ -167,7 +167,7 @@ class UtterancePredictor(NeuralPredictor, SequencePredictor[Rescaled, "Memory"])
         return Transformer(
             self.dim,
             width=options.width,
-            layers=options.layers,
+            layers=options.backbone_layers,
             heads=options.attention_heads,
             reach=self.reach,
         )

@@ -30,9 +30,12 @@ HEADS: dict[str, str] = {
 SAMPLERS = ("energy", "lsd", "diffusion", "denoiser")
 DENSITIES: dict[str, Density] = {head: "samples" if head in SAMPLERS else "exact" for head in HEADS}
 
-# Residual blocks of the network inside a head; lsd's source has so many, of 512 units.
-LAYERS: dict[str, int] = {"lsd": 6}
-USUAL_LAYERS = 3
+# Recurrent layers cost one step after another. lsd's source has so many blocks, of 512 units;
+# energy computes each block for every one of its samples.
+BACKBONE_LAYERS: dict[str, int] = {"gru": 1}
+USUAL_BACKBONE_LAYERS = 2
+HEAD_LAYERS: dict[str, int] = {"lsd": 6, "energy": 2}
+USUAL_HEAD_LAYERS = 3
 
 # Steps from noise to sample. Those of diffusion are first-order, those of flow-matching fourth.
 STEPS: dict[str, int] = {"diffusion": 32, "flow-matching": 8}
@@ -60,7 +63,9 @@ class NeuralOptions:
     ] = "mlp"
     head: Annotated[Head, "what gives the density"] = "mdn"
     width: Annotated[int, Gt(0), "units of the backbone's layers"] = 256
-    layers: Annotated[int, Gt(0), "layers of the backbone"] = 2
+    layers: Annotated[int | None, Gt(0), "layers of the backbone; by default 1 of gru, else 2"] = (
+        None
+    )
     attention_heads: Annotated[int, Gt(0), "heads of the transformer's attention"] = 4
     context: Annotated[
         Literal["window", "utterance"],
@@ -84,7 +89,9 @@ class NeuralOptions:
     bins: Annotated[int, Gt(1), "bins of the splines of flow"] = 8
     head_width: Annotated[int, Gt(0), "units of the network inside the head"] = 256
     head_layers: Annotated[
-        int | None, Gt(0), "residual blocks inside the head; by default 6 for lsd, else 3"
+        int | None,
+        Gt(0),
+        "residual blocks inside the head; by default 6 for lsd, 2 for energy, else 3",
     ] = None
     samples: Annotated[int, Gt(1), "samples per frame in the loss of energy"] = 8
     temperature: Annotated[float, Ge(0), "variance of the noise that lsd samples from"] = 1.0
@@ -96,9 +103,14 @@ class NeuralOptions:
     ] = 8
 
     @property
+    def backbone_layers(self) -> int:
+        """Layers of the backbone."""
+        return self.layers or BACKBONE_LAYERS.get(self.backbone, USUAL_BACKBONE_LAYERS)
+
+    @property
     def head_blocks(self) -> int:
         """Residual blocks of the network inside the head."""
-        return self.head_layers or LAYERS.get(self.head, USUAL_LAYERS)
+        return self.head_layers or HEAD_LAYERS.get(self.head, USUAL_HEAD_LAYERS)
 
     @property
     def sampling_steps(self) -> int:
