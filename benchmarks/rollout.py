@@ -24,8 +24,8 @@ import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from latentbench.latents import Latents
-from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.plugins import load_registry
+from latentbench.rollout.engine import rollout, rollout_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,13 +30,13 @@ from latentbench.corpora.world import WorldCorpus
 from latentbench.errors import LatentbenchError
 from latentbench.experiment import run_experiment
 from latentbench.files import reading
-from latentbench.metrics.gap import rollout_gap
 from latentbench.metrics.statistics import Mean
 from latentbench.results import RunFolder
 from latentbench.results.assembly import metrics_of
 from latentbench.results.summary import speaker_codes
 from latentbench.results.tables import AGAIN
 from latentbench.results.uncertainty import standard_error
+from latentbench.rollout.figures import rollout_gap
 from latentbench.workspace import Workspace
 from latentbench.worlds.gaussian import LinearGaussian
 from latentbench.worlds.plugin import DRAWN, WORLDS, build_world, world_options

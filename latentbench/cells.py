@@ -37,7 +37,6 @@ from latentbench.latents.store import LatentStore
 from latentbench.latents.transform import restore_transforms
 from latentbench.metrics.controls import Controls, iid_floor
 from latentbench.metrics.metric import lacking, merge_columns
-from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.metrics.scoring import score
 from latentbench.models import MODELS, load_model, save_models
 from latentbench.plugins import load_registry
@@ -46,6 +45,7 @@ from latentbench.progress import SILENT, Titled
 from latentbench.results.assembly import metrics_of
 from latentbench.results.folder import read_record, write_record
 from latentbench.results.schema import SPLITS, CellRecord, Split
+from latentbench.rollout.engine import rollout, rollout_frames
 from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
 

@@ -21,11 +21,11 @@ from latentbench.latents import Latents
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.metrics.controls import Controls
 from latentbench.metrics.metric import lacking, merge_columns
-from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.metrics.scoring import score
 from latentbench.predictors.training import Training
 from latentbench.progress import STEPS, SilentProgress
 from latentbench.results.assembly import metrics_of
+from latentbench.rollout.engine import rollout, rollout_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable

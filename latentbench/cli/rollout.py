@@ -98,11 +98,11 @@ def rollout(
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
 
     read_result(folder)  # a wrong name is told before the seconds that torch takes to import
-    from latentbench.curves import Rolling, rollout_curves  # noqa: PLC0415 - imports torch
-    from latentbench.finished import FinishedRun  # noqa: PLC0415
-    from latentbench.metrics.injection import Injection  # noqa: PLC0415
+    from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
     from latentbench.reports.rollout import rollout_report  # noqa: PLC0415
     from latentbench.reports.tables import show  # noqa: PLC0415
+    from latentbench.rollout.curves import Rolling, rollout_curves  # noqa: PLC0415
+    from latentbench.rollout.engine import Injection  # noqa: PLC0415
 
     rolling = Rolling(inject=Injection.parse(inject), **given)
     workspace = session.workspace(cache)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from latentbench.metrics.scoring import unvalidated
+from latentbench.predictors.densities import Components, components_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,42 +63,30 @@ def look_at(
 
 def _look(density: Distribution, target: torch.Tensor) -> NDArray[np.float64]:
     """Log sigma, share at the clamp, weight and distance in sigmas, [4, B]."""
-    found = _components(density)
+    found = components_of(density) or _of_moments(density)
     if found is None:
         return np.full((4, len(target)), np.nan)
-    weights, means, log_sigmas, bound = found
-    z = (target.unsqueeze(-2) - means) * (-log_sigmas).exp()
-    squares = z.square().sum(-1)
-    joint = weights.log() - 0.5 * squares - log_sigmas.sum(-1)
-    answers = joint.nan_to_num(nan=-math.inf).argmax(-1, keepdim=True)
-    index = answers.unsqueeze(-1).expand(-1, -1, log_sigmas.shape[-1])
-    answering = log_sigmas.gather(-2, index).squeeze(-2)
+    found = found.expand(len(target))
+    answers = found.log_joint(target).nan_to_num(nan=-math.inf).argmax(-1, keepdim=True)
+    index = answers.unsqueeze(-1).expand(-1, -1, target.shape[-1])
+    mean, sigma = (one.gather(-2, index).squeeze(-2) for one in (found.means, found.sigmas))
+    floor = torch.as_tensor(found.floor, device=target.device).expand(found.sigmas.shape)
+    log_sigma = sigma.double().log()
+    at_clamp = log_sigma <= floor.gather(-2, index).squeeze(-2) + AT_CLAMP
     looks = torch.stack(
         [
-            answering.amin(-1),
-            (answering <= bound + AT_CLAMP).double().mean(-1),
-            weights.amax(-1),
-            (squares.gather(-1, answers).squeeze(-1) / target.shape[-1]).sqrt(),
+            log_sigma.amin(-1),
+            at_clamp.double().mean(-1),
+            found.weights.double().amax(-1),
+            ((target - mean) / sigma).square().mean(-1).sqrt(),
         ]
     )
     return looks.cpu().numpy()
 
 
-def _components(
-    density: Distribution,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float] | None:
-    """Weights [B, K], means and log sigmas [B, K, D], float64, and the lower bound of the last."""
-    if hasattr(density, "component_log_sigmas"):
-        low = getattr(density, "bounds", (-math.inf, math.inf))[0]
-        return (
-            density.weights.double(),  # type: ignore[attr-defined] # those with the one have all
-            density.component_means.double(),  # type: ignore[attr-defined]
-            density.component_log_sigmas.double(),
-            low,
-        )
+def _of_moments(density: Distribution) -> Components | None:
+    """Any other density as one Gaussian of its mean and variance, where it tells them."""
     try:
-        mean, variance = density.mean.double(), density.variance.double()
+        return Components.single(density.mean, density.variance.sqrt())
     except NotImplementedError:
         return None
-    log_sigma = 0.5 * variance.log().unsqueeze(-2)
-    return mean.new_ones(len(mean), 1), mean.unsqueeze(-2), log_sigma, -math.inf

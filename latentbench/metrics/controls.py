@@ -9,8 +9,8 @@ import torch
 from torch.distributions import Distribution
 
 from latentbench.metrics.metric import Prediction
-from latentbench.metrics.moves import most_likely_component
 from latentbench.predictors import Predictor
+from latentbench.predictors.densities import most_likely_component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +142,7 @@ class ShiftedToX(Predictor):
             raise ValueError("x_{t-m} is not in the context")
         self.context_frames = delta.context_frames
         self.dim = delta.dim
+        self.density = delta.density
         self.delta = delta
         self.place = frames.horizon - frames.step - 1
 

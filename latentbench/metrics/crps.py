@@ -50,22 +50,20 @@ SMALLEST = 1e-300
 
 def crps(prediction: Prediction) -> torch.Tensor:
     """The CRPS of each frame, averaged over its dimensions, float64 [B], in latent units."""
-    from latentbench.metrics.draws import draw_blocks  # noqa: PLC0415 - figures need no torch
-    from latentbench.metrics.marginals import (  # noqa: PLC0415 - likewise
-        gaussian_marginals,
-        row_blocks,
-    )
+    from latentbench.metrics.draws import draw_blocks, row_blocks  # noqa: PLC0415 - needs torch
+    from latentbench.predictors.densities import components_of  # noqa: PLC0415 - likewise
 
     target = prediction.target
     scores = target.new_empty(len(target)).double()
-    mixture = gaussian_marginals(prediction.model, len(target))
-    if mixture is None:
+    mixture = components_of(prediction.model)
+    if mixture is None or mixture.degrees is not None:
         for rows, drawn in draw_blocks(prediction.model, target):
             scores[rows] = crps_of_samples(drawn, target[rows]).mean(-1)
         return scores
-    weights, means, sigmas = mixture
-    for rows in row_blocks(target, means.shape[1] * means.shape[2]):
-        of_dims = crps_of_mixtures(weights[rows], means[rows], sigmas[rows], target[rows])
+    mixture = mixture.expand(len(target))
+    for rows in row_blocks(target, math.prod(mixture.means.shape[1:])):
+        part = mixture.rows(rows)
+        of_dims = crps_of_mixtures(part.weights, part.means, part.sigmas, target[rows])
         scores[rows] = of_dims.mean(-1)
     return scores
 

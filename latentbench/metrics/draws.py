@@ -1,17 +1,15 @@
 r"""Samples of predicted densities that do not depend on the batch they are drawn in.
 
-The randomness of a frame is a function of its target alone. The bits of the target are hashed
-to a 64-bit key, the counter-based generator SplitMix64 (Steele, Lea & Flood 2014) makes numbers
-of key and sample, and these choose components and places in a fixed table of normal values.
-Targets are the same bits on every device and in every batch, and so are the choices: the draws
-agree between CPU and CUDA, and between batch sizes, up to rounding. Frames of equal targets
-(digital silence) use equal randomness, and model and baseline use the same (common random
-numbers).
+The randomness of a frame is a function of its target alone. Two tables are made once, by numpy's
+generator of a fixed seed: the quantiles \((i + ½)/M\) of the uniform and \(\Phi^{-1}((i + ½)/M)\)
+of the normal distribution, M = 2^21, each in an order of its own. A hash of the bits of the target
+says where in them a frame starts to read, and sample s reads a fixed distance further on. Targets
+are the same bits on every device and in every batch, and so are the draws, up to rounding. Frames
+of equal targets (digital silence) use equal randomness, and so do model and baseline (common
+random numbers).
 
-The table holds the quantiles \(\Phi^{-1}((i + ½)/M)\), M = 2^21, in an order shuffled once. A
-sample takes D values that follow one another from its place on, so that the draws of a frame
-are independent up to 1/M, and over many frames each dimension has the normal distribution
-almost exactly.
+A sample takes D values that follow one another, so the draws of a frame are independent up to
+1/M, and over many frames each dimension has the normal distribution almost exactly.
 """
 
 from __future__ import annotations
@@ -22,25 +20,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from latentbench.metrics.marginals import correlated_gaussian, diagonal_mixture, row_blocks
 from latentbench.metrics.scoring import seeded
+from latentbench.predictors.densities import components_of
+from latentbench.predictors.gaussian import SharedGaussian
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch.distributions import Distribution
 
-    from latentbench.metrics.marginals import GaussianMarginals
+    from latentbench.predictors.densities import Components
 
-__all__ = ["SAMPLES", "draw_blocks", "uniform"]
+__all__ = ["SAMPLES", "draw_blocks", "row_blocks", "uniform"]
 
 SAMPLES = 32
 
-TABLE_SIZE = 1 << 21
-TABLE_SEED = 20_070_101
-GOLDEN = 0x9E3779B97F4A7C15
-MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-DOUBLE_BITS = 53
+PLACES = 21  # bits of a place in a table
+TABLE_SIZE = 1 << PLACES
+SEED = 20_070_101
+NORMAL, CHOICE, UNIFORM = range(3)  # which table
+
+# A block takes a few MiB on a processor; elsewhere few calls matter more.
+BLOCK_VALUES = {"cpu": 1 << 19}
+BLOCK_VALUES_ELSEWHERE = 1 << 24
 
 
 def draw_blocks(
@@ -48,9 +50,9 @@ def draw_blocks(
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Draw from every density of a batch, some rows at a time to bound memory.
 
-    latentbench's Gaussians and mixtures of diagonal ones are drawn as the module says. Any
-    other density is drawn by its own `sample`, under a seed made of the targets of the batch:
-    its draws repeat but are others where the batch or the device is.
+    Gaussians of a shared covariance and mixtures of diagonal ones are drawn as the module says.
+    Any other density is drawn by its own `sample`, under a seed made of the targets of the
+    batch: its draws repeat but are others where the batch or the device is.
 
     Args:
         density: batch shape [B] or [1], event shape [D].
@@ -60,46 +62,49 @@ def draw_blocks(
     Yields:
         Rows of the batch and their draws, [rows, S, D]; nan where weights are not finite.
     """
+    dim = target.shape[-1]
     keys = _keys(target)
-    mixture = diagonal_mixture(density, len(target))
-    correlated = correlated_gaussian(density)
-    if mixture is None and correlated is None:
+    mixture = components_of(density)
+    plain = mixture is not None and mixture.independent and mixture.degrees is None
+    shared = isinstance(density, SharedGaussian)
+    if not plain and not shared:
         drawn = _sampled(density, keys, samples).expand(samples, *target.shape).transpose(0, 1)
-    for rows in row_blocks(target, samples * target.shape[-1]):
-        if mixture is not None:
-            yield rows, _from_mixture(mixture.rows(rows), keys[rows], samples)
-        elif correlated is not None:
-            means, factor = correlated
-            noise = _normal(_stream(keys[rows], 0, samples), target.shape[-1])
-            yield rows, means.expand(target.shape)[rows].unsqueeze(1) + noise @ factor.mT
+    for rows in row_blocks(target, samples * dim):
+        if plain and mixture is not None:
+            yield rows, _from_mixture(mixture.expand(len(target)).rows(rows), keys[rows], samples)
+        elif isinstance(density, SharedGaussian):
+            noise = _read(NORMAL, keys[rows], samples, dim) @ density.factor.float().mT
+            yield rows, density.mean.expand(target.shape)[rows].unsqueeze(1) + noise
         else:
             yield rows, drawn[rows]
 
 
 def uniform(target: torch.Tensor, count: int) -> torch.Tensor:
-    """Uniform numbers of [0, 1) for each target of [B, D], float64 [B, count]."""
-    # Far from the counters of `_from_mixture`.
-    return _uniform(_stream(_keys(target), 1 << 32, count))
+    """Uniform numbers of (0, 1) for each target of [B, D], float64 [B, count]."""
+    return _read(UNIFORM, _keys(target), 1, count).squeeze(1).double()
 
 
-def _from_mixture(mixture: GaussianMarginals, keys: torch.Tensor, samples: int) -> torch.Tensor:
-    weights, means, sigmas = mixture
-    rows, components, dim = means.shape
-    noise = _normal(_stream(keys, 0, samples), dim)
-    if components == 1:
-        drawn = means + sigmas * noise
-    else:
-        up_to = weights.double().cumsum(-1)
-        chance = _uniform(_stream(keys, samples, samples)) * up_to[:, -1:]
-        chosen = (chance.unsqueeze(-1) >= up_to[:, None, :-1]).sum(-1)
-        chosen += components * torch.arange(rows, device=keys.device)[:, None]
-        mean, sigma = (
-            one.reshape(-1, dim).index_select(0, chosen.flatten()).reshape(noise.shape)
-            for one in (means, sigmas)
-        )
-        drawn = noise.mul_(sigma).add_(mean)
-    sound = weights.isfinite().all(-1)
-    return drawn.masked_fill_(~sound[:, None, None], torch.nan)
+def row_blocks(batch: torch.Tensor, values_per_row: int) -> Iterator[slice]:
+    """Cut a batch [B, ...] into slices whose blocks of values suit its device."""
+    values = BLOCK_VALUES.get(batch.device.type, BLOCK_VALUES_ELSEWHERE)
+    size = max(1, values // max(1, values_per_row))
+    for start in range(0, len(batch), size):
+        yield slice(start, min(start + size, len(batch)))
+
+
+def _from_mixture(mixture: Components, keys: torch.Tensor, samples: int) -> torch.Tensor:
+    rows, components, dim = mixture.means.shape
+    drawn = _read(NORMAL, keys, samples, dim)
+    up_to = mixture.weights.double().cumsum(-1)
+    chance = _read(CHOICE, keys, samples, 1).double() * up_to[:, None, -1:]
+    chosen = (chance >= up_to[:, None, :-1]).sum(-1)
+    chosen += components * torch.arange(rows, device=keys.device)[:, None]
+    mean, sigma = (
+        one.float().reshape(-1, dim).index_select(0, chosen.flatten()).reshape(drawn.shape)
+        for one in (mixture.means, mixture.sigmas)
+    )
+    sound = mixture.weights.isfinite().all(-1)
+    return drawn.mul_(sigma).add_(mean).masked_fill_(~sound[:, None, None], torch.nan)
 
 
 def _sampled(density: Distribution, keys: torch.Tensor, samples: int) -> torch.Tensor:
@@ -109,50 +114,29 @@ def _sampled(density: Distribution, keys: torch.Tensor, samples: int) -> torch.T
         return drawn
 
 
-def _normal(random: torch.Tensor, dim: int) -> torch.Tensor:
-    """Standard normal values, float32 [..., D], one row per 64-bit number."""
-    table = _table(random.device)
-    place = _shift(random, 1) % (TABLE_SIZE - dim + 1)
+def _keys(target: torch.Tensor) -> torch.Tensor:
+    """A place in a table per target [B, D], [B]: its bits under a random linear form mod 2^64."""
+    bits = target.float().contiguous().view(torch.int32).long()
+    factors = np.random.default_rng(SEED).integers(-(2**63), 2**63 - 1, target.shape[-1])
+    hashed = (bits * torch.from_numpy(factors | 1).to(target.device)).sum(-1)
+    # Its highest bits depend on every bit of the target; the shift repeats the sign.
+    return (hashed >> (64 - PLACES)) & (TABLE_SIZE - 1)
+
+
+def _read(which: int, keys: torch.Tensor, samples: int, count: int) -> torch.Tensor:
+    """Values of a table, float32 [B, samples, count], in rows from where the keys say."""
+    table = _table(which, keys.device)
+    apart = torch.arange(samples, device=keys.device) * (TABLE_SIZE // samples)
+    place = (keys.unsqueeze(-1) + apart) % (TABLE_SIZE - count + 1)
     # As fast as copying: advanced indexing would gather value by value.
-    rows = table.unfold(0, dim, 1).index_select(0, place.flatten())
-    return rows.reshape(*place.shape, dim)
+    rows = table.unfold(0, count, 1).index_select(0, place.flatten())
+    return rows.reshape(*place.shape, count)
 
 
-@lru_cache(maxsize=2)
-def _table(device: torch.device) -> torch.Tensor:
-    order = np.random.default_rng(TABLE_SEED).permutation(TABLE_SIZE)
+@lru_cache(maxsize=6)
+def _table(which: int, device: torch.device) -> torch.Tensor:
+    order = np.random.default_rng((SEED, which)).permutation(TABLE_SIZE)
     with torch.inference_mode(mode=False):
         quantiles = (torch.from_numpy(order).double() + 0.5) / TABLE_SIZE
-        normal: torch.Tensor = torch.special.ndtri(quantiles)
-        return normal.float().to(device)
-
-
-def _keys(target: torch.Tensor) -> torch.Tensor:
-    """A 64-bit key per target [B, D]: its bits under a random linear form modulo 2^64."""
-    bits = target.float().contiguous().view(torch.int32).long()
-    factors = np.random.default_rng(TABLE_SEED).integers(
-        -(2**63), 2**63 - 1, target.shape[-1], dtype=np.int64
-    )
-    return (bits * torch.from_numpy(factors | 1).to(target.device)).sum(-1)
-
-
-def _stream(keys: torch.Tensor, start: int, count: int) -> torch.Tensor:
-    """SplitMix64: numbers start..start+count-1 of each key, int64 [B, count]."""
-    counters = torch.arange(start + 1, start + count + 1, device=keys.device)
-    state = keys.unsqueeze(-1) + counters * _signed(GOLDEN)
-    state = (state ^ _shift(state, 30)) * _signed(MIX[0])
-    state = (state ^ _shift(state, 27)) * _signed(MIX[1])
-    return state ^ _shift(state, 31)
-
-
-def _uniform(random: torch.Tensor) -> torch.Tensor:
-    return _shift(random, 64 - DOUBLE_BITS).double() * 2.0**-DOUBLE_BITS
-
-
-def _shift(values: torch.Tensor, by: int) -> torch.Tensor:
-    """Logical right shift: torch's own keeps the sign."""
-    return (values >> by) & ((1 << (64 - by)) - 1)
-
-
-def _signed(constant: int) -> int:
-    return constant - (1 << 64)
+        values = torch.special.ndtri(quantiles) if which == NORMAL else quantiles
+        return values.float().to(device)

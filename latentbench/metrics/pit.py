@@ -32,26 +32,29 @@ SMALLEST = 1e-300
 
 def pit(prediction: Prediction) -> torch.Tensor:
     """F_d(y_d) of every frame and dimension, float64 [B, D] in 0..1; nan where F is."""
-    from latentbench.metrics.draws import draw_blocks, uniform  # noqa: PLC0415 - needs torch
-    from latentbench.metrics.marginals import (  # noqa: PLC0415 - likewise
-        gaussian_marginals,
+    from latentbench.metrics.draws import (  # noqa: PLC0415 - needs torch
+        draw_blocks,
         row_blocks,
+        uniform,
     )
+    from latentbench.predictors.densities import components_of  # noqa: PLC0415 - likewise
 
     target = prediction.target
     values = target.new_empty(target.shape).double()
-    mixture = gaussian_marginals(prediction.model, len(target))
-    if mixture is None:
+    mixture = components_of(prediction.model)
+    if mixture is None or mixture.degrees is not None:
         jitter = uniform(target, target.shape[-1])
         for rows, drawn in draw_blocks(prediction.model, target):
             below = (drawn <= target[rows, None]).sum(1)
             placed = (below + jitter[rows]) / (drawn.shape[1] + 1)
             values[rows] = placed.masked_fill(drawn.isnan().any(1), float("nan"))
         return values
-    weights, means, sigmas = mixture
-    for rows in row_blocks(target, means.shape[1] * means.shape[2]):
-        z = (target[rows, None] - means[rows]).double() / sigmas[rows].double().clamp_min(SMALLEST)
-        above = weights[rows, :, None] * z.mul_(math.sqrt(0.5)).erf_()
+    mixture = mixture.expand(len(target))
+    for rows in row_blocks(target, math.prod(mixture.means.shape[1:])):
+        part = mixture.rows(rows)
+        away = (target[rows, None] - part.means).double()
+        z = away / part.sigmas.double().clamp_min(SMALLEST)
+        above = part.weights.unsqueeze(-1) * z.mul_(math.sqrt(0.5)).erf_()
         values[rows] = 0.5 + 0.5 * above.sum(1)
     return values
 

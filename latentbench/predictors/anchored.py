@@ -10,6 +10,7 @@ from torch import nn
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
+from latentbench.predictors.densities import Components
 from latentbench.predictors.linear import RecyclingLinear
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 from latentbench.predictors.student import StudentMixture
@@ -79,27 +80,22 @@ class AnchoredDensity(Distribution):
         return self._least + (1.0 - self._least) * self._gate.sigmoid()
 
     @property
-    def anchor_mean(self) -> torch.Tensor:
-        """The mean m of the Gaussian, float64 [D]."""
-        return self._mean
-
-    @property
-    def anchor_scale(self) -> torch.Tensor:
-        """The standard deviations s of the Gaussian, float64 [D]; the units of the learned."""
-        return self._scale
-
-    @property
-    def mode_component(self) -> torch.Tensor:
-        """Where the component of the largest weight lies, [B, D], float32.
-
-        The K components of the learned mixture, (1 - w) pi_i each, and the Gaussian, w, compete.
-        """
-        best, place = self.learned.weights.max(-1)
-        index = place[..., None, None].expand(*place.shape, 1, self.event_shape[0])
-        learned = self.learned.component_means.gather(-2, index).squeeze(-2)
-        anchored = self.anchor_weight >= (1.0 - self.anchor_weight) * best
-        z = learned.double().masked_fill(anchored.unsqueeze(-1), 0.0)
-        return (self._mean + self._scale * z).float()
+    def components(self) -> Components:
+        """Those that were learned, (1 - w) pi_i each, and last the Gaussian, w; float64."""
+        learned = self.learned.components.rescaled(self._mean, self._scale)
+        anchor = self.anchor_weight.unsqueeze(-1)
+        one = (*self.batch_shape, 1, *self.event_shape)
+        floor = torch.as_tensor(learned.floor).expand(learned.means.shape[-2:])
+        degrees = learned.degrees
+        if degrees is not None:
+            degrees = torch.cat([degrees, degrees.new_full((1,), math.inf)])
+        return Components(
+            torch.cat([(1.0 - anchor) * learned.weights, anchor], -1),
+            torch.cat([learned.means, self._mean.expand(one)], -2),
+            torch.cat([learned.sigmas, self._scale.expand(one)], -2),
+            torch.cat([floor, torch.full_like(floor[:1], -math.inf)]),
+            degrees,
+        )
 
     @property
     def mean(self) -> torch.Tensor:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from latentbench.tasks import TaskFrames
 
 from latentbench.errors import LatentbenchError
+from latentbench.predictors.densities import Components
 
 __all__ = ["SharedGaussian", "positive_definite_factor", "require_finite", "require_frames"]
 
@@ -52,9 +53,10 @@ class SharedGaussian(Distribution):
         return self._mean.float()
 
     @property
-    def mode_component(self) -> torch.Tensor:
-        """The mean of its only component, [B, D], float32."""
-        return self.mean
+    def components(self) -> Components:
+        """Itself."""
+        diagonal = self._factor.dim() == 1
+        return Components.single(self.mean, self.variance.sqrt(), independent=diagonal)
 
     @property
     def variance(self) -> torch.Tensor:

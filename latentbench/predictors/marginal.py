@@ -9,6 +9,7 @@ import torch
 from torch.distributions import Distribution, constraints
 
 from latentbench.errors import LatentbenchError
+from latentbench.predictors.densities import Components
 from latentbench.predictors.moments import target_moments
 from latentbench.predictors.predictor import Predictor
 
@@ -52,9 +53,9 @@ class DiagonalGaussian(Distribution):
         return self._mean.float().expand(self._extended_shape())
 
     @property
-    def mode_component(self) -> torch.Tensor:
-        """The mean of its only component, [B, D], float32."""
-        return self.mean
+    def components(self) -> Components:
+        """Itself."""
+        return Components.single(self.mean, self.variance.sqrt())
 
     @property
     def variance(self) -> torch.Tensor:

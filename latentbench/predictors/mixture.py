@@ -10,6 +10,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, constraints
 
+from latentbench.predictors.densities import Components
+
 __all__ = ["DiagonalGaussianMixture"]
 
 Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
@@ -73,9 +75,11 @@ class DiagonalGaussianMixture(Distribution):
         return _average(self.weights, within + between)
 
     @property
-    def mode_component(self) -> torch.Tensor:
-        """The mean of the component of the largest weight, [B, D]."""
-        return _pick(self.component_means, self.logits.argmax(-1))
+    def components(self) -> Components:
+        """Its parts, their sigmas after the clamp."""
+        return Components(
+            self.weights, self.component_means, self.component_log_sigmas.exp(), self.bounds[0]
+        )
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, [..., B] for values [..., B, D]."""

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import torch
 from torch.distributions import Distribution, constraints
 
+from latentbench.predictors.densities import (
+    Components,
+    components_of,
+    most_likely_component,
+)
 from latentbench.predictors.gaussian import require_finite, require_frames
 from latentbench.predictors.lookback import chunks, seen
 from latentbench.predictors.moments import Moments, target_moments
@@ -128,10 +133,15 @@ class Rescaled(Distribution):
         return self._units(self.base.mean)
 
     @property
+    def components(self) -> Components | None:
+        """Those of z in the units of y; None where z has none."""
+        found = components_of(self.base)
+        return found and found.rescaled(self.shift, self.scale)
+
+    @property
     def mode_component(self) -> torch.Tensor:
-        """That of z in the units of y, [B, D]; an AttributeError where z has none."""
-        mode: torch.Tensor = self.base.mode_component  # type: ignore[attr-defined]
-        return self._units(mode)
+        """That of z in the units of y, float32 [B, D]."""
+        return self._units(most_likely_component(self.base))
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, float64 [..., B] for values [..., B, D]."""

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import torch
 from torch.distributions import Distribution, constraints
 
+from latentbench.predictors.densities import Components
+
 __all__ = ["StudentMixture"]
 
 Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
@@ -47,6 +49,7 @@ class StudentMixture(Distribution):
         self.component_means = means.float()
         self.component_log_sigmas = log_sigmas.float().clamp(*bounds)
         self.degrees = degrees
+        self.bounds = bounds
         super().__init__(logits.shape[:-1], means.shape[-1:], validate_args=False)
 
     @property
@@ -60,11 +63,10 @@ class StudentMixture(Distribution):
         return (self.weights.unsqueeze(-1) * self.component_means).sum(-2)
 
     @property
-    def mode_component(self) -> torch.Tensor:
-        """The location of the component of the largest weight, [B, D]."""
-        place = self.logits.argmax(-1)
-        index = place[..., None, None].expand(*place.shape, 1, self.event_shape[0])
-        return self.component_means.gather(-2, index).squeeze(-2)
+    def components(self) -> Components:
+        """Its parts, their scales after the clamp."""
+        sigmas = self.component_log_sigmas.exp()
+        return Components(self.weights, self.component_means, sigmas, self.bounds[0], self.degrees)
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, [..., B] for values [..., B, D]."""

@@ -12,7 +12,7 @@ from latentbench.reports.tables import BLANK, Column, Line, Table, column
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from latentbench.results.rollout_curves import CurvePoint, RolloutCurve, RolloutCurves
+    from latentbench.rollout.curves import CurvePoint, RolloutCurve, RolloutCurves
 
 __all__ = ["rollout_report"]
 

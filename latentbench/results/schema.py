@@ -1,22 +1,20 @@
 """The schema of `result.json` and `cell.json`: every number with its n and its unit.
 
-Numbers may be infinite or undefined; in JSON these are the strings `"Infinity"`, `"-Infinity"`
-and `"NaN"`, so any JSON reader takes the file, and they read back as floats.
 `schema_version` is raised by every change of the schema.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import BeforeValidator, ConfigDict
 
 from latentbench.corpora.selection import Counts  # noqa: TC001 - pydantic reads it
 from latentbench.encoders.encoder import sight_text
 from latentbench.errors import UsageError, nearest
 from latentbench.latents.degeneracy import LatentFacts
+from latentbench.records import Number, Record
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -42,27 +40,6 @@ SCHEMA_VERSION = 1
 
 Split = Literal["train", "eval"]
 SPLITS: tuple[Split, Split] = ("train", "eval")
-
-
-def _json_number(value: float) -> float | str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-Number = Annotated[float, PlainSerializer(_json_number, return_type=float | str, when_used="json")]
-
-
-class Record(BaseModel):
-    """What is written to JSON and read back."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def to_json(self) -> str:
-        """Indented JSON that any reader takes and `model_validate_json` reads back."""
-        return self.model_dump_json(indent=2) + "\n"
 
 
 class CellRecord(Record):

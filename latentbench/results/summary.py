@@ -15,12 +15,11 @@ import pyarrow.parquet as pq
 
 from latentbench.errors import LatentbenchError
 from latentbench.files import reading
-from latentbench.metrics.gap import rollout_gap
 from latentbench.metrics.statistics import Mean, Quantile, SeedMean
-from latentbench.results.rollout_depths import depth_gaps, mean_depth_gaps
-from latentbench.results.schema import SPLITS, Figure, GapInterval, RolloutFigures
+from latentbench.results.schema import SPLITS, DepthGap, Figure, GapInterval, RolloutFigures
 from latentbench.results.tables import AGAIN
 from latentbench.results.uncertainty import estimate, seed_error
+from latentbench.rollout.figures import by_depth, rollout_gap, summarize_gap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,11 +31,14 @@ if TYPE_CHECKING:
     from latentbench.metrics import Metric
     from latentbench.metrics.statistics import SpeakerTable
     from latentbench.results.schema import Split
+    from latentbench.results.uncertainty import Estimate
 
-__all__ = ["speaker_codes", "summarise_frames", "summarise_rollouts"]
+__all__ = ["DEPTHS", "speaker_codes", "summarise_frames", "summarise_rollouts"]
 
 ALL = "all"
 GAP = ("nll_teacher", "nll_rollout", "depth")
+# The first step, about a word and about a sentence of a 12.5 Hz encoder.
+DEPTHS = (1, 8, 64)
 
 
 def summarise_frames(
@@ -84,7 +86,7 @@ def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
     """
     cells = [_Gaps(file) for file in rollouts]
     n = sum(one.gap.size for one in cells)
-    depths = mean_depth_gaps([one.depths for one in cells] or [depth_gaps(_Gaps.NOTHING)])
+    depths = tuple(_gap_at(depth, cells) for depth in DEPTHS)
     if not n:
         return RolloutFigures(
             mean_gap=math.nan, median_gap=math.nan, n=0, non_finite=0, utterances=0, depths=depths
@@ -97,15 +99,30 @@ def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
         mean_gap=mean.value,
         median_gap=median.value,
         n=n,
-        non_finite=sum(int(np.count_nonzero(~np.isfinite(one.gap))) for one in cells),
+        non_finite=sum(int((~np.isfinite(one.gap)).sum()) for one in cells),
         utterances=cells[0].utterances,
         depths=depths,
         speakers=mean.speakers,
-        mean_interval=GapInterval(low=_known(mean.low), high=_known(mean.high), note=mean.note),
-        median_interval=GapInterval(
-            low=_known(median.low), high=_known(median.high), note=median.note
-        ),
+        mean_interval=_gap_interval(mean),
+        median_interval=_gap_interval(median),
     )
+
+
+def _gap_at(depth: int, cells: Sequence[_Gaps]) -> DepthGap:
+    """The gap at one depth, the mean over seeds; n = 0 where no utterance is so deep."""
+    found = [one.by_depth[depth] for one in cells if depth in one.by_depth]
+    count = len(found)
+    return DepthGap(
+        depth=depth,
+        n=sum(one.n for one in found),
+        median_gap=sum(one.median for one in found) / count if count else math.nan,
+        mean_gap=sum(one.mean for one in found) / count if count else math.nan,
+        non_finite=sum(one.non_finite for one in found),
+    )
+
+
+def _gap_interval(found: Estimate) -> GapInterval:
+    return GapInterval(low=_known(found.low), high=_known(found.high), note=found.note)
 
 
 def speaker_codes(rows: pa.Table) -> tuple[NDArray[np.integer], list[str]]:
@@ -179,15 +196,13 @@ class _Scores:
 class _Gaps:
     """The rollout of one cell."""
 
-    NOTHING: Mapping[str, NDArray[np.float64]] = dict.fromkeys(GAP, np.empty(0))
-
     def __init__(self, file: Path) -> None:
         with reading(file, AGAIN):
             rows = pq.read_table(file, columns=["utterance", "speaker", *GAP])
         columns = {name: rows[name].to_numpy() for name in GAP}
         self.utterances = len(pc.unique(rows["utterance"]))
         self.gap = rollout_gap(columns)
-        self.depths = depth_gaps(columns)
+        self.by_depth = {j: summarize_gap(part) for j, part in by_depth(columns).items()}
         self._speakers = speaker_codes(rows)
 
     def table(self, statistic: Mean | Quantile) -> SpeakerTable:

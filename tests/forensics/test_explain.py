@@ -120,7 +120,27 @@ def test_the_density_of_a_worst_frame_is_looked_at_as_torch_would(open_planted):
 def test_a_robust_predictor_takes_the_explosion_away(open_planted):
     found = explain_run(open_planted("rare", "predictor={name: mdn-robust, width: 48}"))
     assert found.verdict == "e"
-    assert np.isnan(found.worst[0].log_sigma)
+
+
+@pytest.mark.parametrize(
+    ("predictor", "tells"),
+    [
+        ("{name: mdn-robust, width: 48}", True),
+        ("{name: mdn-robust, width: 48, tails: student-t}", True),
+        ("linear", True),
+        ("{name: neural, head: mdn, width: 16}", True),
+        ("{name: neural, head: vmf, width: 16}", False),
+    ],
+)
+def test_every_mixture_is_looked_at_and_nothing_is_said_of_other_densities(
+    open_planted, predictor, tells
+):
+    found = explain_run(open_planted("rare", f"predictor={predictor}", "training.steps=20"))
+    looks = np.array([(one.at_clamp, one.weight, one.log_sigma, one.sigmas) for one in found.worst])
+    assert np.isfinite(found.typical.log_sigma) == tells
+    assert np.isfinite(looks).all() if tells else np.isnan(looks).all()
+    if tells:
+        assert ((looks[:, :2] >= 0) & (looks[:, :2] <= 1)).all()
 
 
 @pytest.mark.parametrize(

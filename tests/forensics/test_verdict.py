@@ -1,6 +1,7 @@
 """Each explanation is judged by its criterion, and by nothing else."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ SOUND = LatentFacts(
     effective_rank=40.0,
     tiny_directions=0,
 )
-LATTICE = SOUND.model_copy(update={"lattice": 1.0, "lattice_step": 0.26})
+LATTICE = replace(SOUND, lattice=1.0, lattice_step=0.26)
 
 
 def tail(nll):

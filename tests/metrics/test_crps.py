@@ -15,7 +15,7 @@ from torch.distributions import (
     StudentT,
 )
 
-from latentbench.metrics import Prediction, marginals
+from latentbench.metrics import Prediction, draws
 from latentbench.metrics.crps import (
     CRPS,
     LogMagnitudeCRPS,
@@ -147,7 +147,7 @@ def test_blocks_of_any_size_give_the_same(monkeypatch):
     model = DiagonalGaussianMixture(torch.randn(9, 2), torch.randn(9, 2, 3), torch.randn(9, 2, 3))
     prediction = predicted(model, torch.randn(9, 3))
     whole = [column(prediction) for column in (crps, crps_logmag)]
-    monkeypatch.setitem(marginals.BLOCK_VALUES, "cpu", 1)
+    monkeypatch.setitem(draws.BLOCK_VALUES, "cpu", 1)
     for before, column in zip(whole, (crps, crps_logmag), strict=True):
         torch.testing.assert_close(column(prediction), before, rtol=1e-12, atol=0)
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch.distributions import Independent, MultivariateNormal, Normal, StudentT
+from torch.distributions import Independent, Normal, StudentT
 
-from latentbench.metrics import draws, marginals
+from latentbench.metrics import draws
 from latentbench.metrics.draws import draw_blocks, uniform
-from latentbench.metrics.marginals import gaussian_marginals
 from latentbench.predictors.anchored import AnchoredDensity
+from latentbench.predictors.densities import components_of
 from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 
@@ -27,20 +27,6 @@ def mixture(rows, components=3, dim=5, seed=0):
     )
 
 
-def test_numbers_are_those_of_splitmix64():
-    # The published sequence of seed 1234567.
-    expected = [
-        6457827717110365317,
-        3203168211198807973,
-        9817491932198370423,
-        4593380528125082431,
-        16408922859458223821,
-    ]
-    found = draws._stream(torch.tensor([1234567]), 0, 5)[0].tolist()
-    assert [number % 2**64 for number in found] == expected
-    assert draws._stream(torch.tensor([1234567]), 2, 2)[0].tolist() == found[2:4]
-
-
 def test_draws_of_a_frame_do_not_depend_on_its_batch():
     model, target = mixture(40), torch.randn(40, 5)
     whole = drawn(model, target)
@@ -56,7 +42,7 @@ def test_draws_of_a_frame_do_not_depend_on_its_batch():
 def test_blocks_cover_a_batch_in_order(monkeypatch):
     model, target = mixture(40), torch.randn(40, 5)
     whole = drawn(model, target)
-    monkeypatch.setitem(marginals.BLOCK_VALUES, "cpu", 32 * 5 * 7)
+    monkeypatch.setitem(draws.BLOCK_VALUES, "cpu", 32 * 5 * 7)
     rows = [block for block, _ in draw_blocks(model, target)]
     assert [(block.start, block.stop) for block in rows] == [
         (0, 7), (7, 14), (14, 21), (21, 28), (28, 35), (35, 40),
@@ -142,15 +128,6 @@ def test_uniform_numbers_are_uniform():
     assert stats.kstest(found.ravel(), "uniform").pvalue > 0.001
 
 
-def test_marginals_of_a_full_covariance_are_its_diagonal():
-    covariance = torch.tensor([[4.0, 1.0], [1.0, 9.0]])
-    density = MultivariateNormal(torch.tensor([[1.0, 2.0]]), covariance)
-    weights, means, sigmas = gaussian_marginals(density, 3)
-    torch.testing.assert_close(weights, torch.ones(3, 1))
-    torch.testing.assert_close(means, torch.tensor([1.0, 2.0]).expand(3, 1, 2))
-    torch.testing.assert_close(sigmas, torch.tensor([2.0, 3.0]).expand(3, 1, 2))
-
-
 def densities_of(rows):
     """One density of every family that is drawn by numbers of the frame alone, for `rows`."""
     torch.manual_seed(0)
@@ -194,8 +171,9 @@ def test_marginals_are_those_of_the_family_s_own_sampler(name):
     torch.manual_seed(2)
     rows = torch.zeros(4_000, dtype=torch.long)
     density = densities_of(rows)[name]
+    found = components_of(density).rows(slice(1))
     weights, means, sigmas = (
-        part[0].double().numpy() for part in gaussian_marginals(density, 4_000)
+        part[0].double().numpy() for part in (found.weights, found.means, found.sigmas)
     )
     assert weights.sum() == pytest.approx(1.0, abs=1e-6)
     own = density.sample().double().numpy()

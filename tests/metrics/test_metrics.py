@@ -188,7 +188,7 @@ def test_figures_are_computed_without_loading_torch():
         "import sys, latentbench.metrics.plugin\n"
         "assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)\n"
         "import latentbench.metrics.magnitude, latentbench.metrics.likelihood\n"
-        "import latentbench.metrics.direction, latentbench.metrics.gap\n"
+        "import latentbench.metrics.direction, latentbench.rollout.figures\n"
         "import latentbench.metrics.energy, latentbench.metrics.crps, latentbench.metrics.pit\n"
         "assert 'torch' not in sys.modules\n"
     )

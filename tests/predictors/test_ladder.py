@@ -11,10 +11,10 @@ from latentbench.config import ComponentConfig, TrainingConfig, build_options
 from latentbench.conformance import run_checks
 from latentbench.errors import LatentbenchError
 from latentbench.latents import Latents
-from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.plugins import load_registry
 from latentbench.predictors import Training
 from latentbench.progress import SILENT, SilentProgress
+from latentbench.rollout.engine import rollout, rollout_frames
 from latentbench.specs import option_fields
 from latentbench.tasks import WindowTask
 from latentbench.workspace import Workspace

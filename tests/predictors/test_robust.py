@@ -7,7 +7,6 @@ import torch
 from latentbench.config import ComponentConfig, TrainingConfig, build_options
 from latentbench.errors import UsageError
 from latentbench.latents import Latents
-from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.plugins import load_registry
 from latentbench.predictors import Training
 from latentbench.predictors.marginal import Marginal
@@ -15,6 +14,7 @@ from latentbench.predictors.mdn import MixtureDensityNetwork
 from latentbench.predictors.plugin import MarginalOptions, MdnOptions, MdnRobustOptions
 from latentbench.predictors.robust import RobustNetwork
 from latentbench.progress import SILENT
+from latentbench.rollout.engine import rollout, rollout_frames
 from latentbench.tasks import WindowTask
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from rich.console import Console
 from latentbench.plugins import load_registry
 from latentbench.reports.rollout import rollout_report
 from latentbench.reports.tables import show
-from latentbench.results.rollout_curves import CurvePoint, RolloutCurve, RolloutCurves
 from latentbench.results.schema import DepthGap
+from latentbench.rollout.curves import CurvePoint, RolloutCurve, RolloutCurves
 
 
 def point(depth, **changes):

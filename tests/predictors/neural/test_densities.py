@@ -8,7 +8,7 @@ import torch
 from scipy import special
 from torch import nn
 
-from latentbench.metrics.marginals import diagonal_mixture
+from latentbench.predictors.densities import components_of
 from latentbench.predictors.neural.directional import DirectionalDensity, log_bessel
 from latentbench.predictors.neural.flows import FlowMatchingHead
 from latentbench.predictors.neural.options import DENSITIES, NeuralOptions
@@ -203,9 +203,9 @@ def test_a_mixture_is_seen_as_one_in_the_units_of_the_target(make, fit, utteranc
     batch = frames.batch(np.arange(20))
     with torch.no_grad():
         density = predictor(batch.context)
-        weights, means, sigmas = diagonal_mixture(density, 20)
-        normal = torch.distributions.Normal(means, sigmas)
-        joint = normal.log_prob(batch.target.unsqueeze(1)).sum(-1) + weights.log()
+        found = components_of(density)
+        normal = torch.distributions.Normal(found.means, found.sigmas)
+        joint = normal.log_prob(batch.target.unsqueeze(1)).sum(-1) + found.weights.log()
         torch.testing.assert_close(
             joint.logsumexp(-1).double(), density.log_prob(batch.target), rtol=0, atol=1e-4
         )

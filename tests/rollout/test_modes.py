@@ -8,11 +8,9 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 
 from latentbench.latents import Latents
 from latentbench.metrics.controls import ShiftedToX
-from latentbench.metrics.gap import rollout_gap
-from latentbench.metrics.injection import Injection
-from latentbench.metrics.rollout import rollout, rollout_frames
-from latentbench.metrics.states import STATE_COLUMNS
 from latentbench.predictors import Predictor
+from latentbench.rollout.engine import STATE_COLUMNS, Injection, rollout, rollout_frames
+from latentbench.rollout.figures import rollout_gap
 
 CPU = torch.device("cpu")
 W, DIM = 3, 4

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 
+from latentbench.config import density_of
 from latentbench.errors import UsageError
 from latentbench.metrics.controls import ShiftedToX
-from latentbench.metrics.curve import powers_of_two, state_by_depth
-from latentbench.metrics.gap import gap_by_depth
-from latentbench.metrics.inflation import first_order, linear_inflation
-from latentbench.metrics.injection import NEVER
-from latentbench.metrics.rollout import rollout, rollout_frames
-from latentbench.results.rollout_curves import CurvePoint, RolloutCurve, RolloutCurves
+from latentbench.metrics.metric import NO_LOG_DENSITY
+from latentbench.records import Number, Record
+from latentbench.rollout.engine import NEVER, rollout, rollout_frames
+from latentbench.rollout.figures import by_depth, powers_of_two, summarize_gap, summarize_states
+from latentbench.rollout.inflation import first_order, linear_inflation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,18 +28,121 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latentbench.finished import FinishedRun
-    from latentbench.metrics.inflation import FirstOrder, LinearInflation
-    from latentbench.metrics.injection import Injection
-    from latentbench.metrics.moves import Mode
     from latentbench.predictors import Predictor
     from latentbench.progress import Progress
     from latentbench.results.schema import HorizonResult
+    from latentbench.rollout.engine import Injection, Mode
+    from latentbench.rollout.inflation import FirstOrder, LinearInflation
     from latentbench.tasks import TaskFrames
 
-__all__ = ["Rolling", "rollout_curves"]
+__all__ = ["CurvePoint", "Rolling", "RolloutCurve", "RolloutCurves", "rollout_curves"]
 
-Target = Literal["delta", "x"]
+Target: TypeAlias = Literal["delta", "x"]
 UTTERANCES = 16
+
+PERFECT_MODEL = (
+    "a perfect linear model of these latents: each dimension an AR(1) of its own, with its "
+    "variance and one-frame correlation on train, rolled out by samples; closed form"
+)
+
+
+class CurvePoint(Record):
+    """A rollout at one depth j = t - t0 - k + 1; at j <= 0 the context is still true.
+
+    Attributes:
+        depth: j.
+        n: frames, one per utterance and seed that reach so far; all else is NaN where it is 0.
+        non_finite: frames whose gap is not finite.
+        nll_teacher: median NLL of the true target under true contexts, nats per frame; NaN, as
+            is the gap, where the predictor has no log-density.
+        gap_median: of the NLL under the model's own frames minus that, nats per frame.
+        gap_mean: inf where a frame is.
+        state_error: median of ||x̂_t - x_t|| over √tr Σ; 1.41 is that of an unrelated frame.
+        cosine: mean cosine of Δ̂_t and Δ_t over finite frames.
+        magnitude_ratio: median of ||Δ̂_t|| / ||Δ_t||.
+        variance_ratio: mean of ||x̂_t - mean||² over that of ||x_t - mean||².
+        perfect_variance_ratio: the same of a perfect linear model rolled out by samples, no
+            frame given back, whatever is done here; None where there is no closed form: the
+            target is no change over one frame.
+    """
+
+    depth: int
+    n: int = 0
+    non_finite: int = 0
+    nll_teacher: Number = math.nan
+    gap_median: Number = math.nan
+    gap_mean: Number = math.nan
+    state_error: Number = math.nan
+    cosine: Number = math.nan
+    magnitude_ratio: Number = math.nan
+    variance_ratio: Number = math.nan
+    perfect_variance_ratio: Number | None = None
+
+
+class RolloutCurve(Record):
+    """The rollout of one horizon and target.
+
+    Attributes:
+        k: staleness, in frames.
+        milliseconds: the same in time.
+        leaky: k is within the encoder's look-ahead, so the context has seen the target.
+        target: `delta`: x̂_t = x̂_{t-m} + Δ̂_t; `x`: x̂_t is what the model says x_t is.
+        utterances: rolled out, per seed.
+        seeds: of the models.
+        n: frames rolled out.
+        deepest: the largest depth any frame has; None where n is 0.
+        points: at the depths asked for.
+        perfect_inflation: of a perfect linear model's samples for ever (inf where a dimension
+            grows without bound); None where there is no closed form.
+        perfect_unbounded: share of the variance in dimensions that do.
+        shifted: whether the control is the predictor of the change itself, moved by the frame
+            x_{t-m} that its context holds: then both rollouts make the same frames.
+    """
+
+    k: int
+    milliseconds: float
+    leaky: bool = False
+    target: Literal["delta", "x"]
+    utterances: int
+    seeds: tuple[int, ...]
+    n: int
+    deepest: int | None
+    points: tuple[CurvePoint, ...]
+    perfect_inflation: Number | None = None
+    perfect_unbounded: float | None = None
+    shifted: bool = False
+
+
+class RolloutCurves(Record):
+    """What `latentbench rollout` found.
+
+    Attributes:
+        run: the folder.
+        encoder, corpus, predictor: by name.
+        mode: what the model moved by: `mean`, `sample` or `component`.
+        inject: which true frames were given back: `never`, `once:N`, `every:N`, `teacher`.
+        utterances: asked for.
+        step_frames: m of the change.
+        stamps: of the run.
+        perfect_model: what the closed form is of.
+        train_frames: frames that it and the variances come from.
+        notes: what is not there and why.
+    """
+
+    schema_version: Literal[1] = 1
+    run: str
+    encoder: str
+    corpus: str
+    predictor: str
+    mode: Literal["mean", "sample", "component"]
+    inject: str
+    utterances: int
+    step_frames: int
+    stamps: tuple[str, ...] = ()
+    perfect_model: str = PERFECT_MODEL
+    train_frames: int
+    curves: tuple[RolloutCurve, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +184,8 @@ def rollout_curves(run: FinishedRun, rolling: Rolling, progress: Progress) -> Ro
         if horizon.seeds
     ]
     notes += [f"k={one.k}: no finished cell" for one in horizons if not one.seeds]
+    if density_of(run.config.predictor, run.registry) == "samples":
+        notes.append(f"no NLL and no gap: {NO_LOG_DENSITY}")
     return RolloutCurves(
         run=str(run.folder.path),
         encoder=run.result.encoder.name,
@@ -152,9 +257,9 @@ class _Curve:
         columns: dict[str, NDArray[Any]] = {
             name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]
         }
-        depth, k = columns["depth"], self.horizon.k
-        deepest = int(depth.max()) if depth.size else None
-        depths = self.rolling.depths or tuple(powers_of_two(deepest or 0))
+        at, k = by_depth(columns), self.horizon.k
+        deepest = max(at, default=None)
+        depths = self.rolling.depths or powers_of_two(deepest or 0)
         perfect = self._perfect([j for j in depths if deepest is not None and -k < j <= deepest])
         return RolloutCurve(
             k=k,
@@ -163,9 +268,14 @@ class _Curve:
             target=self.target,
             utterances=len(np.unique(frames.utterance)),
             seeds=self.horizon.seeds,
-            n=int(depth.size),
+            n=len(columns["depth"]),
             deepest=deepest,
-            points=tuple(_points(columns, depths, self.moments.total_variance, perfect)),
+            points=tuple(
+                _point(j, at[j], self.moments.total_variance, perfect)
+                if j in at
+                else CurvePoint(depth=j)
+                for j in depths
+            ),
             perfect_inflation=perfect.stationary if perfect else None,
             perfect_unbounded=perfect.unbounded if perfect else None,
             shifted=self._is_control and frames.sees_previous,
@@ -225,50 +335,30 @@ class _Curve:
         return linear_inflation(self.moments, self.horizon.k, depths)
 
 
-def _points(
+def _point(
+    depth: int,
     columns: Mapping[str, NDArray[Any]],
-    depths: Sequence[int],
     total_variance: float,
     perfect: LinearInflation | None,
-) -> list[CurvePoint]:
-    gaps = gap_by_depth(columns)
-    states = state_by_depth(columns, total_variance)
-    taught = columns["nll_teacher"]
-    points = []
-    for j in depths:
-        if j not in gaps:
-            points.append(_empty(j))
-            continue
-        gap, state = gaps[j], states[j]
-        points.append(
-            CurvePoint(
-                depth=j,
-                n=gap.n,
-                non_finite=gap.non_finite,
-                nll_teacher=float(np.median(taught[columns["depth"] == j])),
-                gap_median=gap.median,
-                gap_mean=gap.mean,
-                state_error=state.error,
-                cosine=state.cosine,
-                magnitude_ratio=state.magnitude_ratio,
-                variance_ratio=state.variance_ratio,
-                perfect_variance_ratio=perfect.by_depth[j] if perfect else None,
-            )
-        )
-    return points
-
-
-def _empty(depth: int) -> CurvePoint:
-    nothing = math.nan
+) -> CurvePoint:
+    """What the frames at one depth come to; without a log-density there is no gap."""
+    gaps: dict[str, Any] = {}
+    if "nll_teacher" in columns:
+        gap = summarize_gap(columns)
+        gaps = {
+            "nll_teacher": float(np.median(columns["nll_teacher"])),
+            "gap_median": gap.median,
+            "gap_mean": gap.mean,
+            "non_finite": gap.non_finite,
+        }
+    states = summarize_states(columns, total_variance)
     return CurvePoint(
         depth=depth,
-        n=0,
-        non_finite=0,
-        nll_teacher=nothing,
-        gap_median=nothing,
-        gap_mean=nothing,
-        state_error=nothing,
-        cosine=nothing,
-        magnitude_ratio=nothing,
-        variance_ratio=nothing,
+        n=len(columns["depth"]),
+        **gaps,
+        state_error=states.error,
+        cosine=states.cosine,
+        magnitude_ratio=states.magnitude_ratio,
+        variance_ratio=states.variance_ratio,
+        perfect_variance_ratio=perfect.by_depth[depth] if perfect else None,
     )

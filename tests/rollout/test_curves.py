@@ -11,14 +11,14 @@ from click.testing import CliRunner
 
 from latentbench.cli import main
 from latentbench.config import read_layers, resolve
-from latentbench.curves import Rolling, rollout_curves
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.experiment import run_experiment
 from latentbench.files import discard
 from latentbench.finished import FinishedRun
-from latentbench.metrics.injection import Injection
 from latentbench.plugins import load_registry
 from latentbench.progress import SILENT
+from latentbench.rollout.curves import Rolling, rollout_curves
+from latentbench.rollout.engine import Injection
 from latentbench.workspace import Workspace
 
 DIM, W = 3, 4

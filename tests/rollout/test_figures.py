@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from latentbench.metrics.curve import powers_of_two, state_by_depth
+from latentbench.rollout.figures import by_depth, powers_of_two, summarize_states
+
+
+def state_by_depth(columns):
+    return {j: summarize_states(part, 9.0) for j, part in by_depth(columns).items()}
 
 
 @pytest.fixture
@@ -17,12 +21,10 @@ def columns():
 
 
 def test_each_depth_is_summed_up_alone(columns):
-    found = state_by_depth(columns, 9.0)
+    found = state_by_depth(columns)
     assert list(found) == [-1, 0, 1, 2, 3]
     for j, summary in found.items():
         here = {name: values[columns["depth"] == j] for name, values in columns.items()}
-        assert summary.n == len(here["depth"])
-        assert summary.non_finite == 0
         assert summary.error == pytest.approx(np.median(here["state_error"]) / 3)
         assert summary.cosine == pytest.approx(here["change_cosine"].mean())
         ratio = np.median(here["change_norm"] / here["true_change_norm"])
@@ -31,25 +33,26 @@ def test_each_depth_is_summed_up_alone(columns):
         assert summary.variance_ratio == pytest.approx(variance)
 
 
-def test_frames_that_left_the_numbers_are_counted_and_silence_divides_nothing(columns):
+def test_a_frame_that_left_the_numbers_spoils_the_variance_and_silence_divides_nothing(
+    columns,
+):
     (first, second, *_) = np.flatnonzero(columns["depth"] == 2)
     for name in ("state_error", "change_norm", "deviation"):
         columns[name][first] = np.inf
     columns["change_cosine"][first] = np.nan
     columns["true_change_norm"][second] = 0.0
-    before, found = state_by_depth(columns, 9.0)[1], state_by_depth(columns, 9.0)[2]
-    assert (before.non_finite, found.non_finite) == (0, 1)
+    found = state_by_depth(columns)[2]
     assert np.isfinite([found.error, found.cosine, found.magnitude_ratio]).all()
     assert found.variance_ratio == np.inf
 
 
 def test_nothing_finite_has_no_cosine(columns):
     columns["change_cosine"][:] = np.nan
-    assert np.isnan(state_by_depth(columns, 9.0)[1].cosine)
+    assert np.isnan(state_by_depth(columns)[1].cosine)
 
 
 def test_no_frames_have_no_depths(columns):
-    assert state_by_depth({name: values[:0] for name, values in columns.items()}, 9.0) == {}
+    assert by_depth({name: values[:0] for name, values in columns.items()}) == {}
 
 
 @pytest.mark.parametrize(

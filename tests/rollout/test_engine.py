@@ -8,9 +8,9 @@ from torch import nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from latentbench.latents import Latents
-from latentbench.metrics.gap import gap_by_depth, rollout_gap, summarize_gap
-from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.predictors import Predictor
+from latentbench.rollout.engine import rollout, rollout_frames
+from latentbench.rollout.figures import by_depth, rollout_gap, summarize_gap
 from latentbench.tasks import TaskFrames
 
 CPU = torch.device("cpu")
@@ -186,7 +186,7 @@ def test_no_usable_utterance_gives_no_rows_and_no_figure(lengths, count):
     assert (summary.n, summary.non_finite) == (0, 0)
     assert np.isnan(summary.mean)
     assert np.isnan(summary.median)
-    assert gap_by_depth(found) == {}
+    assert by_depth(found) == {}
 
 
 @pytest.mark.parametrize("target", ["delta", "x"])
@@ -301,9 +301,9 @@ def test_figures_by_depth_are_those_of_numpy():
     found = run(Mixture(), chosen(latents_of([40, 25, 31]), 2))
     found["nll_rollout"][5] = np.inf
     gap = found["nll_rollout"] - found["nll_teacher"]
-    by_depth = gap_by_depth(found)
-    assert list(by_depth) == sorted(set(found["depth"].tolist()))
-    for j, summary in by_depth.items():
+    gaps = {j: summarize_gap(part) for j, part in by_depth(found).items()}
+    assert list(gaps) == sorted(set(found["depth"].tolist()))
+    for j, summary in gaps.items():
         here = gap[found["depth"] == j]
         assert summary.n == len(here)
         assert summary.mean == pytest.approx(here.mean(), rel=1e-12)

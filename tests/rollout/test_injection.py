@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latentbench.errors import UsageError
-from latentbench.metrics.injection import Injection
+from latentbench.rollout.engine import Injection
 
 
 @pytest.mark.parametrize(

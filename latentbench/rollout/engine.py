@@ -11,16 +11,16 @@ its gap is exactly 0. So is that of any context whose frames were all given back
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 
-from latentbench.metrics.columns import nll, nll_baseline
-from latentbench.metrics.injection import NEVER
-from latentbench.metrics.moves import move
+from latentbench.errors import UsageError, nearest
+from latentbench.metrics.columns import NORM_FLOOR, nll, nll_baseline
 from latentbench.metrics.scoring import score, seeded, unvalidated
-from latentbench.metrics.states import StateColumns
+from latentbench.predictors.densities import most_likely_component
 from latentbench.tasks import TaskFrames, WindowTask
 
 if TYPE_CHECKING:
@@ -30,17 +30,97 @@ if TYPE_CHECKING:
     from torch.distributions import Distribution
 
     from latentbench.latents import Latents
-    from latentbench.metrics.injection import Injection
-    from latentbench.metrics.moves import Mode
     from latentbench.predictors import Predictor
     from latentbench.progress import Meter
 
-__all__ = ["rollout", "rollout_frames"]
+__all__ = ["NEVER", "STATE_COLUMNS", "Injection", "Mode", "move", "rollout", "rollout_frames"]
+
+Mode: TypeAlias = Literal["mean", "sample", "component"]
+Kind: TypeAlias = Literal["never", "once", "every", "teacher"]
+
+KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
+COUNTED = ("once", "every")
 
 # The original seeded its choice of utterances with 42 + 20,000 + k, and left out those with a
 # single frame to score.
 SEED_OFFSET = 20_000
 LEAST_FRAMES = 2
+
+STATE_COLUMNS = (
+    "state_error",
+    "change_cosine",
+    "change_norm",
+    "true_change_norm",
+    "deviation",
+    "true_deviation",
+)
+
+
+@dataclass(frozen=True)
+class Injection:
+    """When the true frame takes the place of the one the model made.
+
+    The model's first own frame, t0, is that of step 1. What is replaced is the frame as the
+    model's later contexts and sums see it; what the model made of it is still scored.
+
+    Attributes:
+        kind: `never`; `once`, at step n; `every`, at steps n, 2n, ...; `teacher`, at every step.
+        steps: n, at least 1; of no meaning where the kind has none.
+    """
+
+    kind: Kind = "never"
+    steps: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Injection:
+        """Read `never`, `once:N`, `every:N` (or `each:N`) or `teacher`.
+
+        Raises:
+            UsageError: anything else; names the nearest.
+        """
+        name, colon, number = text.partition(":")
+        kind = KINDS.get("every" if name == "each" else name)
+        if kind is None:
+            known = [f"{one}:N" if one in COUNTED else one for one in KINDS]
+            raise UsageError(f"'{text}' is no way to inject true frames.", nearest(text, known))
+        if kind not in COUNTED:
+            if colon:
+                raise UsageError(f"'{text}' counts nothing.", f"Write '{kind}'.")
+            return cls(kind)
+        if not number.isdecimal() or int(number) < 1:
+            raise UsageError(
+                f"'{text}' does not say after how many steps.",
+                f"Write '{kind}:N' with a whole number of at least 1, e.g. '{kind}:8'.",
+            )
+        return cls(kind, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.steps}" if self.kind in COUNTED else self.kind
+
+    def at_steps(self, count: int) -> NDArray[np.bool_]:
+        """Whether the frames of steps 1..count are true, bool [count]."""
+        step = np.arange(1, count + 1)
+        if self.kind == "once":
+            return np.asarray(step == self.steps)
+        if self.kind == "every":
+            return np.asarray(step % self.steps == 0)
+        return np.full(count, self.kind == "teacher")
+
+
+NEVER = Injection()
+
+
+def move(density: Distribution, mode: Mode) -> torch.Tensor:
+    """What the model moves by, [B, D]: its mean, a sample, or the mean of its likeliest component.
+
+    Raises:
+        UsageError: the density does not tell its most likely component.
+    """
+    if mode == "mean":
+        return density.mean
+    if mode == "sample":
+        return density.sample()
+    return most_likely_component(density)
 
 
 def rollout_frames(
@@ -94,43 +174,50 @@ def rollout(
         mode: what the model moves by: the `mean` of its density, a `sample` of it, or the mean
             of its most likely `component`.
         inject: which of the model's frames are given back as they truly were.
-        centre: mean of the latents [D]; where given, the columns of `StateColumns` are added.
+        centre: mean of the latents [D]; where given, the columns of the states are added.
         seed: of the samples; the generators of the process are left as they were.
         meter: advanced by the frames rolled out.
 
     Returns:
         Columns in the order of `frames`: `utterance` int32, `frame` int32 (t), `depth` int32
-        (t - t0 - k + 1), `nll_teacher`, `nll_rollout`, `nll_baseline` float64. An NLL that is
-        not finite, or whose context is not, is stored as inf.
+        (t - t0 - k + 1); of a predictor with a log-density `nll_teacher`, `nll_rollout` and
+        `nll_baseline` float64, inf where an NLL or its context is not finite; and the states.
+
+        The states, float64, are x̂_t as the model made it, before a true frame takes its place,
+        and x̂_{t-m} as its later contexts see it: `state_error` ||x̂_t - x_t||; `change_cosine` of
+        x̂_t - x̂_{t-m} and x_t - x_{t-m}, norms floored at 1e-8; `change_norm` and
+        `true_change_norm`, their norms; `deviation` ||x̂_t - mean||² and `true_deviation`
+        ||x_t - mean||². Norms of what is not finite are inf, its cosine nan.
 
     Raises:
         ValueError: the frames of an utterance do not start at t0 or have gaps.
         UsageError: the density does not tell its most likely component.
     """
+    scored = predictor.density != "samples"
     taught = score(
         predictor,
         baseline,
         frames,
-        {"nll_teacher": nll, "nll_baseline": nll_baseline},
+        {"nll_teacher": nll, "nll_baseline": nll_baseline} if scored else {},
         max_frames=len(frames),
         batch_size=batch_size,
         device=device,
     )
-    states = None if centre is None else StateColumns(len(frames), centre.to(device))
     with torch.inference_mode(), unvalidated(), seeded(seed, device):
-        rolled = _Rollout(predictor, frames, mode, inject, device)
-        free = rolled.run(states, meter)
-    # The same contexts in a batch of another size would differ in the last bit.
-    free[rolled.true_context] = taught["nll_teacher"][rolled.true_context]
-    return {
+        rolled = _Rollout(predictor, frames, mode, inject, device=device, centre=centre)
+        rolled.run(meter)
+    columns: dict[str, NDArray[np.generic]] = {
         "utterance": frames.utterance,
         "frame": frames.t,
         "depth": frames.t - rolled.t0 - frames.horizon + 1,
-        "nll_teacher": _or_inf(taught["nll_teacher"]),
-        "nll_rollout": _or_inf(free),
-        "nll_baseline": _or_inf(taught["nll_baseline"]),
-        **(states.columns if states is not None else {}),
     }
+    if scored:
+        # The same contexts in a batch of another size would differ in the last bit.
+        free = np.where(rolled.true_context, taught["nll_teacher"], rolled.nll)
+        every = {"nll_teacher": taught["nll_teacher"], "nll_rollout": free}
+        every["nll_baseline"] = taught["nll_baseline"]
+        columns |= {name: np.where(np.isfinite(one), one, np.inf) for name, one in every.items()}
+    return columns | rolled.states
 
 
 class _Rollout:
@@ -142,13 +229,16 @@ class _Rollout:
         frames: TaskFrames,
         mode: Mode,
         inject: Injection,
+        *,
         device: torch.device,
+        centre: torch.Tensor | None,
     ) -> None:
         self.predictor = predictor
         self.frames = frames
         self.mode = mode
         self.device = device
-        self.t0 = _start(frames)
+        # The first frame that has a whole context and a true x_{t-m} before it.
+        self.t0 = max(frames.context_frames - 1 + frames.horizon, frames.step)
         first = np.flatnonzero(np.diff(frames.utterance, prepend=-1))
         counts = np.diff(first, append=len(frames))
         if not np.array_equal(
@@ -158,6 +248,11 @@ class _Rollout:
         order = np.argsort(-counts, kind="stable")
         self.first, self.counts = first[order], counts[order]
         self.injected = inject.at_steps(int(counts.max(initial=0)))
+        self.nll = np.empty(len(frames))
+        self.states: dict[str, NDArray[np.generic]] = {}
+        if centre is not None:
+            self.centre = centre.to(device).double()
+            self.states = {name: np.empty(len(frames)) for name in STATE_COLUMNS}
 
     @property
     def true_context(self) -> NDArray[np.bool_]:
@@ -167,11 +262,10 @@ class _Rollout:
         end = self.frames.t - self.frames.horizon + 1
         return np.asarray(before[end] == before[end - self.frames.context_frames])
 
-    def run(self, states: StateColumns | None, meter: Meter | None) -> NDArray[np.float64]:
-        """The NLL of every frame under the model's own frames; fills in `states`."""
-        free = np.empty(len(self.frames), dtype=np.float64)
+    def run(self, meter: Meter | None) -> None:
+        """Fill in the NLL of every frame under the model's own frames, and the states."""
         if not len(self.frames):
-            return free
+            return
         state = self._true_start()
         targets = self.frames.targets(np.arange(len(self.frames), dtype=np.int64)).to(self.device)
         k = self.frames.horizon
@@ -187,67 +281,15 @@ class _Rollout:
             window = oldest + step[:, None] + np.arange(self.frames.context_frames)
             context = state[torch.from_numpy(who)[:, None], torch.from_numpy(window)]
             scores, draws = self._predict(context, targets[torch.from_numpy(number)])
-            free[number] = scores.cpu().numpy()
+            self.nll[number] = scores.cpu().numpy()
             moves = draws.new_zeros(going, k, self.frames.dim)
             moves[at] = draws
-            true = self._true_frames(number, at, moves, needed=states is not None)
+            true = self._true_frames(number, at, moves)
             made, changes = self._advance(state, moves, true, start)
-            if states is not None:
-                change = self.frames.with_target("delta").targets(number).to(self.device)
-                states.record(number, made[at], true[at], changes[at], change)
+            if self.states:
+                self._record(number, made[at], true[at], changes[at])
             if meter is not None:
                 meter.advance(len(number))
-        return free
-
-    def _advance(
-        self, state: torch.Tensor, moves: torch.Tensor, true: torch.Tensor, start: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the frames of steps start, start + 1, ... into the state.
-
-        Returns:
-            The frames as the model made them and their changes x̂_t - x̂_{t-m}, each [U, k, D].
-        """
-        going, k, _ = moves.shape
-        made, changes = torch.empty_like(moves), torch.empty_like(moves)
-        for ahead_by in range(k):
-            here = self.t0 + start + ahead_by
-            previous, own = state[:going, here - self.frames.step], moves[:, ahead_by]
-            if self.frames.target == "delta":
-                made[:, ahead_by], changes[:, ahead_by] = own + previous, own
-            else:
-                made[:, ahead_by], changes[:, ahead_by] = own, own - previous
-            given_back = self._is_injected(start + ahead_by)
-            state[:going, here] = true[:, ahead_by] if given_back else made[:, ahead_by]
-        return made, changes
-
-    def _is_injected(self, step: int) -> bool:
-        """Whether the frame t0 + step is; a block may reach beyond the longest utterance."""
-        return step < len(self.injected) and bool(self.injected[step])
-
-    def _true_frames(
-        self,
-        number: NDArray[np.int64],
-        at: tuple[torch.Tensor, torch.Tensor],
-        moves: torch.Tensor,
-        *,
-        needed: bool,
-    ) -> torch.Tensor:
-        """The true frames in the places of `moves`, [U, k, D]; zeros where none is needed."""
-        true = torch.zeros_like(moves)
-        if needed or self.injected.any():
-            true[at] = self.frames.latents.gather(self.frames.rows[number]).to(self.device)
-        return true
-
-    def _true_start(self) -> torch.Tensor:
-        """Frames 0..t0-1 of each utterance, true, and room for the model's own, [U, T, D]."""
-        blocks = -(-int(self.counts[0]) // self.frames.horizon)
-        state = torch.zeros(
-            (len(self.counts), self.t0 + blocks * self.frames.horizon, self.frames.dim),
-            device=self.device,
-        )
-        rows = self.frames.rows[self.first][:, None] + np.arange(-self.t0, 0)
-        state[:, : self.t0] = self.frames.latents.gather(rows).to(self.device)
-        return state
 
     def _predict(
         self, context: torch.Tensor, target: torch.Tensor
@@ -262,15 +304,78 @@ class _Rollout:
         draws = torch.full_like(target, torch.nan)
         if finite.any():
             density: Distribution = self.predictor(context[finite])
-            scores[finite] = -density.log_prob(target[finite]).double()
+            if self.predictor.density != "samples":
+                scores[finite] = -density.log_prob(target[finite]).double()
             draws[finite] = move(density, self.mode).to(draws.dtype)
         return scores, draws
 
+    def _advance(
+        self, state: torch.Tensor, moves: torch.Tensor, true: torch.Tensor, start: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the frames of steps start, start + 1, ... into the state.
 
-def _start(frames: TaskFrames) -> int:
-    """t0, the first frame that has a whole context and a true x_{t-m} before it."""
-    return max(frames.context_frames - 1 + frames.horizon, frames.step)
+        Returns:
+            The frames as the model made them and their changes x̂_t - x̂_{t-m}, each [U, k, D].
+        """
+        going, k, _ = moves.shape
+        made, changes = torch.empty_like(moves), torch.empty_like(moves)
+        for ahead_by in range(k):
+            step = start + ahead_by  # a block may reach beyond the longest utterance
+            here = self.t0 + step
+            previous, own = state[:going, here - self.frames.step], moves[:, ahead_by]
+            if self.frames.target == "delta":
+                made[:, ahead_by], changes[:, ahead_by] = own + previous, own
+            else:
+                made[:, ahead_by], changes[:, ahead_by] = own, own - previous
+            given_back = step < len(self.injected) and self.injected[step]
+            state[:going, here] = (true if given_back else made)[:, ahead_by]
+        return made, changes
+
+    def _true_frames(
+        self, number: NDArray[np.int64], at: tuple[torch.Tensor, torch.Tensor], moves: torch.Tensor
+    ) -> torch.Tensor:
+        """The true frames in the places of `moves`, [U, k, D]; zeros where none is needed."""
+        true = torch.zeros_like(moves)
+        if self.states or self.injected.any():
+            true[at] = self.frames.latents.gather(self.frames.rows[number]).to(self.device)
+        return true
+
+    def _true_start(self) -> torch.Tensor:
+        """Frames 0..t0-1 of each utterance, true, and room for the model's own, [U, T, D]."""
+        blocks = -(-int(self.counts[0]) // self.frames.horizon)
+        state = torch.zeros(
+            (len(self.counts), self.t0 + blocks * self.frames.horizon, self.frames.dim),
+            device=self.device,
+        )
+        rows = self.frames.rows[self.first][:, None] + np.arange(-self.t0, 0)
+        state[:, : self.t0] = self.frames.latents.gather(rows).to(self.device)
+        return state
+
+    def _record(
+        self,
+        number: NDArray[np.int64],
+        made: torch.Tensor,
+        true: torch.Tensor,
+        change: torch.Tensor,
+    ) -> None:
+        """Fill in the states of the frames numbered `number` from frames and changes, [B, D]."""
+        true_change = self.frames.with_target("delta").targets(number).to(self.device).double()
+        made, true, change = made.double(), true.double(), change.double()
+        norm, true_norm = _norm(change), _norm(true_change)
+        floored = norm.clamp_min(NORM_FLOOR) * true_norm.clamp_min(NORM_FLOOR)
+        cosine = (change * true_change).sum(-1) / floored
+        found = (
+            _norm(made - true),
+            cosine.masked_fill(~cosine.isfinite(), np.nan),
+            norm,
+            true_norm,
+            _norm(made - self.centre).square(),
+            _norm(true - self.centre).square(),
+        )
+        for name, values in zip(STATE_COLUMNS, found, strict=True):
+            self.states[name][number] = values.cpu().numpy()
 
 
-def _or_inf(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.isfinite(values), values, np.inf)
+def _norm(vectors: torch.Tensor) -> torch.Tensor:
+    """[B], inf where a vector is not finite."""
+    return vectors.square().sum(-1).sqrt().nan_to_num(nan=np.inf, posinf=np.inf)

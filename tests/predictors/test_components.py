@@ -1,4 +1,4 @@
-"""What a rollout moves by, for every density a predictor here may give."""
+"""The components of every density a predictor here may give, and what a rollout moves by."""
 
 import numpy as np
 import pytest
@@ -15,13 +15,15 @@ from torch.distributions import (
 
 from latentbench.errors import UsageError
 from latentbench.metrics.controls import Shifted
-from latentbench.metrics.moves import most_likely_component, move
 from latentbench.plugins import load_registry
 from latentbench.predictors.anchored import AnchoredDensity
+from latentbench.predictors.densities import components_of, most_likely_component
 from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.predictors.marginal import DiagonalGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
+from latentbench.predictors.standardised import Rescaled
 from latentbench.predictors.student import StudentMixture
+from latentbench.rollout.engine import move
 from latentbench.specs import option_fields
 
 B, K, D = 5, 3, 4
@@ -107,6 +109,45 @@ def test_the_anchor_competes_with_what_was_learned(parts, tails):
     found = most_likely_component(density)
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, np.stack(expected), rtol=1e-6)
+
+
+def every_mixture(parts):
+    """One of each family that is a mixture, of batch [B]."""
+    logits, means, log_sigmas = parts
+    bounds = (-0.2, 0.2)
+    gaussian = DiagonalGaussianMixture(logits, means, log_sigmas, bounds)
+    student = StudentMixture(logits, means, log_sigmas, torch.tensor([2.5, 4.0, 60.0]), bounds)
+    mean, scale = torch.linspace(-1.0, 1.0, D).double(), torch.linspace(0.5, 3.0, D).double()
+    gates = torch.linspace(-3.0, 2.0, B)
+    found = {"gaussian": gaussian, "student": student}
+    for name, learned in list(found.items()):
+        found[f"anchored {name}"] = AnchoredDensity(learned, gates, 0.01, mean=mean, scale=scale)
+    found |= {f"rescaled {name}": Rescaled(one, mean, scale) for name, one in found.items()}
+    found["shared"] = SharedGaussian(means[:, 0].double(), scale)
+    found["marginal"] = DiagonalGaussian(mean, scale.square(), torch.Size([B]))
+    found["torch"] = Independent(Normal(means[:, 0], log_sigmas[:, 0].exp()), 1)
+    return found
+
+
+MIXTURES = list(every_mixture((torch.zeros(B, K), torch.zeros(B, K, D), torch.zeros(B, K, D))))
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_the_components_together_are_the_density(parts, name):
+    density, target = every_mixture(parts)[name], torch.randn(B, D)
+    joint = components_of(density).log_joint(target.double())
+    whole = joint.logsumexp(-1) - D / 2 * np.log(2 * np.pi)
+    torch.testing.assert_close(whole, density.log_prob(target).double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_sigmas_lie_at_or_above_their_floor(parts, name):
+    found = components_of(every_mixture(parts)[name])
+    log_sigma = found.sigmas.double().log()
+    assert (log_sigma >= found.floor - 1e-5).all()
+    clamped = (log_sigma <= found.floor + 1e-5).sum()
+    learned = name.removeprefix("rescaled ").removeprefix("anchored ") in {"gaussian", "student"}
+    assert clamped == ((parts[2] <= -0.2).sum() if learned else 0)  # the marginal has no clamp
 
 
 PREDICTORS = [

@@ -8,9 +8,9 @@ import torch
 from torch.distributions import Independent, Normal
 
 from latentbench.latents import Latents
-from latentbench.metrics.inflation import FirstOrder, first_order, linear_inflation
-from latentbench.metrics.rollout import rollout, rollout_frames
 from latentbench.predictors import Predictor
+from latentbench.rollout.engine import rollout, rollout_frames
+from latentbench.rollout.inflation import FirstOrder, first_order, linear_inflation
 
 CPU = torch.device("cpu")
 
