@@ -22,7 +22,17 @@ PICTURE = ROOT / "docs" / "stations.svg"
 
 WIDTH, ROW, GAP, LEFT = 860, 30, 6, 40
 LETTERS = 92  # of a caption
-ROAD = {"corpora", "encoders", "latents", "tasks", "predictors", "metrics", "results", "reports"}
+ROAD = {
+    "corpora",
+    "encoders",
+    "latents",
+    "tasks",
+    "predictors",
+    "metrics",
+    "rollout",
+    "results",
+    "reports",
+}
 
 
 def layers() -> list[list[str]]:
