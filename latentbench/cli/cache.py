@@ -13,6 +13,7 @@ from latentbench.cli.groups import NamingGroup
 from latentbench.cli.output import console, echo, json_option
 from latentbench.cli.session import cache_option
 from latentbench.errors import UsageError, counted, nearest
+from latentbench.reports.tables import ANY_WIDTH, Line, Table, column, show
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,22 +45,23 @@ def list_cache(cache: Path | None, *, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(_as_json(root, stores, sizes), indent=2))
         return
-    from rich import box  # noqa: PLC0415 - not for --json
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    out = console()
-    out.print(Text(str(root)))
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("name", overflow="fold")
-    table.add_column("what it is", ratio=1)
-    table.add_column("size", justify="right", no_wrap=True)
-    for store in stores:
-        what = f"{store.encoder} on {store.corpus}, {counted(store.utterances, 'utterance')}"
-        table.add_row(*map(Text, (store.key, what, bytes_text(store.bytes))))
-    for name, size in sizes.items():
-        table.add_row(*map(Text, (name, FOLDERS[name], bytes_text(size))))
-    out.print(table)
+    rows = [
+        (
+            one.key,
+            f"{one.encoder} on {one.corpus}, {counted(one.utterances, 'utterance')}",
+            one.bytes,
+        )
+        for one in stores
+    ]
+    rows += [(name, FOLDERS[name], size) for name, size in sizes.items()]
+    table = Table(
+        (
+            column("name", rows, lambda row: row[0], left=True, fold=ANY_WIDTH),
+            column("what it is", rows, lambda row: row[1], left=True, fold=ANY_WIDTH),
+            column("size", rows, lambda row: bytes_text(row[2])),
+        )
+    )
+    show([Line(str(root)), table], console())
 
 
 @cache.command("size")

@@ -11,6 +11,7 @@ import click
 from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import Session, debug_option
 from latentbench.errors import LatentbenchError
+from latentbench.reports.tables import Line, Table, column, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["calibrate", "print_checks"]
 
 MODELS = {"exact": "the optimal predictor", "mdn": "a trained network"}
-HEADINGS = ("k", "quantity", "truth", "estimate", "error", "bias", "±")
 
 
 @click.command(cls=Verb)
@@ -56,46 +56,42 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
 
 def print_checks(checks: Sequence[Check]) -> None:
     """A line for each world and model, and a table of the figures that missed."""
-    from rich import box  # noqa: PLC0415 - costs more than all the rest
-    from rich.table import Table  # noqa: PLC0415
-
     from latentbench.calibration import CONFIDENCE  # noqa: PLC0415 - imports torch
 
-    out = console()
     for world, model in dict.fromkeys((one.world, one.model) for one in checks):
         here = [one for one in checks if (one.world, one.model) == (world, model)]
         missed = [one for one in here if not one.agrees]
         horizons = ", ".join(str(k) for k in dict.fromkeys(one.horizon for one in here))
         verdict = f"figures, {len(missed)} of them MISS" if missed else "figures agree"
-        out.print(
-            f"world:{world}, {MODELS[model]}, k = {horizons}: {len(here)} {verdict}",
-            style="bold red" if missed else "",
-            highlight=False,
-        )
+        told = f"world:{world}, {MODELS[model]}, k = {horizons}: {len(here)} {verdict}"
+        show([Line(told, "bold red" if missed else "")], console())
         if missed:
-            table = Table(*HEADINGS, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-            for one in missed:
-                table.add_row(*_row(one))
-            out.print(table)
+            show([_table(missed)], console())
     agreed = sum(one.agrees for one in checks)
-    out.print(
-        f"\n{agreed} of {len(checks)} figures agree with the truth; all intervals, over eval "
-        f"speakers, hold together with {CONFIDENCE:.0%}. Every figure: --json.",
-        highlight=False,
+    told = (
+        f"{agreed} of {len(checks)} figures agree with the truth; all intervals, over eval "
+        f"speakers, hold together with {CONFIDENCE:.0%}. Every figure: --json."
     )
+    show([Line(), Line(told)], console())
 
 
-def _row(one: Check) -> tuple[str, ...]:
-    low, high = one.bias
-    bias = f"{low:.3f}" if low == high else f"{low:.3f}..{high:.3f}"
-    return (
-        str(one.horizon),
-        one.quantity,
-        f"{one.truth:.3f}",
-        f"{one.estimate:.3f}",
-        f"{one.error:.3f}",
-        bias if one.bias != (0.0, 0.0) else "0",
-        f"{one.half_width:.3f}",
+def _table(missed: Sequence[Check]) -> Table:
+    def bias(one: Check) -> str:
+        low, high = one.bias
+        if one.bias == (0.0, 0.0):
+            return "0"
+        return f"{low:.3f}" if low == high else f"{low:.3f}..{high:.3f}"
+
+    return Table(
+        (
+            column("k", missed, lambda one: str(one.horizon)),
+            column("quantity", missed, lambda one: one.quantity, left=True),
+            column("truth", missed, lambda one: f"{one.truth:.3f}"),
+            column("estimate", missed, lambda one: f"{one.estimate:.3f}"),
+            column("error", missed, lambda one: f"{one.error:.3f}"),
+            column("bias", missed, bias),
+            column("±", missed, lambda one: f"{one.half_width:.3f}"),
+        )
     )
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, console, echo, json_option, text_table
+from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench.reports.tables import ANY_WIDTH, Line, Table, column, show
 from latentbench.specs import KINDS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
-STYLES: dict[Status, str] = {"pass": "green", "warn": "yellow", "skip": "dim", "fail": "bold red"}
+STYLES: dict[Status, str] = {"pass": "", "warn": "yellow", "skip": "dim", "fail": "bold red"}
 COUNTED: dict[Status, str] = {
     "pass": "passed",
     "warn": "in doubt",
@@ -124,16 +125,23 @@ def _as_json(component: Component, findings: Sequence[Finding]) -> dict[str, Any
 
 def _print(findings: Sequence[Finding]) -> None:
     """Check, result and what was found; what was wanted stands where it was not found."""
-    from rich.text import Text  # noqa: PLC0415 - not for --json
 
-    rows = []
-    for finding in findings:
-        wanted = f"{finding.wanted}\n" if finding.status in {"fail", "warn"} else ""
-        status = Text(finding.status, style=STYLES[finding.status])
-        rows.append((finding.check, status, wanted + finding.detail))
+    def detail(one: Finding) -> str:
+        wanted = f"{one.wanted}\n" if one.status in {"fail", "warn"} else ""
+        return wanted + one.detail
+
     counts = Counter(finding.status for finding in findings)
-    out = console()
-    out.print(Text(findings[0].whose, style="bold"))
-    out.print(text_table({"check": 0, "result": 0, "detail": 1}, rows))
-    out.print()
-    out.print(Text(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items())))
+    parts = (
+        Line(findings[0].whose, "bold"),
+        Table(
+            (
+                column("check", findings, lambda one: one.check, left=True),
+                column("result", findings, lambda one: one.status, left=True),
+                column("detail", findings, detail, left=True, fold=ANY_WIDTH),
+            ),
+            styles=tuple(STYLES[finding.status] for finding in findings),
+        ),
+        Line(),
+        Line(", ".join(f"{counts[status]} {text}" for status, text in COUNTED.items())),
+    )
+    show(parts, console())

@@ -16,6 +16,7 @@ from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, debug_option
 from latentbench.cli.show import finished_runs
 from latentbench.errors import CellFailedError, UsageError
+from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +167,6 @@ def _show_plans(
 ) -> None:
     from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
     from latentbench.reports.plan import plan_report  # noqa: PLC0415 - only for --dry-run
-    from latentbench.reports.tables import show  # noqa: PLC0415
 
     registry, workspace = session.registry(), session.workspace(cache)
     plans = {one.label: plan_experiment(one.config, workspace, registry) for one in combinations}
@@ -188,7 +188,6 @@ def _show(comparison: Comparison, format_: str, exports: Exports) -> None:
     """
     from latentbench.reports.comparison import comparison_page, comparison_report  # noqa: PLC0415
     from latentbench.reports.spreadsheet import comparison_csv  # noqa: PLC0415
-    from latentbench.reports.tables import show  # noqa: PLC0415
 
     page = comparison_page(comparison)
     whole = {"csv": lambda: comparison_csv(comparison), "json": comparison.to_json}

@@ -8,6 +8,7 @@ import click
 
 from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import RunPath, Session, cache_option, debug_option
+from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,6 @@ def explain(
     from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
     from latentbench.forensics.explain import explain_run  # noqa: PLC0415 - imports torch
     from latentbench.reports.explain import explain_report  # noqa: PLC0415 - not for --help
-    from latentbench.reports.tables import show  # noqa: PLC0415
 
     workspace = session.workspace(cache)
     run = FinishedRun(folder, workspace, session.registry(), device)

@@ -17,15 +17,13 @@ import click
 from latentbench.escapes import escaped, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from io import TextIOWrapper
 
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
-    from rich.table import Table
-    from rich.text import Text
 
-__all__ = ["Verb", "console", "echo", "json_option", "spell_out", "text_table"]
+__all__ = ["Verb", "console", "echo", "json_option", "spell_out"]
 
 STDOUT = "latentbench.stdout"
 FD = 1
@@ -65,25 +63,6 @@ def console(*, err: bool = False) -> Console:
                 yield segment if control else Segment(printable(text, keep="\n"), style)
 
     return Harmless(file=_stream(err=err))
-
-
-def text_table(columns: Mapping[str, int], rows: Iterable[Iterable[str | Text]]) -> Table:
-    """A table of words.
-
-    Args:
-        columns: heading -> share of the width that is left; 0 for as wide as its words.
-        rows: plain texts, or texts with styles.
-    """
-    from rich import box  # noqa: PLC0415 - not for --json
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for heading, share in columns.items():
-        table.add_column(heading, no_wrap=not share, ratio=share or None, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
-    return table
 
 
 def spell_out() -> None:

@@ -11,11 +11,12 @@ import click
 from latentbench.cli.check import check
 from latentbench.cli.groups import NamingGroup
 from latentbench.cli.new import new
-from latentbench.cli.output import console, echo, json_option, text_table
+from latentbench.cli.output import console, echo, json_option
+from latentbench.reports.tables import ANY_WIDTH, Line, Table, column, show
 from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, PredictorSpec, option_fields
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Iterator
 
     from latentbench.cli.session import Session
     from latentbench.plugins import Component, Registry
@@ -45,12 +46,10 @@ def list_plugins(session: Session, *, as_json: bool) -> None:
     if as_json:
         echo(json.dumps({"plugins": facts, **_troubles(registry)}, indent=2))
         return
-    out = console()
-    out.print(_components_table(facts))
+    show([_components_table(facts)], console())
     refused = [f"Refused: {refusal}" for refusal in registry.refusals]
     for text in (*refused, *map(str, registry.conflict_errors())):
-        out.print()
-        out.print(text, style="yellow", markup=False, highlight=False)
+        show([Line(), Line(text, "yellow")], console())
 
 
 @plugins.command("show")
@@ -63,20 +62,16 @@ def show_plugin(session: Session, name: str, *, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(facts, indent=2, default=str))
         return
-    out = console()
     for number, component in enumerate(facts):
-        if number:
-            out.print()
         lines = (
+            *([""] if number else []),
             f"{component['kind']} {component['name']}: {component['summary']}",
             f"{_origin(component)} (module {component['module']})",
             *(() if component["options"] else ("no options",)),
         )
-        for line in lines:
-            out.print(line, markup=False, highlight=False)
+        show(map(Line, lines), console())
         if component["options"]:
-            out.print()
-            out.print(_options_table(component))
+            show(_options(component), console())
 
 
 def _facts(component: Component) -> dict[str, Any]:
@@ -143,24 +138,39 @@ def _origin(facts: dict[str, Any]) -> str:
 
 
 def _components_table(components: list[dict[str, Any]]) -> Table:
-    from rich.text import Text  # noqa: PLC0415 - not for --json
-
+    """Two rows for each: what it is, then whose."""
     rows = []
     for facts in components:
-        what = Text(facts["summary"])
-        what.append(f"\n{_origin(facts)}", style="dim")
-        rows.append((facts["kind"], facts["name"], "yes" if facts["runs_here"] else "no", what))
-    return text_table({"kind": 0, "name": 0, "runs here": 0, "what it is, whose it is": 1}, rows)
+        runs = "yes" if facts["runs_here"] else "no"
+        rows += [(facts["kind"], facts["name"], runs, facts["summary"])]
+        rows += [("", "", "", _origin(facts))]
+    return Table(
+        (
+            column("kind", rows, lambda row: row[0], left=True),
+            column("name", rows, lambda row: row[1], left=True),
+            column("runs here", rows, lambda row: row[2], left=True),
+            column("what it is, whose it is", rows, lambda row: row[3], left=True, fold=ANY_WIDTH),
+        ),
+        styles=("", "dim") * len(components),
+    )
 
 
-def _options_table(component: dict[str, Any]) -> Table:
-    rows = []
-    for option in component["options"]:
-        default = json.dumps(option["default"], default=str)
-        default = "(must be given)" if option["required"] else default
-        rows.append((option["name"], option["type"], default, option["help"]))
-    table = text_table({"option": 0, "type": 1, "default": 1, "what it does": 2}, rows)
+def _options(component: dict[str, Any]) -> Iterator[Table | Line]:
+    options = component["options"]
+
+    def default(option: dict[str, Any]) -> str:
+        return (
+            "(must be given)" if option["required"] else json.dumps(option["default"], default=str)
+        )
+
+    yield Line()
+    yield Table(
+        (
+            column("option", options, lambda one: one["name"], left=True),
+            column("type", options, lambda one: one["type"], left=True, fold=ANY_WIDTH),
+            column("default", options, default, left=True, fold=ANY_WIDTH),
+            column("what it does", options, lambda one: one["help"], left=True, fold=ANY_WIDTH),
+        )
+    )
     if component["kind"] in SECTIONS:
-        table.caption = f"Set one with --set {component['kind']}.OPTION=VALUE"
-        table.caption_justify = "left"
-    return table
+        yield Line(f"Set one with --set {component['kind']}.OPTION=VALUE", "dim")

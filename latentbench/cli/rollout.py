@@ -8,6 +8,7 @@ import click
 
 from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import RunPath, Session, cache_option, debug_option
+from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,6 @@ def rollout(
     read_result(folder)  # a wrong name is told before the seconds that torch takes to import
     from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
     from latentbench.reports.rollout import rollout_report  # noqa: PLC0415
-    from latentbench.reports.tables import show  # noqa: PLC0415
     from latentbench.rollout.curves import Rolling, rollout_curves  # noqa: PLC0415
     from latentbench.rollout.engine import Injection  # noqa: PLC0415
 

@@ -15,6 +15,7 @@ from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
 from latentbench.cli.show import make_reporter, print_files, print_result, reporter_option
 from latentbench.errors import CellFailedError, counted
+from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
     from latentbench.config import RunConfig
@@ -66,7 +67,6 @@ def run(
     if dry_run:
         from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
         from latentbench.reports.plan import plan_report  # noqa: PLC0415 - only for --dry-run
-        from latentbench.reports.tables import show  # noqa: PLC0415
 
         plan = plan_experiment(config, workspace, registry)
         if as_json:

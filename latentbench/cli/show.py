@@ -10,6 +10,8 @@ from latentbench.cli.export import Exports, export_options
 from latentbench.cli.output import Verb, console, echo
 from latentbench.cli.session import RunPath, Session, debug_option
 from latentbench.errors import UsageError
+from latentbench.reports import tables
+from latentbench.reports.tables import Line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,9 +131,7 @@ def make_reporter(reporter: str, registry: Registry) -> Reporter:
 
 def print_files(folder: Path) -> None:
     """Say where the files of a run are."""
-    from rich.text import Text  # noqa: PLC0415
-
     from latentbench.results.folder import RunFolder  # noqa: PLC0415
 
     names = ", ".join(file.name for file in RunFolder(folder).files())
-    console().print(Text(f"Files in {folder}: {names}", style="dim"))
+    tables.show([Line(f"Files in {folder}: {names}", "dim")], console())

@@ -8,6 +8,7 @@ import click
 
 from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import RunPath, Session, debug_option
+from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,6 @@ def verify(ctx: click.Context, folder: Path, *, as_json: bool) -> None:
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
 
     result = read_result(folder)  # a wrong name is told before torch is imported
-    from latentbench.reports.tables import show  # noqa: PLC0415 - not for --help
     from latentbench.reports.verify import verify_report  # noqa: PLC0415
     from latentbench.verification.verify import verify_result  # noqa: PLC0415 - imports pydantic
 
