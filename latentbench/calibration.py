@@ -26,7 +26,6 @@ import torch
 from scipy import stats
 
 from latentbench.config import resolve
-from latentbench.corpora.world import WorldCorpus
 from latentbench.errors import LatentbenchError
 from latentbench.experiment import run_experiment
 from latentbench.files import reading
@@ -40,6 +39,7 @@ from latentbench.rollout.figures import rollout_gap
 from latentbench.workspace import Workspace
 from latentbench.worlds.gaussian import LinearGaussian
 from latentbench.worlds.plugin import DRAWN, WORLDS, build_world, world_options
+from latentbench.worlds.world_corpus import WorldCorpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,9 +18,7 @@ from latentbench.checks import (
     count_frames,
 )
 from latentbench.config import COMPONENTS, KIND_OF, build_options
-from latentbench.corpora import split_speakers
-from latentbench.corpora.copies import audio_digests
-from latentbench.corpora.selection import LeftOut, count_utterances, leave_out
+from latentbench.corpora.selection import Audio, LeftOut, choose_audio, require_same_audio
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import LatentbenchError, UsageError
@@ -60,8 +57,7 @@ if TYPE_CHECKING:
     import torch
 
     from latentbench.config import RunConfig
-    from latentbench.corpora import Corpus, SpeakerSplit, Utterance
-    from latentbench.corpora.selection import Counts
+    from latentbench.corpora import Corpus
     from latentbench.encoders import Encoder
     from latentbench.engines import Engine
     from latentbench.latents.store import ShardEntry
@@ -72,62 +68,15 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.parquet"
 OTHER_FOLDER = "Choose another --out, or remove the folder."
-TWO = 2
-NEEDS_SPEAKERS = (
-    "Lower utterances.min_seconds, raise the limit, or tell the 'folder' corpus where the speakers "
-    "are (corpus.speaker_pattern or corpus.speakers_csv)."
-)
 
 __all__ = [
-    "Audio",
     "EncodedCorpus",
     "Prepared",
-    "choose_audio",
     "encode_corpus",
     "in_frames",
     "prepare",
     "run_experiment",
 ]
-
-
-@dataclass(frozen=True)
-class Audio:
-    """What a run listens to.
-
-    Attributes:
-        corpus: where the utterances are from.
-        listed: all of them.
-        left_out: utterance id -> why it is not used.
-        split: which speakers are on which side, of those with an utterance that is used.
-    """
-
-    corpus: Corpus
-    listed: tuple[Utterance, ...]
-    left_out: Mapping[str, LeftOut]
-    split: SpeakerSplit
-
-    @property
-    def utterances(self) -> list[Utterance]:
-        """Those that are used, in the order of streaming."""
-        return [one for one in self.listed if one.id not in self.left_out]
-
-    @property
-    def counts(self) -> dict[str, Counts]:
-        """The utterances of each side: listed, used, dropped and skipped."""
-        return count_utterances(self.listed, self.split, self.left_out)
-
-    @property
-    def sides(self) -> dict[str, list[Utterance]]:
-        """Split -> the utterances that are used."""
-        used = self.utterances
-        return {
-            side: [one for one in used if self.split.side(one.speaker) == side] for side in SPLITS
-        }
-
-    @property
-    def speakers(self) -> dict[str, tuple[str, ...]]:
-        """Split -> its speakers."""
-        return {"train": self.split.train, "eval": self.split.eval}
 
 
 @dataclass(frozen=True)
@@ -281,12 +230,11 @@ def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -
     store = LatentStore.for_key(
         workspace.cache, store_key(encoder, config.encoder.name, audio.corpus)
     )
-    digests = audio_digests(audio.utterances, workspace.progress)
     encoded = encode_missing(
         store,
         encoder,
         audio.utterances,
-        digests=digests,
+        digests=audio.digests(workspace.progress),
         device=device,
         progress=workspace.progress,
     )
@@ -333,7 +281,7 @@ def _listen(
 ) -> tuple[Audio, dict[int, dict[str, int]], tuple[str, ...]]:
     """List the audio and check what can be checked then: audio, frames and notes."""
     config, encoder = prepared.config, prepared.encoder
-    audio = choose_audio(config, workspace, registry)
+    audio = choose_audio(prepared.corpus, config.utterances, config.split, workspace.progress)
     check_slices(config, audio.utterances)
     frames, lacking = count_frames(config, encoder, audio.sides)
     if not config.transforms:  # whose number of dimensions is known once they are fitted
@@ -346,45 +294,6 @@ def _listen(
             frames=min(most, config.evaluation.max_frames),
         )
     return audio, frames, tuple(lacking)
-
-
-def choose_audio(config: RunConfig, workspace: Workspace, registry: Registry) -> Audio:
-    """The utterances of a run and the sides of their speakers; decodes nothing.
-
-    The sides are of speakers with an utterance that is used, as far as listing knows.
-
-    Raises:
-        UsageError: the corpus is not there, or fewer than two speakers are left.
-    """
-    corpus = make_corpus(config, workspace, registry)
-    listed = tuple(corpus.utterances())
-    left_out = leave_out(
-        listed,
-        min_seconds=config.utterances.min_seconds,
-        limit=config.utterances.limit,
-        progress=workspace.progress,
-    )
-    speakers = [one.speaker for one in listed if one.id not in left_out]
-    if len(set(speakers)) < TWO:
-        raise UsageError(
-            f"{len(speakers)} of {len(listed)} utterances can be used, of {len(set(speakers))} "
-            f"speaker(s); a split by speaker needs at least two.{_most_common(left_out)}",
-            NEEDS_SPEAKERS,
-        )
-    split = split_speakers(
-        speakers, eval_fraction=config.split.eval_fraction, seed=config.split.seed
-    )
-    return Audio(corpus, listed, left_out, split)
-
-
-def _most_common(left_out: Mapping[str, LeftOut]) -> str:
-    """What most of the others are left out for."""
-    reasons = Counter(one.reason.partition(":")[0] for one in left_out.values())
-    if not reasons:
-        return ""
-    reason, count = reasons.most_common(1)[0]
-    example = next(one for one, why in left_out.items() if why.reason.startswith(reason))
-    return f" Left out: {count:,} {reason}, e.g. '{example}'."
 
 
 def _rows(audio: Audio, entries: Mapping[str, ShardEntry]) -> list[ManifestRow]:
@@ -491,7 +400,7 @@ def _keep_manifest(run: RunFolder, encoded: EncodedCorpus) -> Path:
     file = run.path / MANIFEST
     if file.exists():
         store, rows = read_manifest(file)
-        _require_same(run.path, used_audio(rows), used_audio(encoded.rows))
+        require_same_audio(run.path, used_audio(rows), used_audio(encoded.rows))
         if store != encoded.store.path.name:
             raise UsageError(
                 f"The run folder '{run.path}' was begun with other latents: the encoder's weights "
@@ -512,29 +421,19 @@ def _compare_audio(
     Raises:
         UsageError: the audio has changed since.
     """
-    if not make_corpus(config, workspace, registry).is_at_hand():
+    corpus = make_corpus(config, workspace, registry)
+    if not corpus.is_at_hand():
         return
     try:
-        audio = choose_audio(config, workspace, registry)
+        audio = choose_audio(corpus, config.utterances, config.split, workspace.progress)
         _, rows = read_manifest(folder / MANIFEST)
     except LatentbenchError as error:
         workspace.progress.say(f"Whether its audio has changed is unknown: {error.message}")
         return
-    digests = audio_digests(audio.utterances, workspace.progress)
+    digests = audio.digests(workspace.progress)
     skipped = {(row.utterance, row.speaker, row.audio) for row in rows if row.skipped}
     now = {(one.id, one.speaker, digests[one.id]) for one in audio.utterances}
-    _require_same(folder, used_audio(rows), now - skipped)
-
-
-def _require_same(
-    folder: Path, then: set[tuple[str, str, str]], now: set[tuple[str, str, str]]
-) -> None:
-    if changed := {utterance for utterance, _, _ in then ^ now}:
-        raise UsageError(
-            f"The run folder '{folder}' was begun with other audio: {len(changed)} utterances "
-            f"changed since, e.g. '{min(changed)}'.",
-            OTHER_FOLDER,
-        )
+    require_same_audio(folder, used_audio(rows), now - skipped)
 
 
 def _odd_rates(encoded: EncodedCorpus) -> list[str]:

@@ -11,8 +11,9 @@ import soundfile
 from latentbench.cli.plan import show_plan
 
 from latentbench.config import read_layers, resolve
+from latentbench.corpora.selection import choose_audio
 from latentbench.errors import UsageError
-from latentbench.experiment import choose_audio, run_experiment
+from latentbench.experiment import make_corpus, run_experiment
 from latentbench.latents.manifest import read_manifest
 from latentbench.plan import plan_experiment
 from latentbench.plugins import load_registry
@@ -61,7 +62,8 @@ def run(root, tmp_path, *assignments, name="run"):
 
 def sides(root, tmp_path, *assignments):
     config = configure(root, *assignments)
-    return choose_audio(config, Workspace(tmp_path / "cache"), load_registry()).split
+    corpus = make_corpus(config, Workspace(tmp_path / "cache"), load_registry())
+    return choose_audio(corpus, config.utterances, config.split, SilentProgress()).split
 
 
 @pytest.mark.parametrize("how", ["copy", "hard link", "transcode"])

@@ -1,45 +1,86 @@
-"""The user's own audio: every file below a folder that libsndfile reads."""
+"""The user's own files below a folder: audio that libsndfile reads, and who speaks in it."""
 
 from __future__ import annotations
 
 import csv
 import os
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from latentbench.corpora.audio_files import SUFFIXES, AudioFile, described
 from latentbench.corpora.corpus import Corpus
-from latentbench.corpora.ledger import Ledger
 from latentbench.corpora.patterns import PathPattern
-from latentbench.corpora.source import SUFFIXES, described_by, sources
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from latentbench.corpora.corpus import Utterance
-    from latentbench.corpora.plugin import FolderOptions
     from latentbench.workspace import Workspace
 
-__all__ = ["Folder"]
+__all__ = ["Folder", "FolderCorpus", "ListedFile"]
 
 SHOWN = 3
 
 
-class Folder(Corpus):
-    """Audio files in order of their paths; who speaks comes from the paths or from a CSV.
+class FilesOptions(Protocol):
+    """Where files are, and how their speakers are known."""
+
+    @property
+    def root(self) -> str:
+        """The folder."""
+
+    @property
+    def glob(self) -> str:
+        """Which paths below it are used."""
+
+    @property
+    def speaker_pattern(self) -> str:
+        """Where in a path the speaker is."""
+
+    @property
+    def speakers_csv(self) -> str:
+        """A CSV that lists files and speakers instead."""
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """A file below the root, what its path is called, and who speaks in it."""
+
+    id: str
+    path: PurePosixPath
+    speaker: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    is_alone: bool = False
+
+
+class FolderCorpus(Corpus):
+    """Files in order of their paths; who speaks comes from the paths or from a CSV.
 
     A file without a speaker in the CSV is a speaker of its own. Other columns of the CSV, and
     other names in the pattern, are attributes of the utterance.
+
+    Attributes:
+        kind: the name of the corpus in the configuration.
+        content: what its files hold, for messages, e.g. `audio`.
+        suffixes: by which such files are known.
+        examples: of them, for messages.
     """
 
-    def __init__(self, options: FolderOptions, workspace: Workspace) -> None:
-        self._options = options
+    kind: ClassVar[str]
+    content: ClassVar[str]
+    suffixes: ClassVar[Collection[str]]
+    examples: ClassVar[str]
+
+    def __init__(self, options: FilesOptions, workspace: Workspace) -> None:
+        self._files = options
         self._workspace = workspace
         self._root = Path(options.root).expanduser()
         self._csv = Path(options.speakers_csv).expanduser() if options.speakers_csv else None
-        self.name = f"folder {_as_text(self._root.resolve().name)}"
+        self.name = f"{self.kind} {_as_text(self._root.resolve().name)}"
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -47,59 +88,50 @@ class Folder(Corpus):
 
         Not where the folder is: moved as a whole, it is the same corpus.
         """
-        options = self._options
         identity = {
-            "corpus": "folder",
+            "corpus": self.kind,
             "folder": _as_text(self._root.resolve().name),
-            "glob": options.glob,
+            "glob": self._files.glob,
         }
         if self._csv is None:
-            return identity | {"speaker_pattern": options.speaker_pattern}
+            return identity | {"speaker_pattern": self._files.speaker_pattern}
         try:
             return identity | {"speakers_csv": file_digest(self._csv)}
         except OSError as error:
             raise _unreadable(self._csv, error) from None
 
+    @abstractmethod
     def utterances(self) -> Sequence[Utterance]:
-        """Every audio file that fits the pattern, or that the CSV lists.
+        """Every file that fits the pattern, or that the CSV lists; see `listed`."""
 
-        A file that is listed but absent is an utterance that cannot be read.
+    def inside(self, path: str) -> Sequence[str]:
+        """The paths of what is in a file, given by its path below the root: itself alone."""
+        return [path]
+
+    def is_there(self, path: PurePosixPath) -> bool:
+        """Whether there is something at a path below the root."""
+        return (self._root / path).exists()
+
+    def listed(self) -> list[ListedFile]:
+        """Every file that fits the pattern, or that the CSV lists, there or not.
 
         Raises:
-            UsageError: no root, no audio, no speakers, or a CSV that is none.
+            UsageError: no root, no files, no speakers, or a CSV that is none.
         """
         root = self._root
-        if not self._options.root:
+        if not self._files.root:
             raise UsageError(
-                "The corpus 'folder' needs to know the folder.",
-                "Pass --set corpus.root=/path/to/audio",
+                f"The corpus '{self.kind}' needs to know the folder.",
+                f"Pass --set corpus.root=/path/to/{self.content}",
             )
         if not root.is_dir():
             raise UsageError(f"corpus.root='{root}' is no folder.")
-        glob = PathPattern(self._options.glob, "corpus.glob")
+        glob = PathPattern(self._files.glob, "corpus.glob")
         listed = self._from_paths(glob) if self._csv is None else self._from_csv(self._csv, glob)
-        listed.sort(key=lambda item: PurePosixPath(item.id).parts)
-        linked = _links_to_listed(root, listed)
-        described = sources(
-            [root / item.path for item in listed],
-            Ledger(self._workspace.cache / "ledger.sqlite3"),
-            self._workspace.progress,
-            f"listing {self.name}",
-        )
-        return [
-            described_by(
-                header,
-                id=item.id,
-                speaker=item.speaker,
-                source=source,
-                attributes=item.attributes,
-                problem=linked.get(item.id, ""),
-            )
-            for item, (source, header) in zip(listed, described, strict=True)
-        ]
+        return sorted(listed, key=lambda item: PurePosixPath(item.id).parts)
 
-    def _from_paths(self, glob: PathPattern) -> list[_Listed]:
-        pattern = PathPattern(self._options.speaker_pattern, "corpus.speaker_pattern")
+    def _from_paths(self, glob: PathPattern) -> list[ListedFile]:
+        pattern = PathPattern(self._files.speaker_pattern, "corpus.speaker_pattern")
         if "speaker" not in pattern.names:
             raise UsageError(
                 f"corpus.speaker_pattern={pattern.text!r} does not say where the speaker is.",
@@ -107,13 +139,15 @@ class Folder(Corpus):
             )
         paths = {
             name: path
-            for path in _audio(self._root)
+            for file in _files_below(self._root, self.suffixes)
+            for path in self.inside(file)
             if glob.match(name := _as_text(path)) is not None
         }
         if not paths:
             raise UsageError(
-                f"There is no audio below '{self._root}' that fits corpus.glob={glob.text!r}.",
-                "Files are known as audio by their suffix (.wav, .flac, .ogg, .mp3, ...); "
+                f"There is no {self.content} below '{self._root}' that fits "
+                f"corpus.glob={glob.text!r}.",
+                f"Files are known by their suffix ({self.examples}); "
                 "with corpus.speakers_csv any file can be listed.",
             )
         named = [(name, found) for name in paths if (found := pattern.match(name)) is not None]
@@ -126,11 +160,11 @@ class Folder(Corpus):
             )
         if without := sorted(set(paths) - {name for name, _ in named}):
             self._workspace.progress.say(
-                f"{len(without)} audio files do not fit "
+                f"{len(without)} files of {self.content} do not fit "
                 f"corpus.speaker_pattern={pattern.text!r} and are left out: {_some(without)}"
             )
         return [
-            _Listed(
+            ListedFile(
                 name,
                 PurePosixPath(paths[name]),
                 found["speaker"],
@@ -139,7 +173,7 @@ class Folder(Corpus):
             for name, found in named
         ]
 
-    def _from_csv(self, file: Path, glob: PathPattern) -> list[_Listed]:
+    def _from_csv(self, file: Path, glob: PathPattern) -> list[ListedFile]:
         listed = [item for item in _rows(file) if glob.match(str(item.path)) is not None]
         if not listed:
             raise UsageError(f"'{file}' lists no file that fits corpus.glob={glob.text!r}.")
@@ -148,7 +182,7 @@ class Folder(Corpus):
             if item.path in seen:
                 raise UsageError(f"'{file}' lists '{item.path}' twice.")
             seen.add(item.path)
-        if not any((self._root / item.path).exists() for item in listed):
+        if not any(self.is_there(item.path) for item in listed):
             raise UsageError(
                 f"None of the {len(listed)} files that '{file}' lists is there, "
                 f"e.g. '{self._root / listed[0].path}'.",
@@ -162,19 +196,35 @@ class Folder(Corpus):
         return listed
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """A file below the root, what its path is called, and who speaks in it."""
+class Folder(FolderCorpus):
+    """Audio files below a folder."""
 
-    id: str
-    path: PurePosixPath
-    speaker: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    is_alone: bool = False
+    kind = "folder"
+    content = "audio"
+    suffixes = SUFFIXES
+    examples = ".wav, .flac, .ogg, .mp3, ..."
+
+    def utterances(self) -> Sequence[Utterance]:
+        """Every audio file that fits the pattern, or that the CSV lists.
+
+        A file that is listed but absent is an utterance that cannot be read.
+
+        Raises:
+            UsageError: as `listed`.
+        """
+        listed = self.listed()
+        linked = _links_to_listed(self._root, listed)
+        files = [
+            AudioFile(
+                self._root / one.path, one.id, one.speaker, one.attributes, linked.get(one.id, "")
+            )
+            for one in listed
+        ]
+        return described(files, self._workspace, f"listing {self.name}")
 
 
-def _audio(root: Path) -> Iterator[str]:
-    """Paths below root, with forward slashes, of files that look like audio.
+def _files_below(root: Path, suffixes: Collection[str]) -> Iterator[str]:
+    """Paths below root, with forward slashes, of files of these suffixes.
 
     Each folder is entered once, by its own name where that is below root, else by the first link
     to it; hidden files are left out.
@@ -184,14 +234,18 @@ def _audio(root: Path) -> Iterator[str]:
     while waiting:
         links: list[Path] = []
         for start in waiting:
-            yield from _below(start, root, entered, links)
+            yield from _below(start, root, suffixes, entered, links)
         waiting = sorted(links)
 
 
 def _below(
-    start: Path, root: Path, entered: set[tuple[int, int]], links: list[Path]
+    start: Path,
+    root: Path,
+    suffixes: Collection[str],
+    entered: set[tuple[int, int]],
+    links: list[Path],
 ) -> Iterator[str]:
-    """The audio below one folder; links to folders are not followed but put on the list."""
+    """The files below one folder; links to folders are not followed but put on the list."""
     for folder, folders, files in os.walk(start, onerror=_refuse):
         place = Path(folder)
         status = place.stat()
@@ -202,7 +256,7 @@ def _below(
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         links.extend(place / name for name in folders if (place / name).is_symlink())
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
                 yield (place / name).relative_to(root).as_posix()
 
 
@@ -211,7 +265,7 @@ def _as_text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _links_to_listed(root: Path, listed: Sequence[_Listed]) -> dict[str, str]:
+def _links_to_listed(root: Path, listed: Sequence[ListedFile]) -> dict[str, str]:
     """Id -> what is wrong with a link to a file that is listed itself: the same audio twice."""
     links = [item for item in listed if (root / item.path).is_symlink()]
     if not links:
@@ -233,7 +287,7 @@ def _refuse(error: OSError) -> None:
     raise UsageError(f"'{error.filename}' cannot be listed: {error.strerror}.") from None
 
 
-def _rows(file: Path) -> Iterator[_Listed]:
+def _rows(file: Path) -> Iterator[ListedFile]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
@@ -249,7 +303,7 @@ def _rows(file: Path) -> Iterator[_Listed]:
         raise _unreadable(file, error) from None
 
 
-def _listed(file: Path, line: int, row: Mapping[str, str | None]) -> _Listed:
+def _listed(file: Path, line: int, row: Mapping[str, str | None]) -> ListedFile:
     path = PurePosixPath((row["path"] or "").strip())
     if not path.parts or path.is_absolute() or ".." in path.parts:
         raise UsageError(
@@ -262,7 +316,7 @@ def _listed(file: Path, line: int, row: Mapping[str, str | None]) -> _Listed:
         for name, text in row.items()
         if name not in {"path", "speaker", None} and isinstance(text, str) and text
     }
-    return _Listed(str(path), path, speaker or str(path), others, is_alone=not speaker)
+    return ListedFile(str(path), path, speaker or str(path), others, is_alone=not speaker)
 
 
 def _unreadable(file: Path, error: Exception) -> UsageError:

@@ -14,14 +14,17 @@ import threading
 import time
 import weakref
 import zlib
-from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latentbench.digest import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from typing_extensions import Self
+
+    from latentbench.workspace import Workspace
 
 __all__ = ["Entry", "Header", "Ledger"]
 
@@ -39,8 +42,7 @@ KEEP_AT_MOST = 500
 SETTLED_NS = 2_000_000_000
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What the header of an audio file says: Hz, samples per channel, channels."""
 
     sample_rate: int
@@ -48,9 +50,8 @@ class Header:
     channels: int
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What is known of a file in one state (`size`, `mtime_ns`, `ctime_ns`)."""
+class Entry(NamedTuple):
+    """What is known of a file in one state, which the first four tell from others."""
 
     path: str
     size: int
@@ -60,7 +61,7 @@ class Entry:
     header: Header | None = None
 
     @classmethod
-    def of(cls, path: Path) -> Entry:
+    def of(cls, path: Path) -> Self:
         """The file as it is now, of which nothing more is known.
 
         Raises:
@@ -72,12 +73,7 @@ class Entry:
 
     def is_same_state(self, other: Entry) -> bool:
         """Whether the file has not been touched between the two."""
-        return (self.path, self.size, self.mtime_ns, self.ctime_ns) == (
-            other.path,
-            other.size,
-            other.mtime_ns,
-            other.ctime_ns,
-        )
+        return self[:4] == other[:4]
 
 
 class Ledger:
@@ -95,22 +91,24 @@ class Ledger:
         self._pending: dict[str, Entry] = {}
         self._finalizer = weakref.finalize(self, _write, file, self._pending, self._lock)
 
+    @classmethod
+    def of(cls, workspace: Workspace) -> Self:
+        """The one of a cache folder."""
+        return cls(workspace.cache / "ledger.sqlite3")
+
     def __reduce__(self) -> tuple[type[Ledger], tuple[Path]]:
         """Another process opens the same file."""
         return Ledger, (self.file,)
 
     def recall(self, files: Iterable[Path]) -> Iterator[Entry | None]:
         """What is known of each file as it is now; None where the file is not there."""
-        batch: list[Entry | None] = []
-        for path in files:
-            try:
-                batch.append(Entry.of(path))
-            except OSError:
-                batch.append(None)
-            if len(batch) == ASK_AT_ONCE:
-                yield from self._known(batch)
-                batch = []
-        yield from self._known(batch)
+        paths = list(files)
+        for start in range(0, len(paths), ASK_AT_ONCE):
+            now = [_now(path) for path in paths[start : start + ASK_AT_ONCE]]
+            known = self._known([entry.path for entry in now if entry is not None])
+            for entry in now:
+                then = known.get(entry.path) if entry else None
+                yield then if entry and then and then.is_same_state(entry) else entry
 
     def remember(self, entry: Entry) -> None:
         """Keep what is known of a file.
@@ -143,27 +141,18 @@ class Ledger:
         digest = file_digest(path)
         if Entry.of(path).is_same_state(now):
             header = known.header if known.is_same_state(now) else None
-            self.remember(replace(now, digest=digest, header=header))
+            self.remember(now._replace(digest=digest, header=header))
         return digest
 
     def flush(self) -> None:
         """Write what was learned."""
         _write(self.file, self._pending, self._lock)
 
-    def _known(self, files: list[Entry | None]) -> list[Entry | None]:
-        """The same entries, with what was known of those that are in the same state."""
-        paths = [entry.path for entry in files if entry is not None]
-        if not paths:
-            return files
+    def _known(self, paths: list[str]) -> dict[str, Entry]:
+        """What was learned of these files, in whichever state."""
         with self._lock:
-            known = {entry.path: entry for entry in _read(self.file, paths)}
-            known.update((path, self._pending[path]) for path in paths if path in self._pending)
-        return [
-            known[entry.path]
-            if entry is not None and entry.path in known and known[entry.path].is_same_state(entry)
-            else entry
-            for entry in files
-        ]
+            known = {entry.path: entry for entry in _read(self.file, paths)} if paths else {}
+            return known | {path: self._pending[path] for path in paths if path in self._pending}
 
 
 @contextlib.contextmanager
@@ -193,19 +182,24 @@ def _read(file: Path, paths: list[str]) -> list[Entry]:
             rows = connection.execute(query, [os.fsencode(path) for path in paths]).fetchall()
     except TROUBLES:
         return []
-    return [_entry(row) for *row, checksum in rows if checksum == _checksum(row)]
+    return [_entry(*row) for *row, checksum in rows if checksum == _checksum(row)]
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    path, size, mtime_ns, ctime_ns, digest, sample_rate, frames, channels = row
-    header = None if sample_rate is None else Header(sample_rate, frames, channels)
-    return Entry(os.fsdecode(path), size, mtime_ns, ctime_ns, digest, header)
+def _now(path: Path) -> Entry | None:
+    try:
+        return Entry.of(path)
+    except OSError:
+        return None
+
+
+def _entry(path: bytes, size: int, mtime_ns: int, ctime_ns: int, *facts: Any) -> Entry:
+    digest, *header = facts
+    known = None if header[0] is None else Header(*header)
+    return Entry(os.fsdecode(path), size, mtime_ns, ctime_ns, digest, known)
 
 
 def _row(entry: Entry) -> tuple[Any, ...]:
-    header = astuple(entry.header) if entry.header else (None, None, None)
-    state = (entry.size, entry.mtime_ns, entry.ctime_ns, entry.digest)
-    return (os.fsencode(entry.path), *state, *header)
+    return (os.fsencode(entry.path), *entry[1:5], *(entry.header or (None, None, None)))
 
 
 def _checksum(row: Sequence[Any]) -> int:

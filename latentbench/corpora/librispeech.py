@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentbench.corpora.archive import unpack
+from latentbench.corpora.audio_files import AudioFile, described
 from latentbench.corpora.corpus import Corpus
-from latentbench.corpora.ledger import Ledger
-from latentbench.corpora.source import described_by, sources
 from latentbench.download import fetch, only_writer
 from latentbench.errors import LatentbenchError, UsageError, nearest
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from latentbench.corpora.corpus import Utterance
     from latentbench.corpora.plugin import LibriSpeechOptions
+    from latentbench.progress import Progress
     from latentbench.workspace import Workspace
 
 __all__ = ["ARCHIVES", "LibriSpeech", "read_speakers"]
@@ -91,27 +92,20 @@ class LibriSpeech(Corpus):
             raise UsageError(f"'{error.filename}' cannot be listed: {error.strerror}.") from None
         sexes = read_speakers(root / SPEAKERS)
         _refuse_doubles(places)
-        ledger = Ledger(self._workspace.cache / "ledger.sqlite3")
-        listed = sources(
-            [place.path for place in places],
-            ledger,
-            self._workspace.progress,
-            f"listing {self.name}",
-        )
-        return [
-            described_by(
-                header,
+        files = [
+            AudioFile(
+                place.path,
                 id=place.path.stem,
                 speaker=str(place.speaker),
-                source=source,
                 attributes={
                     "sex": sexes.get(place.speaker, ""),
                     "subset": place.subset,
                     "chapter": str(place.chapter),
                 },
             )
-            for place, (source, header) in zip(places, listed, strict=True)
+            for place in places
         ]
+        return described(files, self._workspace, f"listing {self.name}")
 
     def _local_root(self) -> Path:
         given = Path(self._options.root).expanduser()
@@ -171,7 +165,7 @@ class LibriSpeech(Corpus):
                 title=title,
                 hint=GO_ON,
             )
-            unpack(packed, subset, root, self._workspace.progress)
+            _unpack(packed, subset, root, self._workspace.progress)
 
 
 @dataclass(frozen=True, order=True)
@@ -250,3 +244,68 @@ def _refuse_doubles(places: list[_Place]) -> None:
                 f"The utterance {one.path.stem} is in '{one.subset}' and in '{two.subset}'.",
                 "Name subsets that do not overlap.",
             )
+
+
+def _unpack(archive: Path, subset: str, root: Path, progress: Progress) -> None:
+    """Unpack `LibriSpeech/<subset>/...` and the text files beside it to `root`.
+
+    An unpacking that was interrupted goes on: files that are there whole are not written again.
+    Nothing but regular files of LibriSpeech's layout is ever written, so no archive can reach
+    outside `root`.
+
+    Raises:
+        LatentbenchError: the archive is damaged, holds something else, or cannot be written.
+    """
+    under_way = root.with_name(f".unpacking-{subset}")
+    try:
+        with (
+            archive.open("rb") as raw,
+            progress.task(f"unpacking {subset}", archive.stat().st_size, "bytes") as meter,
+            tarfile.open(fileobj=raw, mode="r|gz") as tar,
+        ):
+            done = 0
+            for member in tar:
+                if not member.isdir():
+                    _write(tar, member, under_way / _path_of(member, subset))
+                meter.advance(raw.tell() - done)
+                done = raw.tell()
+        root.mkdir(parents=True, exist_ok=True)
+        for text in under_way.glob("*.TXT"):
+            text.replace(root / text.name)
+        (under_way / subset).replace(root / subset)
+    except (tarfile.TarError, EOFError) as error:
+        raise LatentbenchError(
+            f"The archive '{archive}' is damaged: {error}.", "Remove it and run the command again."
+        ) from None
+    except OSError as error:
+        raise LatentbenchError(
+            f"'{archive}' cannot be unpacked to '{root}': {error.strerror or error}.",
+            "Make room or choose another place with --cache, and run the command again: "
+            "it goes on where it stopped.",
+        ) from None
+    shutil.rmtree(under_way, ignore_errors=True)
+
+
+def _path_of(member: tarfile.TarInfo, subset: str) -> str:
+    """Where the member goes below the root; the pattern leaves no room for `..` or links."""
+    found = re.fullmatch(
+        rf"(?:\./)?LibriSpeech/([A-Z]+\.TXT|{re.escape(subset)}/\d+/\d+/[\w-]+(?:\.\w+)+)",
+        member.name,
+        re.ASCII,
+    )
+    if found is None or not member.isreg():
+        raise tarfile.TarError(f"it holds {member.name!r}, which is no file of {subset}")
+    return found.group(1)
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    if path.exists() and path.stat().st_size == member.size:
+        return
+    content = tar.extractfile(member)
+    if content is None:
+        raise tarfile.TarError(f"it holds {member.name!r} without content")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(path.name + ".half")
+    with content, half.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    half.replace(path)

@@ -97,7 +97,7 @@ def latentbench_corpora() -> Iterator[CorpusSpec]:
     yield CorpusSpec(
         name="white-noise",
         summary="Gaussian white noise made in memory: a control without temporal structure",
-        factory="latentbench.corpora.noise:WhiteNoise",
+        factory="latentbench.corpora.white_noise:WhiteNoise",
         options=WhiteNoiseOptions,
         licence="none: made on the spot",
     )

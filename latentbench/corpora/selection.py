@@ -1,24 +1,41 @@
-"""Which utterances of a corpus a run uses, what it leaves out and why, and both counted."""
+"""The audio a run uses: which utterances, on which side, what is left out and why."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from latentbench.corpora.copies import copies
+from latentbench.corpora.split import SpeakerSplit, split_speakers
+from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from latentbench.corpora.corpus import Utterance
-    from latentbench.corpora.split import SpeakerSplit
+    from latentbench.config import SplitConfig, UtteranceConfig
+    from latentbench.corpora.corpus import Corpus, Utterance
     from latentbench.progress import Progress
 
-__all__ = ["NEITHER", "Counts", "LeftOut", "count_utterances", "leave_out", "left_out"]
+__all__ = [
+    "NEITHER",
+    "Audio",
+    "Counts",
+    "LeftOut",
+    "audio_digests",
+    "choose_audio",
+    "copies",
+    "count_utterances",
+    "leave_out",
+    "left_out",
+    "require_same_audio",
+]
 
 NEITHER = "neither"
+READERS = 2
+MIN_SPEAKERS = 2
 
 
 class LeftOut(NamedTuple):
@@ -39,6 +56,77 @@ class Counts:
     used: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Audio:
+    """What a run listens to.
+
+    Attributes:
+        corpus: where the utterances are from.
+        listed: all of them.
+        left_out: utterance id -> why it is not used.
+        split: which speakers are on which side, of those with an utterance that is used.
+    """
+
+    corpus: Corpus
+    listed: tuple[Utterance, ...]
+    left_out: Mapping[str, LeftOut]
+    split: SpeakerSplit
+
+    @property
+    def utterances(self) -> list[Utterance]:
+        """Those that are used, in the order of streaming."""
+        return [one for one in self.listed if one.id not in self.left_out]
+
+    @property
+    def counts(self) -> dict[str, Counts]:
+        """The utterances of each side: listed, used, dropped and skipped."""
+        return count_utterances(self.listed, self.split, self.left_out)
+
+    @property
+    def sides(self) -> dict[str, list[Utterance]]:
+        """Split -> the utterances that are used."""
+        used = self.utterances
+        return {
+            side: [one for one in used if self.split.side(one.speaker) == side]
+            for side in self.speakers
+        }
+
+    @property
+    def speakers(self) -> dict[str, tuple[str, ...]]:
+        """Split -> its speakers."""
+        return {"train": self.split.train, "eval": self.split.eval}
+
+    def digests(self, progress: Progress) -> dict[str, str]:
+        """Id -> digest of the audio of every utterance that is used; see `audio_digests`."""
+        return audio_digests(self.utterances, progress)
+
+
+def choose_audio(
+    corpus: Corpus, utterances: UtteranceConfig, split: SplitConfig, progress: Progress
+) -> Audio:
+    """The utterances of a run and the sides of their speakers; decodes nothing.
+
+    The sides are of speakers with an utterance that is used, as far as listing knows.
+
+    Raises:
+        UsageError: the corpus is not there, or fewer than two speakers are left.
+    """
+    listed = tuple(corpus.utterances())
+    out = leave_out(
+        listed, min_seconds=utterances.min_seconds, limit=utterances.limit, progress=progress
+    )
+    speakers = [one.speaker for one in listed if one.id not in out]
+    if len(set(speakers)) < MIN_SPEAKERS:
+        raise UsageError(
+            f"{len(speakers)} of {len(listed)} utterances can be used, of {len(set(speakers))} "
+            f"speaker(s); a split by speaker needs at least two.{_most_common(out)}",
+            "Lower utterances.min_seconds, raise the limit, or tell the 'folder' corpus where the "
+            "speakers are (corpus.speaker_pattern or corpus.speakers_csv).",
+        )
+    sides = split_speakers(speakers, eval_fraction=split.eval_fraction, seed=split.seed)
+    return Audio(corpus, listed, out, sides)
 
 
 def leave_out(
@@ -64,12 +152,60 @@ def leave_out(
     return out
 
 
-def _in_turn(utterances: Sequence[Utterance]) -> list[str]:
-    """Ids, one of each speaker in turn."""
-    by_speaker: dict[str, list[str]] = defaultdict(list)
+def audio_digests(utterances: Sequence[Utterance], progress: Progress) -> dict[str, str]:
+    """The digest of every utterance's audio by id; empty where it cannot be had."""
+    digests = {}
+    with (
+        progress.task("checking audio", len(utterances), "utterances") as meter,
+        ThreadPoolExecutor(READERS) as pool,
+    ):
+        for one, digest in zip(utterances, pool.map(_digest, utterances), strict=True):
+            digests[one.id] = digest
+            meter.advance()
+    return digests
+
+
+def copies(utterances: Iterable[Utterance], progress: Progress) -> dict[str, str]:
+    """Id of every utterance whose content came before -> id of the first that has it.
+
+    It would be scored as if it were new, or, on the other side of the split, as another voice.
+    Only those of equal length, rate and size are looked into.
+    """
+    alike: dict[object, list[Utterance]] = defaultdict(list)
     for one in utterances:
-        by_speaker[one.speaker].append(one.id)
-    return [id_ for turn in zip_longest(*by_speaker.values()) for id_ in turn if id_ is not None]
+        alike[one.seconds, one.sample_rate, one.source.size].append(one)
+    doubtful = [one for group in alike.values() if len(group) > 1 for one in group]
+    if not doubtful:
+        return {}
+    digests = audio_digests(doubtful, progress)
+    first: dict[str, str] = {}
+    found = {}
+    for one in doubtful:
+        digest = digests[one.id]
+        if digest and first.setdefault(digest, one.id) != one.id:
+            found[one.id] = first[digest]
+    return found
+
+
+def require_same_audio(
+    folder: Path, then: set[tuple[str, str, str]], now: set[tuple[str, str, str]]
+) -> None:
+    """Refuse to go on with a run that was begun with other audio.
+
+    Args:
+        folder: of the run.
+        then: utterance, speaker and digest of the audio it was begun with.
+        now: the same of what is there.
+
+    Raises:
+        UsageError: names how many utterances changed, and one.
+    """
+    if changed := {utterance for utterance, _, _ in then ^ now}:
+        raise UsageError(
+            f"The run folder '{folder}' was begun with other audio: {len(changed)} utterances "
+            f"changed since, e.g. '{min(changed)}'.",
+            "Choose another --out, or remove the folder.",
+        )
 
 
 def count_utterances(
@@ -98,6 +234,24 @@ def left_out(counts: Mapping[str, Counts]) -> Iterator[str]:
             yield f"{name}: {found.used:,} of {found.listed:,} utterances are used; {why}"
 
 
+def _most_common(left_out: Mapping[str, LeftOut]) -> str:
+    """What most of the others are left out for."""
+    reasons = Counter(one.reason.partition(":")[0] for one in left_out.values())
+    if not reasons:
+        return ""
+    reason, count = reasons.most_common(1)[0]
+    example = next(one for one, why in left_out.items() if why.reason.startswith(reason))
+    return f" Left out: {count:,} {reason}, e.g. '{example}'."
+
+
+def _in_turn(utterances: Sequence[Utterance]) -> list[str]:
+    """Ids, one of each speaker in turn."""
+    by_speaker: dict[str, list[str]] = defaultdict(list)
+    for one in utterances:
+        by_speaker[one.speaker].append(one.id)
+    return [id_ for turn in zip_longest(*by_speaker.values()) for id_ in turn if id_ is not None]
+
+
 def _count(fates: Sequence[LeftOut | None]) -> Counts:
     reasons: dict[str, Counter[str]] = {"dropped": Counter(), "skipped": Counter()}
     for fate in fates:
@@ -105,3 +259,10 @@ def _count(fates: Sequence[LeftOut | None]) -> Counts:
             reasons[fate.how][fate.reason.partition(":")[0]] += 1
     used = sum(fate is None for fate in fates)
     return Counts(len(fates), used, dict(reasons["dropped"]), dict(reasons["skipped"]))
+
+
+def _digest(utterance: Utterance) -> str:
+    try:
+        return utterance.source.digest()
+    except Exception:  # noqa: BLE001 - decoding gives the reason, and skips by it
+        return ""

@@ -10,11 +10,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from latentbench.corpora.audio_files import AudioFile, described
 from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.espeak import Voice, speak
-from latentbench.corpora.ledger import Ledger
-from latentbench.corpora.sentences import SENTENCES
-from latentbench.corpora.source import described_by, sources
 from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError
 from latentbench.locks import locked
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from latentbench.corpora.plugin import SpeechDemoOptions
     from latentbench.workspace import Workspace
 
-__all__ = ["SPEAKERS", "Speaker", "SpeechDemo"]
+__all__ = ["SENTENCES", "SPEAKERS", "Speaker", "SpeechDemo"]
 
 PARALLEL = 2
 WAITING = "Waiting for another process that makes the speech."
@@ -84,6 +82,31 @@ SPEAKERS = (
 )
 
 
+# Our own, of three to eight seconds.
+SENTENCES = (
+    "The bakery on the corner opens at six, and by seven the warm bread is usually gone.",
+    "Could you tell me whether the last train to the coast still stops at the old harbour?",
+    "She folded the map twice, put it in her coat, and walked on without looking back.",
+    "In spring the river climbs over its banks, so nobody plants anything near the bridge.",
+    "My grandmother kept seventeen clocks, and not two of them ever agreed about the time.",
+    "If the rain holds off until Thursday, we should manage to paint the whole fence.",
+    "He measured the shelf, measured it again, and still cut the board a little too short.",
+    "Please leave the blue parcel with the neighbours, and ask them to keep it out of the sun.",
+    "The orchestra had already begun to tune when a sparrow flew in through the open window.",
+    "What surprised everyone was how quietly such a large machine could do its work.",
+    "Two cups of flour, a pinch of salt, and enough cold water to bring the dough together.",
+    "They say the lighthouse keeper could name every ship by the sound of its horn.",
+    "After the long meeting, Victoria opened a window and simply listened to the street.",
+    "Nobody on the island owned a car, yet the children drew traffic jams with great care.",
+    "I would rather take the path through the woods, even though it takes a good deal longer.",
+    "The museum lends out umbrellas, provided that you promise to bring them back dry.",
+    "Why does the kitchen light flicker whenever somebody upstairs is playing the piano?",
+    "Eight young goats escaped before breakfast and were found asleep behind the chapel.",
+    "His handwriting was so small that the whole story fitted on the back of a ticket.",
+    "We counted the stars above the valley until the cold drove us back to the fire.",
+)
+
+
 class SpeechDemo(Corpus):
     """Made speakers who each say some of the same sentences, each from another one on.
 
@@ -114,7 +137,6 @@ class SpeechDemo(Corpus):
         Raises:
             LatentbenchError: espeak-ng failed, or the files cannot be written.
         """
-        ledger = Ledger(self._workspace.cache / "ledger.sqlite3")
         folder = self._workspace.folder("speech-demo") / _version()
         try:
             if self._missing(folder):
@@ -126,24 +148,17 @@ class SpeechDemo(Corpus):
                 f"The speech cannot be written to '{folder}': {error.strerror or error}.",
                 "Make room or choose another place with --cache.",
             ) from None
-        wanted = [
-            (speaker, file)
+        files = [
+            AudioFile(
+                file,
+                id=f"{speaker.name}-{file.stem}",
+                speaker=speaker.name,
+                attributes={"sex": speaker.sex, "accent": speaker.accent},
+            )
             for speaker in self._speakers
             for file in self._files(folder / speaker.name)
         ]
-        listed = sources(
-            [file for _, file in wanted], ledger, self._workspace.progress, "listing speech-demo"
-        )
-        return [
-            described_by(
-                header,
-                id=f"{speaker.name}-{file.stem}",
-                speaker=speaker.name,
-                source=source,
-                attributes={"sex": speaker.sex, "accent": speaker.accent},
-            )
-            for (speaker, file), (source, header) in zip(wanted, listed, strict=True)
-        ]
+        return described(files, self._workspace, "listing speech-demo")
 
     def _files(self, folder: Path) -> list[Path]:
         return [folder / f"{number:02d}.wav" for number in range(self._options.sentences)]

@@ -216,7 +216,7 @@ def latentbench_corpora() -> Iterator[CorpusSpec]:
         yield CorpusSpec(
             name=f"world:{name}",
             summary=str(options.__doc__).rstrip("."),
-            factory="latentbench.corpora.world:WorldCorpus",
+            factory="latentbench.worlds.world_corpus:WorldCorpus",
             options=options,
             licence="CC0-1.0",
         )

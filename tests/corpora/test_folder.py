@@ -47,7 +47,7 @@ def test_files_that_name_no_speaker_are_left_out_and_said(root, corpus, tone, wo
     assert list(speakers(corpus())) == ["anna/a.wav"]
     (said,) = workspace.progress.said
     assert said == (
-        "5 audio files do not fit corpus.speaker_pattern='{speaker}/**' and are left out: "
+        "5 files of audio do not fit corpus.speaker_pattern='{speaker}/**' and are left out: "
         "1.wav, 2.wav, 3.wav and 2 more"
     )
 
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(root, corpus, tone, m
     [
         ({"root": ""}, "needs to know the folder", "--set corpus.root="),
         ({"root": "/absent/voices"}, "'/absent/voices' is no folder", ""),
-        ({}, "no audio below", "known as audio by their suffix"),
+        ({}, "no audio below", "known by their suffix"),
         ({"speaker_pattern": "*/x"}, "does not say where the speaker is", "{speaker}/**"),
     ],
 )

@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -42,16 +41,16 @@ def known(database, path):
 @pytest.mark.usefixtures("settled")
 def test_what_was_learned_is_known_in_the_next_process(database, file):
     ledger = Ledger(database)
-    ledger.remember(replace(Entry.of(file), header=HEADER))
+    ledger.remember(Entry.of(file)._replace(header=HEADER))
     digest = ledger.digest(file)
     ledger.flush()
-    assert known(database, file) == replace(Entry.of(file), digest=digest, header=HEADER)
+    assert known(database, file) == Entry.of(file)._replace(digest=digest, header=HEADER)
 
 
 @pytest.mark.usefixtures("settled")
 def test_a_known_digest_is_not_computed_again(database, file):
     ledger = Ledger(database)
-    ledger.remember(replace(Entry.of(file), digest="from memory"))
+    ledger.remember(Entry.of(file)._replace(digest="from memory"))
     assert ledger.digest(file) == "from memory"
     ledger.flush()
     assert Ledger(database).digest(file) == "from memory"
@@ -61,7 +60,7 @@ def test_a_known_digest_is_not_computed_again(database, file):
 @pytest.mark.parametrize("keeps_mtime", [False, True])
 def test_a_touched_file_is_looked_at_again(database, file, keeps_mtime):
     ledger = Ledger(database)
-    ledger.remember(replace(Entry.of(file), digest="stale", header=HEADER))
+    ledger.remember(Entry.of(file)._replace(digest="stale", header=HEADER))
     before = Entry.of(file)
     while Entry.of(file).ctime_ns == before.ctime_ns:  # until the clock of the file system ticks
         file.write_bytes(b"noise")
@@ -125,7 +124,7 @@ def test_a_damaged_ledger_is_made_anew(database, file, damage):
 )
 def test_a_changed_row_is_forgotten_not_believed(database, file, change):
     ledger = Ledger(database)
-    ledger.remember(replace(Entry.of(file), digest="from memory", header=HEADER))
+    ledger.remember(Entry.of(file)._replace(digest="from memory", header=HEADER))
     ledger.flush()
     assert known(database, file).header == HEADER
     with sqlite3.connect(database) as connection:
@@ -175,7 +174,7 @@ def test_threads_and_processes_share_it(database, tmp_path):
 @pytest.mark.usefixtures("settled")
 def test_no_flip_of_a_byte_gives_another_answer_or_stays(database, file):
     ledger = Ledger(database)
-    ledger.remember(replace(Entry.of(file), header=HEADER))
+    ledger.remember(Entry.of(file)._replace(header=HEADER))
     digest = ledger.digest(file)
     ledger.flush()
     content = database.read_bytes()

@@ -10,8 +10,7 @@ import soundfile
 
 from latentbench.corpora.espeak import SAMPLE_RATE, Voice, speak
 from latentbench.corpora.plugin import SpeechDemoOptions, latentbench_corpora
-from latentbench.corpora.sentences import SENTENCES
-from latentbench.corpora.speech_demo import SPEAKERS, SpeechDemo
+from latentbench.corpora.speech_demo import SENTENCES, SPEAKERS, SpeechDemo
 from latentbench.errors import LatentbenchError
 from latentbench.plugins import Component, Provider
 from latentbench.workspace import Workspace

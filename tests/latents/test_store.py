@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentbench.corpora import AudioError, Corpus, Utterance
-from latentbench.corpora.copies import audio_digests
 from latentbench.corpora.corpus import AudioSource, Recording
+from latentbench.corpora.selection import audio_digests
 from latentbench.encoders import Encoder, Segment
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.files import SUMS, is_sealed

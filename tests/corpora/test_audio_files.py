@@ -11,15 +11,20 @@ import pytest
 import soundfile
 
 from latentbench.corpora import AudioError
+from latentbench.corpora.audio_files import AudioFile, FileSource, described, read_header
 from latentbench.corpora.corpus import AudioSource
 from latentbench.corpora.ledger import Header, Ledger
-from latentbench.corpora.source import FileSource, read_header, sources
-from latentbench.progress import SILENT
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path / "cache" / "ledger.sqlite3")
+def ledger(workspace):
+    return Ledger.of(workspace)
+
+
+@pytest.fixture
+def listed(workspace):
+    """The utterances of some files."""
+    return lambda *paths: described([AudioFile(p, p.name, "s") for p in paths], workspace, "")
 
 
 @pytest.mark.parametrize("channels", [1, 2, 8])
@@ -122,10 +127,10 @@ def test_the_digest_is_that_of_the_bytes(tmp_path, ledger, tone):
         FileSource(tmp_path, ledger).digest()
 
 
-def test_a_changed_file_has_another_digest_through_the_same_source(tmp_path, ledger, tone):
+def test_a_changed_file_has_another_digest_through_the_same_source(tmp_path, listed, tone):
     path = tone(tmp_path / "a.wav")
     os.utime(path, (1e9, 1e9))
-    ((source, _),) = sources([path], ledger, SILENT, "")
+    source = listed(path)[0].source
     before = source.digest()
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -133,15 +138,15 @@ def test_a_changed_file_has_another_digest_through_the_same_source(tmp_path, led
     assert source.digest() == hashlib.sha256(content).hexdigest() != before
 
 
-def test_listing_yields_unreadable_files_too(tmp_path, ledger, tone):
+def test_listing_yields_unreadable_files_too(tmp_path, listed, tone):
     paths = [tone(tmp_path / "a.wav", 0.1), tmp_path / "absent.wav", tmp_path / "noise.wav"]
     noise(paths[2])
-    listed = list(sources(paths, ledger, SILENT, ""))
-    assert [source.path for source, _ in listed] == paths
-    assert [header for _, header in listed] == [
-        Header(8000, 800, 1),
-        "not there",
-        "cannot be decoded: Format not recognised",
+    found = listed(*paths)
+    assert [one.source.path for one in found] == paths
+    assert [(one.sample_rate, one.seconds, one.problem) for one in found] == [
+        (8000, 0.1, ""),
+        (0, 0.0, "not there"),
+        (0, 0.0, "cannot be decoded: Format not recognised"),
     ]
 
 
@@ -271,15 +276,16 @@ def test_samples_on_the_scale_of_integers_are_not_taken_for_loud_ones(tmp_path, 
         FileSource(path, ledger).record()
 
 
-def test_what_has_no_end_is_not_read(tmp_path, ledger):
+def test_what_has_no_end_is_not_read(tmp_path, listed):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "zero.wav").symlink_to("/dev/zero")
     paths = [tmp_path / "pipe.wav", tmp_path / "zero.wav"]
-    for source, header in sources(paths, ledger, SILENT, ""):
-        assert header == "no regular file"
-        for ask in (source.record, source.digest):
-            with pytest.raises(AudioError, match=r"^no regular file$"):
-                ask()
+    for one in listed(*paths):
+        assert one.problem == "no regular file"
+        with pytest.raises(AudioError, match=r"^no regular file$"):
+            one.source.record(8000)
+        with pytest.raises(AudioError, match=r"^no regular file$"):
+            one.source.digest()
 
 
 def test_a_header_that_promises_more_than_can_be_allocates_nothing(tmp_path, ledger):
@@ -292,10 +298,10 @@ def test_a_header_that_promises_more_than_can_be_allocates_nothing(tmp_path, led
 
 
 def test_the_digest_is_of_what_was_decoded_whoever_replaces_the_file(
-    tmp_path, ledger, tone, monkeypatch
+    tmp_path, listed, tone, monkeypatch
 ):
     one, other = tone(tmp_path / "one.wav", 0.1), tone(tmp_path / "other.wav", 0.2, rate=16000)
-    ((source, _),) = sources([one], ledger, SILENT, "")
+    source = listed(one)[0].source
     source.digest()
     expected = hashlib.sha256(other.read_bytes()).hexdigest()
     decode = soundfile.SoundFile.read

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -19,18 +19,18 @@ from latentbench.corpora.corpus import (
     Recording,
     Utterance,
 )
-from latentbench.corpora.ledger import Entry, Header
+from latentbench.corpora.ledger import Header, Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from latentbench.corpora.ledger import Ledger
-    from latentbench.progress import Progress
+    from latentbench.corpora.ledger import Entry
+    from latentbench.workspace import Workspace
 
-__all__ = ["SUFFIXES", "FileSource", "described_by", "read_header", "sources"]
+__all__ = ["SUFFIXES", "AudioFile", "FileSource", "described", "read_header"]
 
 # The suffixes of the formats libsndfile tells apart by their content (libsndfile 1.2) ...
 READ = frozenset(
@@ -143,48 +143,45 @@ def read_header(path: Path) -> Header:
     return header
 
 
-def sources(
-    paths: Iterable[Path], ledger: Ledger, progress: Progress, title: str
-) -> Iterator[tuple[FileSource, Header | str]]:
-    """A source for each path, with its header, or why there is none that can be used.
+@dataclass(frozen=True)
+class AudioFile:
+    """A file of audio and who speaks in it: `Utterance` before its header was looked at."""
+
+    path: Path
+    id: str
+    speaker: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def described(files: Sequence[AudioFile], workspace: Workspace, title: str) -> list[Utterance]:
+    """Each file as an utterance of the rate and length of its header, or with what is wrong.
 
     Headers come from the ledger where the file was not touched since.
     """
-    paths = list(paths)
-    with progress.task(title, len(paths), "files") as meter:
-        for path, entry in zip(paths, ledger.recall(paths), strict=True):
-            header = _header(path, entry, ledger)
-            yield FileSource(path, ledger, entry), header
+    ledger, found = Ledger.of(workspace), []
+    with workspace.progress.task(title, len(files), "files") as meter:
+        for file, entry in zip(files, ledger.recall(one.path for one in files), strict=True):
+            found.append(_described(file, entry, ledger))
             meter.advance()
     ledger.flush()
+    return found
 
 
-def described_by(header: Header | str, *, problem: str = "", **facts: Any) -> Utterance:
-    """An utterance of the rate and length of its header, or with what is wrong with that.
-
-    Args:
-        header: as `sources` gave it.
-        problem: what else is known to be wrong.
-        facts: all other attributes of the `Utterance`.
-    """
-    if isinstance(header, str):
-        return Utterance(sample_rate=0, seconds=0.0, problem=problem or header, **facts)
-    seconds = header.frames / header.sample_rate
-    problem = problem or ("" if header.frames else "no samples")
-    return Utterance(sample_rate=header.sample_rate, seconds=seconds, problem=problem, **facts)
-
-
-def _header(path: Path, entry: Entry | None, ledger: Ledger) -> Header | str:
-    """What the ledger says, else the file, whose words are kept in the ledger."""
-    if entry is not None and entry.header is not None:
-        return entry.header
+def _described(file: AudioFile, entry: Entry | None, ledger: Ledger) -> Utterance:
+    problem, rate, seconds = file.problem, 0, 0.0
     try:
-        header = read_header(path)
+        header = entry.header if entry and entry.header else read_header(file.path)
+        if entry is not None and entry.header is None:
+            ledger.remember(entry._replace(header=header))
+        rate, seconds = header.sample_rate, header.frames / header.sample_rate
+        problem = problem or ("" if header.frames else "no samples")
     except AudioError as error:
-        return str(error)
-    if entry is not None:
-        ledger.remember(replace(entry, header=header))
-    return header
+        problem = problem or str(error)
+    source = FileSource(file.path, ledger, entry)
+    return Utterance(
+        file.id, file.speaker, source, rate, seconds, attributes=file.attributes, problem=problem
+    )
 
 
 def _samples(file: soundfile.SoundFile, content: bytes) -> NDArray[np.float32]:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from latentbench.corpora.world import WorldCorpus
 from latentbench.encoders.logmel import LogMelEncoder
 from latentbench.encoders.passthrough import LatentsEncoder
 from latentbench.encoders.plugin import LogMelOptions
@@ -13,6 +12,7 @@ from latentbench.latents.preparation import prepare
 from latentbench.specs import NoOptions
 from latentbench.workspace import Workspace
 from latentbench.worlds.plugin import Ar1Options, SwitchingOptions
+from latentbench.worlds.world_corpus import WorldCorpus
 
 
 def test_a_world_is_a_corpus_of_latents():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentbench.corpora.noise import WhiteNoise
 from latentbench.corpora.plugin import WhiteNoiseOptions
+from latentbench.corpora.white_noise import WhiteNoise
 
 
 @pytest.fixture
