@@ -125,7 +125,7 @@ def uncertainty_columns(
             return BLANK
         return compact(found.seed_error, decimals)
 
-    columns = [column(INTERVAL, places, bounds, name=f"{name}_interval", unit=unit)]
+    columns = [column(INTERVAL, places, bounds, name=f"{name}_interval", unit=unit, beside=True)]
     if seeds:
-        columns.append(column("seeds ±", places, error, name=f"{name}_seeds"))
+        columns.append(column("seeds ±", places, error, name=f"{name}_seeds", beside=True))
     return [one for one in columns if set(one.cells) != {BLANK}]

@@ -281,7 +281,7 @@ def _verdicts(comparison: Comparison) -> Table:
         ones = [row.get(name) for _, row in rows]
         group = [column(heading_of(name), ones, _marked)]
         if name in HEADLINES or not is_tabled(name):
-            group.append(column(INTERVAL, ones, _bounds))
+            group.append(column(INTERVAL, ones, _bounds, beside=True))
         groups.append(tuple(group))
     title = f"{_against(comparison)}, eval, all frames{'' if mixed else '; nats are per frame'}"
     return Table(tuple(keys), tuple(groups), title)

@@ -39,7 +39,7 @@ __all__ = [
 BLANK = "-"
 LABEL = 28  # columns, beyond which the name of a run is folded
 ANY_WIDTH = 1_000  # for texts that take the room there is, and are folded beyond
-WIDE = 100  # columns, from which two spaces part the columns of a table instead of one
+WIDE = 100  # columns, from which two spaces always part the columns of a table
 R = TypeVar("R")
 
 
@@ -66,6 +66,7 @@ class Column:
         left: whether cells begin in one line; otherwise they end in one.
         fold: the width beyond which cells are folded; 0: never.
         once: whether the terminal leaves out what repeats the cell above.
+        beside: whether it is of the column before it, and stays in one table with it.
     """
 
     heading: str
@@ -75,6 +76,7 @@ class Column:
     left: bool = False
     fold: int = 0
     once: bool = False
+    beside: bool = False
 
     def shown(self, row: int) -> str:
         """A cell as the terminal shows it."""
@@ -187,20 +189,21 @@ def show(parts: Iterable[Table | Line], console: Console) -> None:
         if part.title:
             console.print()
             console.print(Text(part.title, style="bold"))
-        for number, columns in enumerate(_packed(part, console.width)):
+        gap = _gap(part, console.width)
+        for number, columns in enumerate(_packed(part, console.width, gap)):
             if number:
                 console.print()
-            console.print(_drawn(part, columns, _gap(console.width)))
+            console.print(_drawn(part, columns, gap))
 
 
-def _gap(width: int) -> int:
-    """How many spaces part the columns on a console of that width."""
-    return 2 if width >= WIDE else 1
+def _gap(table: Table, width: int) -> int:
+    """How many spaces part the columns: two, but one where that saves a narrow console a table."""
+    one, two = (len(list(_packed(table, width, gap))) for gap in (1, 2))
+    return 2 if width >= WIDE or two == one else 1
 
 
-def _packed(table: Table, width: int) -> Iterator[list[Column]]:
+def _packed(table: Table, width: int, gap: int) -> Iterator[list[Column]]:
     """The columns of each table: whole groups where they fit, else as many columns as do."""
-    gap = _gap(width)
     room = width + gap
 
     def fits(columns: Iterable[Column]) -> bool:
@@ -211,13 +214,26 @@ def _packed(table: Table, width: int) -> Iterator[list[Column]]:
         if taken and not fits((*taken, *group)):
             yield taken
             taken = []
-        for one in group:
-            if taken and not fits((*taken, one)):
+        for few in _inseparable(group, fits):
+            if taken and not fits((*taken, *few)):
                 yield taken
                 taken = []
-            taken.append(one)
+            taken += few
     if taken or not table.groups:
         yield taken
+
+
+def _inseparable(
+    group: Sequence[Column], fits: Callable[[Iterable[Column]], bool]
+) -> Iterator[list[Column]]:
+    """Each column with those that stand beside it; one by one where that is too wide."""
+    together: list[list[Column]] = []
+    for one in group:
+        if one.beside and together and fits((*together[-1], one)):
+            together[-1].append(one)
+        else:
+            together.append([one])
+    yield from together
 
 
 def _width(one: Column) -> int:

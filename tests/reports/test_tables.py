@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -35,6 +35,7 @@ def table(cells=("1.00", "2.00"), **facts):
     return Table((names,), (columns, (Column("n", ("10", "20")),)), **facts)
 
 
+@settings(deadline=None)  # the first table of a process imports what draws it
 @given(
     st.lists(st.lists(st.text("0123456789", min_size=1, max_size=30), min_size=1), min_size=1),
     st.integers(80, 130),
@@ -58,6 +59,13 @@ def test_a_group_stands_together_where_there_is_room():
         ["k", "c0", "c1"],
         ["k", "c1", "c2"],
     ]
+
+
+@pytest.mark.parametrize(("columns", "width", "apart"), [(3, 80, 2), (9, 80, 1), (9, 120, 2)])
+def test_columns_stand_close_only_where_that_saves_a_table(columns, width, apart):
+    made = tuple(Column("1234567", ("1234567",)) for _ in range(columns))
+    text = shown(Table((Column("k", ("1",)),), (made,)), width=width)
+    assert text.splitlines()[0].startswith(f"k{' ' * apart}1234567")
 
 
 def test_long_names_are_folded_and_said_once():
