@@ -58,12 +58,12 @@ def explain(
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
 
     read_result(folder)  # a wrong name is told before the seconds that torch takes to import
-    from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
     from latentbench.forensics.explain import explain_run  # noqa: PLC0415 - imports torch
+    from latentbench.opened import OpenedRun  # noqa: PLC0415 - imports torch
     from latentbench.reports.explain import explain_report  # noqa: PLC0415 - not for --help
 
     workspace = session.workspace(cache)
-    run = FinishedRun(folder, workspace, session.registry(), device)
+    run = OpenedRun(folder, workspace, session.registry(), device)
     found = explain_run(run, **asked, progress=workspace.progress)
     if as_json:
         echo(found.model_dump_json(indent=2))

@@ -99,14 +99,14 @@ def rollout(
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
 
     read_result(folder)  # a wrong name is told before the seconds that torch takes to import
-    from latentbench.finished import FinishedRun  # noqa: PLC0415 - imports torch
+    from latentbench.opened import OpenedRun  # noqa: PLC0415 - imports torch
     from latentbench.reports.rollout import rollout_report  # noqa: PLC0415
     from latentbench.rollout.curves import Rolling, rollout_curves  # noqa: PLC0415
     from latentbench.rollout.engine import Injection  # noqa: PLC0415
 
     rolling = Rolling(inject=Injection.parse(inject), **given)
     workspace = session.workspace(cache)
-    run = FinishedRun(folder, workspace, session.registry(), device)
+    run = OpenedRun(folder, workspace, session.registry(), device)
     found = rollout_curves(run, rolling, workspace.progress)
     if as_json:
         echo(found.to_json())

@@ -27,9 +27,9 @@ from latentbench.progress import SILENT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from latentbench.finished import FinishedRun
     from latentbench.forensics.records import Tail
     from latentbench.forensics.scores import Scores
+    from latentbench.opened import OpenedRun
     from latentbench.progress import Progress
 
     Floats = NDArray[np.float64]
@@ -44,7 +44,7 @@ APART = 3.0
 
 
 def explain_run(
-    run: FinishedRun,
+    run: OpenedRun,
     *,
     horizon: int | None = None,
     seed: int | None = None,
@@ -122,7 +122,7 @@ def _choose(tails: list[Tail], horizon: int | None, seed: int | None, split: str
 class _Cell:
     """One split of one cell: its frames, contexts and model."""
 
-    def __init__(self, run: FinishedRun, scores: Scores, search: int) -> None:
+    def __init__(self, run: OpenedRun, scores: Scores, search: int) -> None:
         self.scores = scores
         self.search = search
         self.device = run.device

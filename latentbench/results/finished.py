@@ -32,6 +32,7 @@ class FinishedRun:
         result: its figures.
         utterances: what it used, skipped ones included.
         audio: runs of one name here are meant to use the same audio.
+        store: name of the store that holds its latents.
     """
 
     label: str
@@ -39,6 +40,7 @@ class FinishedRun:
     result: Result
     utterances: tuple[ManifestRow, ...]
     audio: str = ""
+    store: str = ""
 
     @classmethod
     def read(cls, folder: Path, label: str = "", audio: str = "") -> FinishedRun:
@@ -49,8 +51,8 @@ class FinishedRun:
             DamagedFileError: one of its files is not what was written.
         """
         result = read_result(folder)
-        _, rows = read_manifest(folder / "manifest.parquet")
-        return cls(printable(label or folder.name), folder, result, tuple(rows), audio)
+        store, rows = read_manifest(folder / "manifest.parquet")
+        return cls(printable(label or folder.name), folder, result, tuple(rows), audio, store)
 
     def used(self, *splits: str) -> dict[str, tuple[str, str]]:
         """Utterance id -> digest of its audio, side; skipped ones left out, of all sides if none.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from latentbench.finished import FinishedRun
+    from latentbench.opened import OpenedRun
     from latentbench.predictors import Predictor
     from latentbench.progress import Progress
     from latentbench.results.schema import HorizonResult
@@ -167,7 +167,7 @@ class Rolling:
     depths: tuple[int, ...] = ()
 
 
-def rollout_curves(run: FinishedRun, rolling: Rolling, progress: Progress) -> RolloutCurves:
+def rollout_curves(run: OpenedRun, rolling: Rolling, progress: Progress) -> RolloutCurves:
     """Roll every horizon out and summarise it by depth.
 
     Raises:
@@ -202,7 +202,7 @@ def rollout_curves(run: FinishedRun, rolling: Rolling, progress: Progress) -> Ro
     )
 
 
-def _horizons(run: FinishedRun, rolling: Rolling) -> list[HorizonResult]:
+def _horizons(run: OpenedRun, rolling: Rolling) -> list[HorizonResult]:
     found = {one.k: one for one in run.result.horizons}
     for k in rolling.horizons:
         if k not in found:
@@ -211,7 +211,7 @@ def _horizons(run: FinishedRun, rolling: Rolling) -> list[HorizonResult]:
     return [found[k] for k in rolling.horizons or found]
 
 
-def _targets(run: FinishedRun, rolling: Rolling) -> tuple[list[Target], list[str]]:
+def _targets(run: OpenedRun, rolling: Rolling) -> tuple[list[Target], list[str]]:
     """The targets to roll out, and why one is missing."""
     own = run.config.task.target
     controlled = "x_target" in run.config.controls
@@ -238,7 +238,7 @@ class _Curve:
 
     def __init__(
         self,
-        run: FinishedRun,
+        run: OpenedRun,
         rolling: Rolling,
         moments: FirstOrder,
         horizon: HorizonResult,

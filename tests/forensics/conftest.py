@@ -4,7 +4,7 @@ import pytest
 
 from latentbench.config import read_layers, resolve
 from latentbench.experiment import run_experiment
-from latentbench.finished import FinishedRun
+from latentbench.opened import OpenedRun
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace
 
@@ -142,6 +142,6 @@ def open_planted(planted_run, planted_plugin):
     def reopen(trouble, *assignments):
         folder = planted_run(trouble, *assignments)
         registry = load_registry([planted_plugin])
-        return FinishedRun(folder / "run", Workspace(folder / "cache"), registry)
+        return OpenedRun(folder / "run", Workspace(folder / "cache"), registry)
 
     return reopen

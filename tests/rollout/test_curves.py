@@ -14,7 +14,7 @@ from latentbench.config import read_layers, resolve
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.experiment import run_experiment
 from latentbench.files import discard
-from latentbench.finished import FinishedRun
+from latentbench.opened import OpenedRun
 from latentbench.plugins import load_registry
 from latentbench.progress import SILENT
 from latentbench.rollout.curves import Rolling, rollout_curves
@@ -43,7 +43,7 @@ def made(folder, *assignments):
 
 
 def opened(folder):
-    return FinishedRun(folder / "run", Workspace(folder / "cache"), load_registry())
+    return OpenedRun(folder / "run", Workspace(folder / "cache"), load_registry())
 
 
 def curves_of(folder, **rolling):

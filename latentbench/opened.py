@@ -10,11 +10,12 @@ from latentbench.device import choose_device
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus
 from latentbench.files import DamagedFileError
-from latentbench.latents.manifest import open_latents, read_manifest
+from latentbench.latents.manifest import open_latents
 from latentbench.latents.store import LatentStore
 from latentbench.latents.transform import restore_transforms
 from latentbench.models import load_model
-from latentbench.results import RunFolder, read_result
+from latentbench.results import RunFolder
+from latentbench.results.finished import FinishedRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,16 +24,15 @@ if TYPE_CHECKING:
     from latentbench.latents import Latents
     from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
-    from latentbench.results import Result
     from latentbench.results.schema import Split
     from latentbench.tasks import TaskFrames
     from latentbench.workspace import Workspace
 
-__all__ = ["FinishedRun"]
+__all__ = ["OpenedRun"]
 
 
-class FinishedRun:
-    """What a run was made of, for questions that are asked afterwards.
+class OpenedRun:
+    """What a finished run was made of, for questions that are asked afterwards.
 
     Args:
         folder: of the run.
@@ -53,12 +53,13 @@ class FinishedRun:
     def __init__(
         self, folder: Path, workspace: Workspace, registry: Registry, device: str = ""
     ) -> None:
+        run = FinishedRun.read(folder)
         self.folder = RunFolder(folder)
-        self.result: Result = read_result(folder)
+        self.result = run.result
         self.config = RunConfig.model_validate(self.result.config)
         self.registry = registry
         self.device = choose_device(device or self.config.device)
-        stored, self.sides = self._stored(workspace)
+        stored, self.sides = self._stored(run, workspace)
         files = [
             folder / f"transform-{number}-{component.name}.safetensors"
             for number, component in enumerate(self.config.transforms)
@@ -107,10 +108,11 @@ class FinishedRun:
                 f"Finished seeds there: {known}.",
             )
 
-    def _stored(self, workspace: Workspace) -> tuple[Latents, dict[str, list[int]]]:
+    def _stored(
+        self, run: FinishedRun, workspace: Workspace
+    ) -> tuple[Latents, dict[str, list[int]]]:
         """The latents of the run; what is damaged of them is encoded again."""
-        store, rows = read_manifest(self.folder.path / "manifest.parquet")
-        path = workspace.cache / "latents" / store
+        path = workspace.cache / "latents" / run.store
         if not path.is_dir():
             raise UsageError(
                 f"The latents of the run '{self.folder.path}' are not in the cache "
@@ -119,8 +121,8 @@ class FinishedRun:
                 f"latentbench encode --config '{self.folder.config_file}'",
             )
         try:
-            return open_latents(LatentStore.at(path), rows)
+            return open_latents(LatentStore.at(path), run.utterances)
         except DamagedFileError as error:
             workspace.progress.say(error.message)
             encode_corpus(self.config, workspace, self.registry)
-            return open_latents(LatentStore.at(path), rows)
+            return open_latents(LatentStore.at(path), run.utterances)
