@@ -84,7 +84,7 @@ def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
 
     Gaps are means over seeds, which roll out the same utterances; frames add up.
     """
-    cells = [_Gaps(file) for file in rollouts]
+    cells = [_Gaps(file) for file in rollouts if _has_gaps(file)]
     n = sum(one.gap.size for one in cells)
     depths = tuple(_gap_at(depth, cells) for depth in DEPTHS)
     if not n:
@@ -106,6 +106,12 @@ def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
         mean_interval=_gap_interval(mean),
         median_interval=_gap_interval(median),
     )
+
+
+def _has_gaps(file: Path) -> bool:
+    """Whether the predictor had a log-density to compute them from."""
+    with reading(file, AGAIN):
+        return set(GAP) <= set(pq.read_schema(file).names)
 
 
 def _gap_at(depth: int, cells: Sequence[_Gaps]) -> DepthGap:

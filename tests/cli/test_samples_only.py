@@ -66,3 +66,20 @@ def test_a_baseline_without_a_density_is_refused_before_anything_is_trained(plac
     text = invoke(place, *SMALL, "--predictor", "linear", *baseline, code=2)
     assert "The baseline 'neural' gives samples and no log-density." in text
     assert not (place / "never").exists()
+
+
+def test_its_rollout_has_states_and_says_why_there_is_no_gap(place, shown):  # noqa: ARG001
+    text = invoke(place, "rollout", place / "run", "--json", "--target", "delta")
+    found = json.loads(text[text.index("{") :])
+    assert f"no NLL and no gap: {REASON}" in found["notes"]
+    (curve,) = found["curves"]
+    points = [one for one in curve["points"] if one["n"]]
+    assert points
+    assert {one["gap_median"] for one in points} == {"NaN"}
+    assert all(one["state_error"] > 0 and one["variance_ratio"] > 0 for one in points)
+    assert "no NLL and no gap" in invoke(place, "rollout", place / "run")
+
+
+def test_explaining_it_says_why_there_is_nothing_to_explain(place, shown):  # noqa: ARG001
+    text = invoke(place, "explain", place / "run", code=2)
+    assert f"The run kept no 'nll' per frame: {REASON}." in text
