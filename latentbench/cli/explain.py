@@ -58,7 +58,7 @@ def explain(
     from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
 
     read_result(folder)  # a wrong name is told before the seconds that torch takes to import
-    from latentbench.forensics.explain import explain_run  # noqa: PLC0415 - imports torch
+    from latentbench.explain.explain import explain_run  # noqa: PLC0415 - imports torch
     from latentbench.opened import OpenedRun  # noqa: PLC0415 - imports torch
     from latentbench.reports.explain import explain_report  # noqa: PLC0415 - not for --help
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from latentbench.forensics.records import Explanation
+    from latentbench.explain.explanation import Explanation
 
 __all__ = ["explain_report"]
 

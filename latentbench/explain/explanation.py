@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from latentbench.results.schema import Number, Split  # noqa: TC001 - pydantic reads them
+from latentbench.records import Number, Record
+from latentbench.results.schema import Split  # noqa: TC001 - pydantic reads it
 
 __all__ = [
     "Carriers",
@@ -25,11 +24,7 @@ __all__ = [
 Letter = Literal["a", "b", "c", "d", "e"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Tail(_Record):
+class Tail(Record):
     """What the mean NLL of one split of one cell owes to its worst frames.
 
     Attributes:
@@ -66,7 +61,7 @@ class Tail(_Record):
     worst_spreads: Number
 
 
-class WorstFrame(_Record):
+class WorstFrame(Record):
     """One of the frames of largest NLL.
 
     Attributes:
@@ -105,7 +100,7 @@ class WorstFrame(_Record):
     sigmas: Number
 
 
-class Typical(_Record):
+class Typical(Record):
     """The same figures of evenly spaced frames of the split, to compare with.
 
     Attributes:
@@ -128,7 +123,7 @@ class Typical(_Record):
     sigmas: Number
 
 
-class DistanceBin(_Record):
+class DistanceBin(Record):
     """The frames whose context distance lies between two quantiles of the train contexts'.
 
     Attributes:
@@ -148,7 +143,7 @@ class DistanceBin(_Record):
     share: Number
 
 
-class Carriers(_Record):
+class Carriers(Record):
     """The fewest frames that hold 90 % of the excess of the worst 0.1 %, 64 at most.
 
     The excess of a frame is its NLL minus the median; shares are shares of the excess.
@@ -181,7 +176,7 @@ class Carriers(_Record):
     degenerate: float
 
 
-class Hypothesis(_Record):
+class Hypothesis(Record):
     """One explanation, whether it holds, and by what."""
 
     letter: Letter
@@ -190,7 +185,7 @@ class Hypothesis(_Record):
     evidence: str
 
 
-class Explanation(_Record):
+class Explanation(Record):
     """Why the scores of one cell of a run are what they are.
 
     Attributes:

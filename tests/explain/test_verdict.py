@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from latentbench.forensics.evidence import carrying_frames, distance_bins, rank_correlation
-from latentbench.forensics.records import Carriers
-from latentbench.forensics.scores import Scores, tail_of
-from latentbench.forensics.verdict import judge, unusual
+from latentbench.explain.explain import carrying_frames, distance_bins, rank_correlation
+from latentbench.explain.explanation import Carriers
+from latentbench.explain.tails import Scores, tail_of
+from latentbench.explain.verdict import judge, unusual
 from latentbench.results.schema import LatentFacts
 
 NOTHING = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentbench.results.tails import median, tail_share, trimmed_mean, worst_count
+from latentbench.explain.tails import median, tail_share, trimmed_mean, worst_count
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latentbench.forensics.explain import explain_run
+from latentbench.explain.explain import explain_run
 from latentbench.reports.run import remarks
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from latentbench.forensics.evidence import FAR, HEAVY, OVER_CONFIDENT
-from latentbench.forensics.records import Hypothesis
+from latentbench.explain.explanation import Hypothesis
 from latentbench.latents.degeneracy import degeneracies
 
 if TYPE_CHECKING:
-    from latentbench.forensics.records import Carriers, Letter, Tail
+    from latentbench.explain.explanation import Carriers, Letter, Tail
     from latentbench.results.schema import LatentFacts
 
-__all__ = ["UNUSUAL", "Verdict", "judge", "unusual"]
+__all__ = ["ADVICE", "FAR", "HEAVY", "OVER_CONFIDENT", "UNUSUAL", "judge", "unusual"]
 
+# Half of an excess in a tenth of the contexts is five times what chance puts there.
+FAR = 0.9
+OVER_CONFIDENT = 3.0
+HEAVY = 20.0
 # 30 times what the worst 0.1 % of a normal distribution weigh, 12 times those of an exponential.
 UNUSUAL = 0.1
 # The worst of a million exponential draws is 16 spreads above the median, of a normal one 5.

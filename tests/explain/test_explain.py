@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from latentbench.errors import LatentbenchError, UsageError
-from latentbench.forensics.explain import explain_run
+from latentbench.explain.explain import explain_run
 
 
 def holding(found):
@@ -161,7 +161,7 @@ def test_scores_of_other_frames_are_refused(open_planted, tmp_path):
     column = table.schema.get_field_index("frame")
     changed = table.set_column(column, "frame", pa.array(table["frame"].to_numpy() + 1))
     pq.write_table(changed, tmp_path / "frames.parquet")
-    from latentbench.forensics.scores import read_scores
+    from latentbench.explain.tails import read_scores
 
     scores = read_scores(tmp_path / "frames.parquet")[0]
     with pytest.raises(LatentbenchError, match="are not those that were scored"):
@@ -169,7 +169,7 @@ def test_scores_of_other_frames_are_refused(open_planted, tmp_path):
 
 
 def test_scores_that_are_not_there_are_an_error(tmp_path):
-    from latentbench.forensics.scores import read_scores
+    from latentbench.explain.tails import read_scores
 
     with pytest.raises(UsageError, match="is not there, so no frame can be explained"):
         read_scores(tmp_path / "frames.parquet")

@@ -1,1 +1,0 @@
-"""Why a run scored what it did: the frames that make its means, and what they share."""
