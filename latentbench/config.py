@@ -50,6 +50,7 @@ __all__ = [
     "UtteranceConfig",
     "build_options",
     "density_of",
+    "dotted",
     "preset_names",
     "read_component",
     "read_layers",
@@ -360,6 +361,17 @@ def build_options(config: ComponentConfig, section: str, registry: Registry) -> 
         if isinstance(value, (int, float)) and not _is_moderate(value):
             raise UsageError(f"'{section}.{key}' cannot be {value!r}: it is too large.")
     return found
+
+
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every key of a configuration as `--set` takes it -> its value."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(dotted(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def _is_moderate(number: float) -> bool:

@@ -9,11 +9,12 @@ from latentbench.escapes import csv_text
 from latentbench.results.figures import GAP, MEDIAN_GAP, NON_FINITE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from latentbench.compare import Comparison
     from latentbench.compare.against import FigureDifference
-    from latentbench.compare.comparison import ComparedHorizon
+    from latentbench.compare.comparison import ComparedHorizon, ComparedRun
+    from latentbench.results.schema import HorizonResult
 
 __all__ = ["comparison_csv"]
 
@@ -34,32 +35,25 @@ def comparison_csv(comparison: Comparison) -> str:
 
 
 def _rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    runs = {run.label: run for run in comparison.runs}
+    against = {(one.run, one.matched, one.name): one for one in comparison.against}
     compared = tuple(dict.fromkeys(one.name for one in comparison.against))
-    first = comparison.runs[0].label
     for one in comparison.horizons:
         parts = dict.fromkeys((figure.split, figure.slice) for figure in one.result.figures)
         for split, slice_ in parts or FAILED:
             whole = (split, slice_) == ("eval", ALL)
-            found = {
-                pair.name: pair
-                for pair in comparison.against
-                if whole and (pair.run, pair.matched) == (one.run, one.matched)
-            }
+            found = {name: against.get((one.run, one.matched, name)) for name in compared}
             yield {
+                **_place(one, runs[one.run], split, slice_),
                 **_figures(comparison, one, split, slice_),
-                **_circumstances(comparison, one),
-                "against": first if found else None,
-                **_differences(found, compared),
+                **_circumstances(one.result, runs[one.run]),
+                "against": comparison.runs[0].label if whole and any(found.values()) else None,
+                **(_differences(found if whole else dict.fromkeys(compared))),
             }
 
 
-def _figures(
-    comparison: Comparison, one: ComparedHorizon, split: str, slice_: str
-) -> dict[str, Any]:
-    run = next(run for run in comparison.runs if run.label == one.run)
-    find = partial(comparison.figures.find, k=one.result.k, run=one.run)
-    figures = {name: find(name, split=split, slice_=slice_) for name in comparison.metrics}
-    row: dict[str, Any] = {
+def _place(one: ComparedHorizon, run: ComparedRun, split: str, slice_: str) -> dict[str, Any]:
+    return {
         "matched": one.matched,
         "run": one.run,
         "encoder": run.encoder.name,
@@ -74,8 +68,16 @@ def _figures(
         "asked_milliseconds": one.asked_ms,
         "leaky": one.result.leaky,
         "status": one.result.status,
-        "n": max((figure.n for figure in figures.values() if figure is not None), default=0),
     }
+
+
+def _figures(
+    comparison: Comparison, one: ComparedHorizon, split: str, slice_: str
+) -> dict[str, Any]:
+    find = partial(comparison.figures.find, k=one.result.k, run=one.run)
+    figures = {name: find(name, split=split, slice_=slice_) for name in comparison.metrics}
+    counts = [figure.n for figure in figures.values() if figure is not None]
+    row: dict[str, Any] = {"n": max(counts, default=0)}
     for name, figure in figures.items():
         measured = figure if figure is not None and figure.n else None
         row[name] = measured.value if measured else None
@@ -95,28 +97,26 @@ def _figures(
     }
 
 
-def _circumstances(comparison: Comparison, one: ComparedHorizon) -> dict[str, Any]:
-    run = next(run for run in comparison.runs if run.label == one.run)
+def _circumstances(result: HorizonResult, run: ComparedRun) -> dict[str, Any]:
     return {
-        "iid_floor": one.result.iid_floor,
-        "dim": one.result.dim,
+        "iid_floor": result.iid_floor,
+        "dim": result.dim,
         "frame_rate": run.encoder.frame_rate,
         "look_ahead": run.encoder.look_ahead,
         "context_frames": run.context_frames,
         "context_milliseconds": run.context_ms,
         "step_frames": run.step_frames,
         "step_milliseconds": run.step_ms,
-        "parameters": one.result.parameters,
+        "parameters": result.parameters,
         "steps": run.steps,
         "stamps": "; ".join(run.stamps),
     }
 
 
-def _differences(found: Mapping[str, FigureDifference], names: Sequence[str]) -> dict[str, Any]:
+def _differences(found: Mapping[str, FigureDifference | None]) -> dict[str, Any]:
     """The differences of one row from that of the first run, None where it has none."""
-    row: dict[str, Any] = {}
-    for name in names:
-        for key in OF_DIFFERENCE:
-            column = f"{name}_difference" if key == "value" else f"{name}_difference_{key}"
-            row[column] = getattr(found[name], key) if name in found else None
-    return row
+    return {
+        f"{name}_difference{'' if key == 'value' else f'_{key}'}": getattr(one, key, None)
+        for name, one in found.items()
+        for key in OF_DIFFERENCE
+    }

@@ -44,6 +44,8 @@ CONTROL_METRICS = {
 }
 ALL = "all"
 NOT_RUN = "it was not run"
+# What the cells of all seeds of a horizon have in common.
+ALIKE = ("parameters", "steps", "dim", "iid_floor", "frames", "scored", "too_short")
 
 
 def assemble(
@@ -152,6 +154,7 @@ def _horizon(
     absent = {one.name: lacking(one, density) for one in metrics}
     figures = summarise_frames(frames, metrics, config.task.slices, absent) if done else ()
     first = next(iter(done.values()), None)
+    alike = {name: getattr(first, name) for name in ALIKE} if first else {}
     horizon = HorizonResult(
         k=k,
         milliseconds=1000 * k / encoder.frame_rate,
@@ -159,16 +162,10 @@ def _horizon(
         status="failed" if errors else "done",
         errors=tuple(errors),
         seeds=tuple(done),
-        parameters=first.parameters if first else 0,
-        steps=first.steps if first else None,
-        dim=first.dim if first else 0,
-        iid_floor=first.iid_floor if first else 0.0,
-        frames=first.frames if first else {},
-        scored=first.scored if first else {},
-        too_short=first.too_short if first else {},
         figures=tuple(figures),
         rollout=summarise_rollouts(rollouts) if done else None,
         seconds=_sums([record.seconds for record in done.values()]),
+        **alike,
     )
     return horizon.model_copy(update={"notes": tuple(_notes(horizon, config, density))})
 

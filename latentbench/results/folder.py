@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from latentbench.config import dotted
 from latentbench.errors import UsageError
 from latentbench.files import (
     SUMS,
@@ -178,12 +179,12 @@ class RunFolder:
             return
         if was_sealed_as(self.config_file, config.to_yaml()):
             return
-        wanted = _flat(config.model_dump(mode="json", exclude={"engine"}))
-        found = _flat(self._read_config(config))
+        wanted = dotted(config.model_dump(mode="json", exclude={"engine"}))
+        found = dotted(self._read_config(config))
         differing = [
-            f"{key} is {found.get(key, ABSENT)} there, {wanted.get(key, ABSENT)} here"
+            f"{key} is {_told(found, key)} there, {_told(wanted, key)} here"
             for key in sorted(found.keys() | wanted.keys())
-            if found.get(key, ABSENT) != wanted.get(key, ABSENT)
+            if _told(found, key) != _told(wanted, key)
         ]
         if differing:
             raise UsageError(
@@ -268,12 +269,5 @@ def read_result(folder: Path) -> Result:
         return Result.model_validate_json(text)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted key -> value as JSON, which prints and compares."""
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value)
-    return flat
+def _told(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else ABSENT

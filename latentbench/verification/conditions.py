@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from latentbench.config import RunConfig, read_layers, resolve
+from latentbench.config import RunConfig, dotted, read_layers, resolve
 from latentbench.encoders.mimi import MimiEncoder
 from latentbench.results.schema import Record
 from latentbench.tasks import WindowTask
 from latentbench.verification.references import HORIZONS, eval_speakers, reference_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from latentbench.plugins import Registry
     from latentbench.results import Result
@@ -185,13 +185,13 @@ def _frames(result: Result, runs: Sequence[ReferenceRun]) -> Condition:
 
 def _protocol(result: Result, registry: Registry, *, width: int) -> Iterator[Condition]:
     """Every key of the preset phase1 that decides a figure; those that agree as one condition."""
-    expected = _flat(resolve(read_layers("phase1", None, ()), registry).model_dump(mode="json"))
+    expected = dotted(resolve(read_layers("phase1", None, ()), registry).model_dump(mode="json"))
     if result.encoder.name != "mimi":
         expected = {key: value for key, value in expected.items() if key.split(".")[0] != "encoder"}
         expected |= {"encoder.view": "encoder"} if result.encoder.name == "encodec-24k" else {}
     expected["predictor.width"] = width
     # What an older run has no key for was as it is by default.
-    found = _flat(RunConfig.model_validate(result.config).model_dump(mode="json"))
+    found = dotted(RunConfig.model_validate(result.config).model_dump(mode="json"))
     agreed = 0
     for key in sorted(expected.keys() | found.keys()):
         if key.startswith(NO_MATTER) or (key.startswith("encoder.") and key not in expected):
@@ -210,14 +210,3 @@ def _protocol(result: Result, registry: Registry, *, width: int) -> Iterator[Con
     yield Condition(
         name="protocol", matches=True, found=f"{agreed} keys as in the preset phase1", expected=""
     )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
