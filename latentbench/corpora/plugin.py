@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FolderOptions",
+    "LatentsFolderOptions",
     "LibriSpeechOptions",
     "SpeechDemoOptions",
     "WhiteNoiseOptions",
@@ -39,7 +40,7 @@ class LibriSpeechOptions:
 class FolderOptions:
     """Options of the corpus `folder`."""
 
-    root: Annotated[str, "folder that holds the audio"] = ""
+    root: Annotated[str, "folder that holds the files"] = ""
     glob: Annotated[str, "which paths below root are used; ** is any depth of folders"] = "**"
     speaker_pattern: Annotated[
         str, "path below root with {speaker} where the speaker's name is; * is any name"
@@ -47,6 +48,17 @@ class FolderOptions:
     speakers_csv: Annotated[
         str, "CSV with columns path,speaker[,...], used instead of speaker_pattern"
     ] = ""
+
+
+@dataclass(frozen=True)
+class LatentsFolderOptions(FolderOptions):
+    """Options of the corpus `latents-folder`."""
+
+    frame_rate: Annotated[float, Ge(0), "frames a second; must be given"] = 0.0
+    array: Annotated[
+        str, "which array of a .npz, .pt or .safetensors file is the latents; empty: each is"
+    ] = ""
+    transposed: Annotated[bool, "arrays are [D, T] instead of [T, D]"] = False
 
 
 @dataclass(frozen=True)
@@ -100,4 +112,11 @@ def latentbench_corpora() -> Iterator[CorpusSpec]:
         factory="latentbench.corpora.white_noise:WhiteNoise",
         options=WhiteNoiseOptions,
         licence="none: made on the spot",
+    )
+    yield CorpusSpec(
+        name="latents-folder",
+        summary="Your own latents: .npy, .npz, .pt, .safetensors or .parquet, [T, D] a file",
+        factory="latentbench.corpora.latent_arrays:LatentsFolder",
+        options=LatentsFolderOptions,
+        licence="yours",
     )

@@ -27,6 +27,7 @@ def test_every_option_has_help_and_a_default():
         "folder",
         "speech-demo",
         "white-noise",
+        "latents-folder",
     ]
     for spec in specs:
         assert spec.licence
