@@ -12,14 +12,14 @@ import sys
 import time
 import traceback
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from latentbench.config import build_options
+from latentbench.config import make
 from latentbench.device import choose_device
 from latentbench.digest import XXH3, file_digest
 from latentbench.errors import LatentbenchError
@@ -50,24 +50,32 @@ from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from latentbench.config import RunConfig
+    from latentbench.config import EvaluationConfig, RunConfig
     from latentbench.engines import Cell
     from latentbench.latents import Latents
-    from latentbench.plugins import Registry
+    from latentbench.metrics.metric import Column
+    from latentbench.plugins import Component, Registry
     from latentbench.predictors import Predictor
     from latentbench.progress import Progress
+    from latentbench.specs import Density
     from latentbench.tasks import TaskFrames
 
+    Fit: TypeAlias = Callable[[str, TaskFrames], Predictor]
+
 __all__ = [
+    "SECTION_OF",
     "CellWork",
+    "fit_controls",
     "fits",
     "make_predictor",
     "run_cell",
+    "score_columns",
+    "scored_frames",
     "task_frames",
     "timed",
     "window_task",
@@ -76,25 +84,42 @@ __all__ = [
 ALL = "all"
 TRACEBACK = "traceback.txt"
 UNCONDITIONAL = "unconditional"
+# Role of a model in a cell -> section of the configuration that says how it is made.
+SECTION_OF = {
+    "predictor": "predictor",
+    "baseline": "baseline",
+    UNCONDITIONAL: "predictor",
+    "x_target": "predictor",
+    "x_baseline": "baseline",
+}
 FRAMES = "frames.parquet"
 ROLLOUT = "rollout.parquet"
 
 
 class CellWork:
-    """`run_cell` as engines call it; sent to another process, it leaves its display behind."""
+    """`run_cell` as engines call it; what is sent to another process leaves its display behind.
 
-    def __init__(self, progress: Progress = SILENT) -> None:
+    Plugin files are loaded again there, and components given from Python are sent by the names of
+    their classes.
+    """
+
+    def __init__(self, registry: Registry, progress: Progress = SILENT) -> None:
+        self.registry = registry
         self.progress = progress
 
     def __call__(self, cell: Cell) -> None:
         """Do all the work of a cell."""
-        run_cell(cell, self.progress)
+        run_cell(cell, self.registry, self.progress)
 
-    def __reduce__(self) -> tuple[type[CellWork], tuple[()]]:
-        return CellWork, ()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self.registry.files, self.registry.inline)
 
 
-def run_cell(cell: Cell, progress: Progress = SILENT) -> None:
+def _elsewhere(files: Sequence[Path], inline: Sequence[Component]) -> CellWork:
+    return CellWork(load_registry(files).beside(inline))
+
+
+def run_cell(cell: Cell, registry: Registry, progress: Progress = SILENT) -> None:
     """Do all the work of a cell that is not done yet.
 
     Raises:
@@ -108,7 +133,7 @@ def run_cell(cell: Cell, progress: Progress = SILENT) -> None:
         cell.folder.mkdir(parents=True, exist_ok=True)
         sweep(cell.folder)
         with disk_full_explained(cell.folder, 64_000_000):
-            record = _Work(cell, progress).run()
+            record = _Work(cell, registry, progress).run()
             record.inputs = inputs
             write_record(cell.folder, record)
     except Exception as error:
@@ -165,13 +190,45 @@ def make_predictor(
     section: str, config: RunConfig, registry: Registry, *, dim: int, seed: int
 ) -> Predictor:
     """The untrained predictor of a config section, its weights drawn from `seed`."""
-    component = getattr(config, section)
-    options = build_options(component, section, registry)
     torch.manual_seed(seed)
-    predictor: Predictor = registry.get("predictor", component.name).create(
-        options, context_frames=config.task.context_frames, dim=dim
+    predictor: Predictor = make(
+        getattr(config, section),
+        section,
+        registry,
+        context_frames=config.task.context_frames,
+        dim=dim,
     )
     return predictor
+
+
+def fit_controls(config: RunConfig, train: TaskFrames, fit: Fit) -> Controls:
+    """Fit the controls of the configuration (docs/metrics.md).
+
+    Args:
+        config: of the run.
+        train: the frames that the predictor was fitted on.
+        fit: gives the model of a role, fitted on frames.
+    """
+    unconditional = x = x_baseline = None
+    if UNCONDITIONAL in config.controls:
+        unconditional = fit(UNCONDITIONAL, train.without_context())
+    if "x_target" in config.controls:
+        of_x = train.with_target("x")
+        x_baseline = fit("x_baseline", of_x)
+        if train.target != "x" and not train.sees_previous:
+            x = fit("x_target", of_x)
+    return Controls(unconditional, x, x_baseline)
+
+
+def score_columns(config: RunConfig, registry: Registry, density: Density) -> dict[str, Column]:
+    """The columns of the metrics of a run that a predictor of such a density has."""
+    metrics = metrics_of(config, registry)
+    return merge_columns(one for one in metrics if not lacking(one, density))
+
+
+def scored_frames(evaluation: EvaluationConfig, frames: TaskFrames) -> TaskFrames:
+    """Which frames of one side are scored: the first of the stream."""
+    return frames.where(np.arange(len(frames)) < evaluation.max_frames)
 
 
 def window_task(config: RunConfig, horizon: int) -> WindowTask:
@@ -206,10 +263,10 @@ def fits(config: RunConfig, horizons: Sequence[int]) -> int:
 
 def task_frames(
     config: RunConfig, horizon: int, latents: Latents, sides: Mapping[str, Sequence[int]]
-) -> dict[Split, TaskFrames]:
-    """What a run fits and scores at one horizon: split -> frames, in stream order."""
+) -> dict[str, TaskFrames]:
+    """What a run fits and scores at one horizon: side -> frames, in stream order."""
     task = window_task(config, horizon)
-    frames = {side: task.frames(latents, sides[side]) for side in SPLITS}
+    frames = {side: task.frames(latents, of_side) for side, of_side in sides.items()}
     if config.task.only == ALL:
         return frames
     median = energy_median(latents, sides["train"])
@@ -222,11 +279,12 @@ def task_frames(
 class _Work:
     """The steps of one cell, from its latents to its record."""
 
-    def __init__(self, cell: Cell, progress: Progress) -> None:
+    def __init__(self, cell: Cell, registry: Registry, progress: Progress) -> None:
         self.cell = cell
         self.config = cell.config
+        self.registry = registry
         self.progress = progress
-        self.registry = load_registry(cell.plugin_files)
+        self.steps: dict[str, int] = {}  # of the training of each role; 0 for a closed form
         self.device = choose_device(cell.config.device)
         stored, self.sides = open_latents(
             LatentStore.at(cell.store), read_manifest(cell.manifest)[1]
@@ -247,7 +305,7 @@ class _Work:
                 predictor = self._fit("predictor", train)
                 baseline = self._fit("baseline", train)
             with timed(seconds, "controls"):
-                controls = self._fit_controls(train)
+                controls = fit_controls(self.config, train, self._fit)
             with timed(seconds, "score"):
                 scored = self._score(predictor, baseline, controls)
             with timed(seconds, "rollout"):
@@ -263,47 +321,36 @@ class _Work:
             scored=scored,
             too_short={side: self._too_short(side) for side in SPLITS},
             parameters=parameters,
-            steps=self._steps(),
+            steps=self.steps.get("predictor", 0),
             dim=self.latents.dim,
             iid_floor=iid_floor(train),
             seconds=seconds,
             peak_memory_bytes=_peak_memory(self.device),
         )
 
-    def _fit(self, section: str, train: TaskFrames, role: str = "") -> Predictor:
-        """A predictor of the configuration fitted on `train`; `role` tells its checkpoint."""
-        one = make_predictor(
-            section, self.config, self.registry, dim=self.latents.dim, seed=self.cell.seed
-        ).to(self.device)
+    def _fit(self, role: str, frames: TaskFrames) -> Predictor:
+        """The model of a role, fitted on `frames`."""
+        if role == UNCONDITIONAL and (before := self._fitted_before(frames)) is not None:
+            return before
+        name, section = role.replace("_", " "), SECTION_OF[role]
+        checkpoint = self.cell.folder / f"{name}.checkpoint"
         training = Training(
             config=self.config.training,
             seed=self.cell.seed,
             device=self.device,
-            checkpoint=self.cell.folder / f"{role or section}.checkpoint",
-            progress=Titled(self.progress, role) if role else self.progress,
+            checkpoint=checkpoint,
+            progress=self.progress if role == section else Titled(self.progress, name),
         )
-        one.fit(train, training)
-        return one.eval()
+        model = self._made(section)
+        model.fit(frames, training)
+        self.steps[role] = self.config.training.steps if checkpoint.exists() else 0
+        return model.eval()
 
-    def _steps(self) -> int:
-        """Of the training of the predictor, which leaves a checkpoint; 0 for a closed form."""
-        trained = (self.cell.folder / "predictor.checkpoint").exists()
-        return self.config.training.steps if trained else 0
-
-    def _fit_controls(self, train: TaskFrames) -> Controls:
-        """The controls of the configuration (docs/metrics.md)."""
-        unconditional = x = x_baseline = None
-        if UNCONDITIONAL in self.config.controls:
-            blind = train.without_context()
-            unconditional = self._fitted_before(blind) or self._fit(
-                "predictor", blind, UNCONDITIONAL
-            )
-        if "x_target" in self.config.controls:
-            of_x = train.with_target("x")
-            x_baseline = self._fit("baseline", of_x, "x baseline")
-            if train.target != "x" and not train.sees_previous:
-                x = self._fit("predictor", of_x, "x target")
-        return Controls(unconditional, x, x_baseline)
+    def _made(self, section: str) -> Predictor:
+        dim, seed = self.latents.dim, self.cell.seed
+        return make_predictor(section, self.config, self.registry, dim=dim, seed=seed).to(
+            self.device
+        )
 
     def _fitted_before(self, blind: TaskFrames) -> Predictor | None:
         """The unconditional model of a finished cell that fitted it on these very frames.
@@ -320,29 +367,22 @@ class _Work:
                 continue
             others = task_frames(self.config, record.horizon, self.latents, self.sides)
             if np.array_equal(others["train"].rows, blind.rows):
-                one = make_predictor(
-                    "predictor",
-                    self.config,
-                    self.registry,
-                    dim=self.latents.dim,
-                    seed=self.cell.seed,
-                )
-                load_model(folder / MODELS, UNCONDITIONAL, one)
-                return one.to(self.device).eval()
+                model = self._made("predictor")
+                load_model(folder / MODELS, UNCONDITIONAL, model)
+                return model.eval()
         return None
 
     def _score(
         self, predictor: Predictor, baseline: Predictor, controls: Controls
     ) -> dict[Split, int]:
         """Score both splits by one code path and keep the scores per frame."""
-        metrics = metrics_of(self.config, self.registry)
-        columns = merge_columns(one for one in metrics if not lacking(one, predictor.density))
+        columns = score_columns(self.config, self.registry, predictor.density)
         median = energy_median(self.latents, self.sides["train"])
         tables: list[pa.Table] = []
         scored: dict[Split, int] = {}
         for side in SPLITS:
-            frames = self.frames[side]
-            count = scored[side] = min(len(frames), self.config.evaluation.max_frames)
+            frames = scored_frames(self.config.evaluation, self.frames[side])
+            count = scored[side] = len(frames)
             title = f"k = {self.cell.horizon}: scoring {side}"
             with self.progress.task(title, count, "frames") as meter:
                 scores = score(
@@ -358,11 +398,11 @@ class _Work:
                     meter=meter,
                 )
             masks = {
-                f"slice_{name}": slice_mask(name, frames, median=median)[:count]
+                f"slice_{name}": slice_mask(name, frames, median=median)
                 for name in self.config.task.slices
                 if name != ALL
             }
-            where = self._where(frames.utterance[:count], frames.t[:count])
+            where = self._where(frames.utterance, frames.t)
             tables.append(pa.table({"split": _repeat(side, count), **where, **masks, **scores}))
         with sealed(self.cell.folder / FRAMES) as file:
             pq.write_table(pa.concat_tables(tables).unify_dictionaries(), file, compression="zstd")

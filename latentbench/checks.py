@@ -1,48 +1,138 @@
 """What can be wrong with a run and is known before its first network; nothing here takes long.
 
-`latentbench.experiment.prepare` makes these checks in the order of their cost, for a run, for
-`--dry-run` and for every run of a comparison before the first one starts.
+`prepare` makes the checks in the order of their cost, for a run, for `--dry-run` and for every run
+of a comparison before the first one starts. It also makes corpus and encoder, once.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import ValidationError
 
 from latentbench.cells import make_predictor, window_task
-from latentbench.config import build_options, density_of
-from latentbench.device import memory_bytes
+from latentbench.config import density_of, make
+from latentbench.corpora.selection import choose_audio
+from latentbench.device import choose_device, memory_bytes
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.metrics.metric import merge_columns
 from latentbench.predictors.batches import AHEAD
 from latentbench.results.assembly import metrics_of
 from latentbench.results.schema import SPLITS, EncoderFacts, Figure
 from latentbench.tasks.slices import check_slice
+from latentbench.tasks.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from latentbench.config import RunConfig
     from latentbench.corpora import Corpus, Utterance
+    from latentbench.corpora.selection import Audio
     from latentbench.encoders import Encoder
     from latentbench.metrics import Metric
     from latentbench.plugins import Registry
+    from latentbench.workspace import Workspace
 
 __all__ = [
+    "Prepared",
     "check_components",
     "check_corpus",
     "check_encoder",
     "check_memory",
     "check_slices",
     "count_frames",
+    "in_frames",
+    "listen",
+    "make_corpus",
+    "prepare",
     "training_bytes",
 ]
 
 FLOAT = 4
 STATES = 4  # of a parameter: itself, its gradient and two moments
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that passed every check that costs no download.
+
+    Attributes:
+        config: with the times of its task in frames.
+        device: where it computes.
+        corpus: of the run.
+        encoder: bound to the corpus, not loaded.
+        audio: None where the corpus must be downloaded first.
+        frames: horizon -> side -> frames to predict; empty likewise.
+        notes: what a user should know before it starts.
+    """
+
+    config: RunConfig
+    device: torch.device
+    corpus: Corpus
+    encoder: Encoder
+    audio: Audio | None = None
+    frames: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def prepare(config: RunConfig, workspace: Workspace, registry: Registry) -> Prepared:
+    """Check all that can be wrong before anything is downloaded, cheap things first.
+
+    Raises:
+        UsageError: the run cannot be made as it is configured.
+    """
+    device = choose_device(config.device)
+    check_components(config, registry)
+    check_slices(config)
+    corpus = make_corpus(config, workspace, registry)
+    check_corpus(corpus)
+    encoder: Encoder = make(config.encoder, "encoder", registry, workspace)
+    encoder.bind(corpus)
+    prepared = Prepared(in_frames(config, encoder.frame_rate), device, corpus, encoder)
+    return listen(prepared, workspace, registry) if corpus.is_at_hand() else prepared
+
+
+def listen(prepared: Prepared, workspace: Workspace, registry: Registry) -> Prepared:
+    """List the audio, downloading it where it must be, and check what can be checked then.
+
+    Raises:
+        UsageError: the audio cannot be had, or is too little for the task.
+    """
+    config, encoder = prepared.config, prepared.encoder
+    audio = choose_audio(prepared.corpus, config.utterances, config.split, workspace.progress)
+    check_slices(config, audio.utterances)
+    frames, lacking = count_frames(config, encoder, audio.sides)
+    if not config.transforms:  # whose number of dimensions is known once they are fitted
+        most = max(count for of_side in frames.values() for count in of_side.values())
+        check_memory(
+            config,
+            registry,
+            dim=encoder.dim,
+            device=prepared.device,
+            frames=min(most, config.evaluation.max_frames),
+        )
+    return replace(prepared, audio=audio, frames=frames, notes=tuple(lacking))
+
+
+def make_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -> Corpus:
+    """The corpus of a run; nothing is listed or fetched yet."""
+    corpus: Corpus = make(config.corpus, "corpus", registry, workspace)
+    return corpus
+
+
+def in_frames(config: RunConfig, frame_rate: float) -> RunConfig:
+    """The configuration with every time of its task in frames of the encoder.
+
+    Raises:
+        UsageError: two horizons are the same number of frames.
+    """
+    task = config.task
+    timing = Timing(task.context_ms, task.horizons_ms, task.step_ms)
+    changed = task.model_copy(update=timing.in_frames(frame_rate))
+    return config.model_copy(update={"task": changed})
 
 
 def check_components(config: RunConfig, registry: Registry) -> None:
@@ -52,11 +142,9 @@ def check_components(config: RunConfig, registry: Registry) -> None:
         UsageError: one cannot be made here, two metrics are at odds, a metric says what a result
             cannot hold, or the baseline has no log-density.
     """
-    engine = registry.get("engine", config.engine.name)
-    engine.create(build_options(config.engine, "engine", registry))
+    make(config.engine, "engine", registry)
     for one in config.transforms:
-        options = build_options(one, "transform", registry)
-        registry.get("transform", one.name).create(options)
+        make(one, "transform", registry)
     metrics = metrics_of(config, registry)
     merge_columns(metrics)
     for metric in metrics:

@@ -1,8 +1,9 @@
-"""The run's configuration: presets, files, `--set` and flags, resolved and validated.
+"""The run's configuration: presets, files, settings and `--set`, merged, validated, resolved.
 
-The fields and their defaults are Phase 1's exact protocol; `presets/phase1.yaml` says the same
-in a file a user can copy. Options of a component are validated against the options dataclass
-of its spec, so an unknown key is refused with the nearest known one named.
+There is one way from what a user says to what a run takes: every layer is a mapping, later layers
+win, pydantic validates what is merged, and the options of each component become the dataclass that
+its spec names. The fields and their defaults are Phase 1's exact protocol; `presets/phase1.yaml`
+says the same in a file a user can copy. An unknown key is refused with the nearest known one named.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import copy
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,6 +27,7 @@ from pydantic import (
     PlainSerializer,
     TypeAdapter,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -33,7 +37,7 @@ from latentbench.plain_yaml import DEEPEST, load, written
 from latentbench.specs import PredictorSpec, option_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from latentbench.plugins import Registry
@@ -48,13 +52,17 @@ __all__ = [
     "TaskConfig",
     "TrainingConfig",
     "UtteranceConfig",
+    "assignment",
     "build_options",
     "density_of",
     "dotted",
+    "make",
+    "nested",
     "preset_names",
     "read_component",
     "read_layers",
     "resolve",
+    "settings_layer",
     "shape",
 ]
 
@@ -85,26 +93,46 @@ class _Section(BaseModel):
 
 
 class ComponentConfig(BaseModel):
-    """A component by name; every other key is one of its options."""
+    """A component by name; every other key of its mapping is one of its options.
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    Attributes:
+        name: in the registry.
+        inline: digest of the code of a component that was given from Python; empty for a plugin's.
+        options: the dataclass of its spec once it is resolved; before, and where it comes from
+            another process, the mapping it was given as.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    inline: str = ""
+    options: Any = {}
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_name(cls, given: Any) -> Any:
-        return {"name": given} if isinstance(given, str) else given
+    def _apart(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"name": given}
+        if not isinstance(given, Mapping):
+            return given
+        own = {key: given[key] for key in ("name", "inline") if key in given}
+        return own | {"options": {key: given[key] for key in given if key not in own}}
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options given, without the name."""
-        return dict(self.model_extra or {})
+    @model_serializer
+    def _together(self) -> dict[str, Any]:
+        ready = not isinstance(self.options, Mapping)
+        inline = {"inline": self.inline} if self.inline else {}
+        return {"name": self.name, **inline, **(asdict(self.options) if ready else self.options)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker knows the classes of options only when it has loaded the plugins.
+        return ComponentConfig.model_validate, (self.model_dump(),)
 
 
-def _short(component: ComponentConfig) -> str | dict[str, Any]:
+def _short(component: ComponentConfig) -> Any:
     """The name alone where there are no options."""
-    return component.model_dump() if component.options else component.name
+    whole = component.model_dump()
+    return whole if len(whole) > 1 else component.name
 
 
 def _one_of_each(metrics: tuple[ComponentConfig, ...]) -> tuple[ComponentConfig, ...]:
@@ -233,8 +261,22 @@ class RunConfig(_Section):
 CHANGED = "If you changed it yourself, copy it out of its run folder and give the copy."
 DEFAULT_PRESET = "phase1"
 BRACKETS = {"[": "]", "{": "}"}
-COMPONENTS = ("encoder", "corpus", "predictor", "baseline", "engine")
-KIND_OF = {"baseline": "predictor"}
+COMPONENTS = {
+    "encoder": "encoder",
+    "corpus": "corpus",
+    "predictor": "predictor",
+    "baseline": "predictor",
+    "engine": "engine",
+}
+# Settings of every day that have a name of their own, on the command line and in Python.
+EVERYDAY = {
+    "horizons": "task.horizons",
+    "slices": "task.slices",
+    "metrics": "evaluation.metrics",
+    "steps": "training.steps",
+    "precision": "training.precision",
+    "limit": "utterances.limit",
+}
 
 
 def preset_names() -> list[str]:
@@ -248,55 +290,89 @@ def preset_names() -> list[str]:
 
 
 def read_layers(
-    preset: str | None, config: Path | None, assignments: Iterable[str]
+    preset: str | None, config: Path | None, layers: Iterable[str | Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Merge phase1, another preset, a YAML file and assignments, later ones winning.
+    """Merge phase1, another preset, a YAML file and further layers, later ones winning.
+
+    Args:
+        preset: its name; None for phase1 alone.
+        config: a YAML file.
+        layers: mappings of keys, or assignments as `--set` takes them.
 
     Raises:
         UsageError: an unknown preset, an unreadable file, an assignment without `=`, or one whose
             value is a list or mapping that was mistyped; a section that is none.
     """
-    merged = _preset(DEFAULT_PRESET)
+    merged: dict[str, Any] = {}
+    _merge(merged, _preset(DEFAULT_PRESET))
     if preset is not None:
         _merge(merged, _preset(preset))
     if config is not None:
-        try:
-            text = config.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"The configuration file '{config}' cannot be read: {error}") from None
-        if is_sealed(config) and (reason := damage(config)):
-            raise DamagedFileError(config, reason, CHANGED)
-        _merge(merged, _mapping(text, f"configuration file '{config}'"))
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        parts = key.split(".")
-        if not equals or not all(parts) or len(parts) > DEEPEST:
-            raise UsageError(
-                f"--set {assignment!r} is no assignment.",
-                "Write it as key.option=value, e.g. --set predictor.components=4.",
-            )
-        nested: Any = _assigned(value, f"the value of --set {key}")
-        for part in reversed(parts):
-            nested = {part: nested}
-        _merge(merged, nested)
+        _merge(merged, _read_file(config))
+    for layer in layers:
+        _merge(merged, nested(*assignment(layer)) if isinstance(layer, str) else layer)
     return merged
 
 
+def settings_layer(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the keywords of `run` and the flags of the command line set, as one layer.
+
+    Args:
+        settings: name of `EVERYDAY`, `seed`, section or dotted key -> value.
+
+    Raises:
+        UsageError: settings that exclude each other.
+    """
+    given = dict(settings)
+    if (seed := given.pop("seed", None)) is not None:
+        if "seeds" in given:
+            raise UsageError("Give --seed or --seeds, not both.")
+        given["seeds"] = [seed]
+    if "slices" in given:
+        given["slices"] = list(dict.fromkeys(("all", *given["slices"])))
+    layer: dict[str, Any] = {}
+    for key, value in given.items():
+        _merge(layer, nested(EVERYDAY.get(key, key).split("."), value))
+    return layer
+
+
+def assignment(text: str) -> tuple[list[str], Any]:
+    """The key, part by part, and the value of an assignment: `training.steps=400`.
+
+    Raises:
+        UsageError: it is none, or its value is a list or mapping that was mistyped.
+    """
+    key, equals, value = text.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts) or len(parts) > DEEPEST:
+        raise UsageError(
+            f"--set {text!r} is no assignment.",
+            "Write it as key.option=value, e.g. --set predictor.components=4.",
+        )
+    return parts, _assigned(value, f"the value of --set {key}")
+
+
+def nested(parts: Iterable[str], value: Any) -> Any:
+    """One value as a layer: `["training", "steps"], 4` is `{"training": {"steps": 4}}`."""
+    for part in reversed(list(parts)):
+        value = {part: value}
+    return value
+
+
 def resolve(layers: Mapping[str, Any], registry: Registry) -> RunConfig:
-    """Validate merged layers and fill in the defaults of every component's options.
+    """Validate merged layers and make the options of every component.
 
     Raises:
         UsageError: an unknown key or component (names the nearest), or a value of a wrong type.
     """
     config = shape(layers)
     resolved = {
-        section: _with_options(getattr(config, section), section, registry)
-        for section in COMPONENTS
+        section: _resolved(getattr(config, section), section, registry) for section in COMPONENTS
     }
     transforms = tuple(
-        _with_options(_spelt_out(one, registry), "transform", registry) for one in config.transforms
+        _resolved(_spelt_out(one, registry), "transform", registry) for one in config.transforms
     )
-    metrics = tuple(_with_options(one, "metric", registry) for one in config.evaluation.metrics)
+    metrics = tuple(_resolved(one, "metric", registry) for one in config.evaluation.metrics)
     evaluation = config.evaluation.model_copy(update={"metrics": metrics})
     return config.model_copy(update=resolved | {"transforms": transforms, "evaluation": evaluation})
 
@@ -328,6 +404,25 @@ def read_component(text: str, what: str) -> ComponentConfig:
         ) from None
 
 
+def make(
+    config: ComponentConfig, section: str, registry: Registry, *args: Any, **kwargs: Any
+) -> Any:
+    """Make a component with its options.
+
+    Args:
+        config: which.
+        section: of the configuration, or the kind.
+        registry: where it is.
+        *args: that its factory takes after the options.
+        **kwargs: likewise.
+
+    Raises:
+        UsageError: there is none of the name, its options cannot be, or it cannot run here.
+    """
+    component = registry.get(COMPONENTS.get(section, section), config.name)
+    return component.create(build_options(config, section, registry), *args, **kwargs)
+
+
 def density_of(predictor: ComponentConfig, registry: Registry) -> Density:
     """What a predictor gives: exact log-densities, a bound of the NLL, or samples."""
     spec = registry.get("predictor", predictor.name).spec
@@ -336,12 +431,14 @@ def density_of(predictor: ComponentConfig, registry: Registry) -> Density:
 
 
 def build_options(config: ComponentConfig, section: str, registry: Registry) -> Any:
-    """The validated options dataclass of a component.
+    """The options dataclass of a component, validated.
 
     Raises:
         UsageError: an unknown option (names the nearest), or a value of a wrong type or size.
     """
-    options = registry.get(KIND_OF.get(section, section), config.name).spec.options
+    if not isinstance(config.options, Mapping):
+        return config.options
+    options = registry.get(COMPONENTS.get(section, section), config.name).spec.options
     known = {option.name: option.type for option in option_fields(options)}
     for key in config.options:
         if key not in known:
@@ -378,6 +475,7 @@ def _is_moderate(number: float) -> bool:
     return abs(number) <= LARGEST if isinstance(number, int) else math.isfinite(number)
 
 
+@cache
 def _preset(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise UsageError(f"There is no preset called '{name}'.", nearest(name, preset_names()))
@@ -385,9 +483,26 @@ def _preset(name: str) -> dict[str, Any]:
     return _mapping(file.read_text("utf-8"), f"preset '{name}'")
 
 
-def _with_options(config: ComponentConfig, section: str, registry: Registry) -> ComponentConfig:
+def _resolved(config: ComponentConfig, section: str, registry: Registry) -> ComponentConfig:
+    """The component with its options made, and the code of one given from Python named."""
+    code = registry.get(COMPONENTS.get(section, section), config.name).code
+    if config.inline and config.inline != code:
+        raise UsageError(
+            f"The {section} '{config.name}' was given from Python as other code than this.",
+            "Give the one that was used, or start a run of its own.",
+        )
     options = build_options(config, section, registry)
-    return ComponentConfig(name=config.name, **asdict(options))
+    return config.model_copy(update={"inline": code, "options": options})
+
+
+def _read_file(config: Path) -> dict[str, Any]:
+    try:
+        text = config.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The configuration file '{config}' cannot be read: {error}") from None
+    if is_sealed(config) and (reason := damage(config)):
+        raise DamagedFileError(config, reason, CHANGED)
+    return _mapping(text, f"configuration file '{config}'")
 
 
 def _spelt_out(config: ComponentConfig, registry: Registry) -> ComponentConfig:
@@ -399,7 +514,7 @@ def _spelt_out(config: ComponentConfig, registry: Registry) -> ComponentConfig:
     if not options:
         raise UsageError(f"The transform '{name}' has no options, so ':{value}' says nothing.")
     first = {options[0].name: _yaml(value, f"'{config.name}'")}
-    return ComponentConfig(name=name, **(first | config.options))
+    return ComponentConfig.model_validate({"name": name, **first, **config.options})
 
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:

@@ -9,16 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from latentbench.cells import CellWork, fits, timed
-from latentbench.checks import (
-    check_components,
-    check_corpus,
-    check_encoder,
-    check_memory,
-    check_slices,
-    count_frames,
-)
-from latentbench.config import COMPONENTS, KIND_OF, build_options
-from latentbench.corpora.selection import Audio, LeftOut, choose_audio, require_same_audio
+from latentbench.checks import check_encoder, check_memory, in_frames, listen, make_corpus, prepare
+from latentbench.config import COMPONENTS, make
+from latentbench.corpora.selection import LeftOut, choose_audio, require_same_audio
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import LatentbenchError, UsageError
@@ -43,23 +36,17 @@ from latentbench.results import RunFolder
 from latentbench.results.assembly import assemble
 from latentbench.results.folder import read_record
 from latentbench.results.provenance import collect_provenance
-from latentbench.results.schema import (
-    SPLITS,
-    CorpusFacts,
-    Skipped,
-)
-from latentbench.tasks.timing import Timing
+from latentbench.results.schema import SPLITS, CorpusFacts, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import torch
-
     from latentbench.config import RunConfig
-    from latentbench.corpora import Corpus
+    from latentbench.corpora.selection import Audio
     from latentbench.encoders import Encoder
     from latentbench.engines import Engine
+    from latentbench.latents import Latents
     from latentbench.latents.store import ShardEntry
     from latentbench.plugins import Registry
     from latentbench.results import Result
@@ -69,37 +56,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.parquet"
 OTHER_FOLDER = "Choose another --out, or remove the folder."
 
-__all__ = [
-    "EncodedCorpus",
-    "Prepared",
-    "encode_corpus",
-    "in_frames",
-    "prepare",
-    "run_experiment",
-]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that passed every check that costs no download.
-
-    Attributes:
-        config: with the times of its task in frames.
-        device: where it computes.
-        corpus: of the run.
-        encoder: bound to the corpus, not loaded.
-        audio: None where the corpus must be downloaded first.
-        frames: horizon -> split -> frames to predict; empty likewise.
-        notes: what a user should know before it starts.
-    """
-
-    config: RunConfig
-    device: torch.device
-    corpus: Corpus
-    encoder: Encoder
-    audio: Audio | None
-    frames: Mapping[int, Mapping[str, int]]
-    notes: tuple[str, ...]
+__all__ = ["EncodedCorpus", "encode_corpus", "run_experiment"]
 
 
 @dataclass(frozen=True)
@@ -122,13 +79,13 @@ class EncodedCorpus:
     rows: tuple[ManifestRow, ...]
     fresh: int
 
+    def open(self) -> tuple[Latents, dict[str, list[int]]]:
+        """The latents, and the utterances of each side as indices into them."""
+        return open_latents(self.store, self.rows)
+
 
 def run_experiment(
-    config: RunConfig,
-    folder: Path,
-    workspace: Workspace,
-    registry: Registry,
-    plugin_files: Sequence[Path] = (),
+    config: RunConfig, folder: Path, workspace: Workspace, registry: Registry
 ) -> Result:
     """Encode the corpus, fit and score every cell, and write the results.
 
@@ -149,17 +106,17 @@ def run_experiment(
         disk_full_explained(folder),
     ):
         seconds: dict[str, float] = {}
+        waiting = partial(workspace.progress.task, total=None, unit="")
         with timed(seconds, "encode"):
             encoded = encode_corpus(config, workspace, registry)
         manifest = _keep_manifest(run, encoded)
         config = in_frames(config, encoded.encoder.frame_rate)
-        latents, sides = open_latents(encoded.store, encoded.rows)
-        waiting = partial(workspace.progress.task, total=None, unit="")
+        latents, sides = encoded.open()
         with timed(seconds, "transforms"), waiting("fitting transforms"):
             transforms = fit_transforms(latents, sides, config, registry, folder)
         with timed(seconds, "guards"), waiting("looking at the latents"):
             seen = restore_transforms(latents, config, registry, transforms)
-            checks = {side: check_latents(latents, seen, sides[side]) for side in SPLITS}
+            looks = {side: check_latents(latents, seen, sides[side]) for side in SPLITS}
         if config.transforms:
             check_memory(
                 config,
@@ -177,7 +134,6 @@ def run_experiment(
                 manifest=manifest,
                 folder=run.cell(horizon, seed),
                 transforms=transforms,
-                plugin_files=tuple(plugin_files),
             )
             for horizon in config.task.horizons
             for seed in config.seeds
@@ -193,8 +149,45 @@ def run_experiment(
                 corpus=_corpus_facts(encoded),
                 provenance=_provenance(config, encoded, registry, cells, seconds),
                 stamps=(*encoded.encoder.stamps, *_odd_rates(encoded)),
-                latents={side: check for side, check in checks.items() if check},
+                latents={side: one for side, one in looks.items() if one},
             )
+
+
+def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -> EncodedCorpus:
+    """Bring the latents of every utterance of the run into the store; checks all there is first.
+
+    Raises:
+        UsageError: the run cannot be made, or the encoder's weights cannot be used.
+        LatentbenchError: the store cannot be written.
+    """
+    prepared = prepare(config, workspace, registry)
+    encoder, device = prepared.encoder, prepared.device
+    encoder.load(device)
+    facts = check_encoder(config.encoder.name, encoder)
+    if prepared.audio is None:
+        prepared = listen(prepared, workspace, registry)
+    audio = prepared.audio
+    assert audio is not None  # noqa: S101 - `listen` lists it
+    for note in prepared.notes:
+        workspace.progress.say(note)
+    name = "@".join(filter(None, (config.encoder.name, config.encoder.inline)))
+    store = LatentStore.for_key(workspace.cache, store_key(encoder, name, audio.corpus))
+    encoded = encode_missing(
+        store,
+        encoder,
+        audio.utterances,
+        digests=audio.digests(workspace.progress),
+        device=device,
+        progress=workspace.progress,
+    )
+    rows = _rows(audio, {entry.utterance: entry for entry in encoded.entries})
+    if copied := same_sound(open_latents(store, rows)[0]):
+        told = {one: f"a copy: the same sound as {first}" for one, first in copied.items()}
+        rows = [replace(row, skipped=told.get(row.utterance, row.skipped)) for row in rows]
+    skipped = {row.utterance: LeftOut("skipped", row.skipped) for row in rows if row.skipped}
+    audio = replace(audio, left_out={**audio.left_out, **skipped})
+    _require_all_sides(audio, rows)
+    return EncodedCorpus(encoder, facts, audio, store, tuple(rows), encoded.fresh)
 
 
 @contextmanager
@@ -209,91 +202,6 @@ def _no_stub_left(folder: Path, *, keep_parent: bool) -> Iterator[None]:
                 with suppress(OSError):  # another run may have begun in it
                     folder.parent.rmdir()
         raise
-
-
-def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -> EncodedCorpus:
-    """Bring the latents of every utterance of the run into the store; checks all there is first.
-
-    Raises:
-        UsageError: the run cannot be made, or the encoder's weights cannot be used.
-        LatentbenchError: the store cannot be written.
-    """
-    prepared = prepare(config, workspace, registry)
-    encoder, device = prepared.encoder, prepared.device
-    encoder.load(device)
-    facts = check_encoder(config.encoder.name, encoder)
-    audio, notes = prepared.audio, prepared.notes
-    if audio is None:
-        audio, _, notes = _listen(prepared, workspace, registry)
-    for note in notes:
-        workspace.progress.say(note)
-    store = LatentStore.for_key(
-        workspace.cache, store_key(encoder, config.encoder.name, audio.corpus)
-    )
-    encoded = encode_missing(
-        store,
-        encoder,
-        audio.utterances,
-        digests=audio.digests(workspace.progress),
-        device=device,
-        progress=workspace.progress,
-    )
-    entries = {entry.utterance: entry for entry in encoded.entries}
-    rows = _rows(audio, entries)
-    if copied := same_sound(open_latents(store, rows)[0]):
-        told = {one: f"a copy: the same sound as {first}" for one, first in copied.items()}
-        rows = [replace(row, skipped=told.get(row.utterance, row.skipped)) for row in rows]
-    skipped = {row.utterance: LeftOut("skipped", row.skipped) for row in rows if row.skipped}
-    audio = replace(audio, left_out={**audio.left_out, **skipped})
-    _require_both_sides(rows)
-    return EncodedCorpus(encoder, facts, audio, store, tuple(rows), encoded.fresh)
-
-
-def prepare(config: RunConfig, workspace: Workspace, registry: Registry) -> Prepared:
-    """Check all that can be wrong before anything is downloaded, cheap things first.
-
-    Raises:
-        UsageError: the run cannot be made as it is configured.
-    """
-    device = choose_device(config.device)
-    check_components(config, registry)
-    check_slices(config)
-    corpus = make_corpus(config, workspace, registry)
-    check_corpus(corpus)
-    encoder = _make_encoder(config, corpus, workspace, registry)
-    prepared = Prepared(
-        config=in_frames(config, encoder.frame_rate),
-        device=device,
-        corpus=corpus,
-        encoder=encoder,
-        audio=None,
-        frames={},
-        notes=(),
-    )
-    if not corpus.is_at_hand():
-        return prepared
-    audio, frames, notes = _listen(prepared, workspace, registry)
-    return replace(prepared, audio=audio, frames=frames, notes=notes)
-
-
-def _listen(
-    prepared: Prepared, workspace: Workspace, registry: Registry
-) -> tuple[Audio, dict[int, dict[str, int]], tuple[str, ...]]:
-    """List the audio and check what can be checked then: audio, frames and notes."""
-    config, encoder = prepared.config, prepared.encoder
-    audio = choose_audio(prepared.corpus, config.utterances, config.split, workspace.progress)
-    check_slices(config, audio.utterances)
-    frames, lacking = count_frames(config, encoder, audio.sides)
-    if not config.transforms:  # whose number of dimensions is known once they are fitted
-        most = max(count for of_side in frames.values() for count in of_side.values())
-        check_memory(
-            config,
-            registry,
-            dim=encoder.dim,
-            device=prepared.device,
-            frames=min(most, config.evaluation.max_frames),
-        )
-    return audio, frames, tuple(lacking)
 
 
 def _rows(audio: Audio, entries: Mapping[str, ShardEntry]) -> list[ManifestRow]:
@@ -316,13 +224,13 @@ def _rows(audio: Audio, entries: Mapping[str, ShardEntry]) -> list[ManifestRow]:
     return rows
 
 
-def _require_both_sides(rows: Sequence[ManifestRow]) -> None:
+def _require_all_sides(audio: Audio, rows: Sequence[ManifestRow]) -> None:
     """Refuse a side of which decoding and encoding left nothing.
 
     Raises:
         UsageError: says what happened to the first.
     """
-    for side in SPLITS:
+    for side in audio.split.sides:
         of_side = [row for row in rows if row.split == side]
         if all(row.skipped for row in of_side):
             first = of_side[0]
@@ -333,34 +241,12 @@ def _require_both_sides(rows: Sequence[ManifestRow]) -> None:
             )
 
 
-def _make_encoder(
-    config: RunConfig, corpus: Corpus, workspace: Workspace, registry: Registry
-) -> Encoder:
-    """The encoder of a run, bound to its corpus; its weights are not loaded yet.
-
-    Raises:
-        UsageError: the corpus holds latents and the encoder takes audio, or the reverse.
-    """
-    options = build_options(config.encoder, "encoder", registry)
-    encoder: Encoder = registry.get("encoder", config.encoder.name).create(options, workspace)
-    encoder.bind(corpus)
-    return encoder
-
-
-def make_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -> Corpus:
-    """The corpus of a run; nothing is listed or fetched yet."""
-    options = build_options(config.corpus, "corpus", registry)
-    corpus: Corpus = registry.get("corpus", config.corpus.name).create(options, workspace)
-    return corpus
-
-
 def _run_cells(
     cells: Sequence[Cell], config: RunConfig, workspace: Workspace, registry: Registry
 ) -> None:
-    options = build_options(config.engine, "engine", registry)
-    engine: Engine = registry.get("engine", config.engine.name).create(options)
+    engine: Engine = make(config.engine, "engine", registry)
     with Networks(workspace.progress, _networks(cells, config)) as progress:
-        for outcome in engine.run(cells, CellWork(progress)):
+        for outcome in engine.run(cells, CellWork(registry, progress)):
             if outcome.error:
                 progress.say(f"k = {outcome.cell.horizon} failed: {outcome.error}")
 
@@ -375,18 +261,6 @@ def _networks(cells: Sequence[Cell], config: RunConfig) -> int:
                 done[cell.seed].append(cell.horizon)
     every = fits(config, config.task.horizons)
     return sum(every - fits(config, horizons) for horizons in done.values())
-
-
-def in_frames(config: RunConfig, frame_rate: float) -> RunConfig:
-    """The configuration with every time of its task in frames of the encoder.
-
-    Raises:
-        UsageError: two horizons are the same number of frames.
-    """
-    task = config.task
-    timing = Timing(task.context_ms, task.horizons_ms, task.step_ms)
-    changed = task.model_copy(update=timing.in_frames(frame_rate))
-    return config.model_copy(update={"task": changed})
 
 
 def _keep_manifest(run: RunFolder, encoded: EncodedCorpus) -> Path:
@@ -451,11 +325,14 @@ def _corpus_facts(encoded: EncodedCorpus) -> CorpusFacts:
         name=audio.corpus.name,
         identity=dict(audio.corpus.identity),
         speakers={
-            side: tuple(one for one in getattr(audio.split, side) if one in heard)
-            for side in SPLITS
+            side: tuple(one for one in of_side if one in heard)
+            for side, of_side in audio.split.sides.items()
         },
-        utterances={side: sum(row.split == side for row in usable) for side in SPLITS},
-        seconds={side: sum(row.seconds for row in usable if row.split == side) for side in SPLITS},
+        utterances={side: sum(row.split == side for row in usable) for side in audio.split.sides},
+        seconds={
+            side: sum(row.seconds for row in usable if row.split == side)
+            for side in audio.split.sides
+        },
         skipped=tuple(
             Skipped(utterance=row.utterance, reason=row.skipped)
             for row in encoded.rows
@@ -483,9 +360,7 @@ def _provenance(
         seconds=seconds,
         peak_memory_bytes=max((record.peak_memory_bytes for record in records), default=0),
         distributions=[
-            registry.get(
-                KIND_OF.get(section, section), getattr(config, section).name
-            ).provider.distribution
-            for section in COMPONENTS
+            registry.get(kind, getattr(config, section).name).provider.distribution
+            for section, kind in COMPONENTS.items()
         ],
     )

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from latentbench.latents import Latents
     from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
-    from latentbench.results.schema import Split
     from latentbench.tasks import TaskFrames
     from latentbench.workspace import Workspace
 
@@ -66,9 +65,9 @@ class OpenedRun:
         ]
         self.latents = restore_transforms(stored, self.config, registry, files)
 
-    def frames(self, horizon: int, split: Split) -> TaskFrames:
-        """The frames of one split at one horizon, in the order of `frames.parquet`."""
-        return task_frames(self.config, horizon, self.latents, self.sides)[split]
+    def frames(self, horizon: int, side: str) -> TaskFrames:
+        """The frames of one side at one horizon, in the order of `frames.parquet`."""
+        return task_frames(self.config, horizon, self.latents, self.sides)[side]
 
     def model(
         self, horizon: int, seed: int, role: str = "predictor", section: str = "predictor"

@@ -14,27 +14,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from latentbench.cells import fits, make_predictor, window_task
+from latentbench.cells import (
+    SECTION_OF,
+    fit_controls,
+    fits,
+    make_predictor,
+    score_columns,
+    window_task,
+)
+from latentbench.checks import prepare
 from latentbench.errors import LatentbenchError
-from latentbench.experiment import prepare
 from latentbench.latents import Latents
 from latentbench.latents.store import LatentStore, store_key
-from latentbench.metrics.controls import Controls
-from latentbench.metrics.metric import lacking, merge_columns
 from latentbench.metrics.scoring import score
 from latentbench.predictors.training import Training
 from latentbench.progress import STEPS, SilentProgress
-from latentbench.results.assembly import metrics_of
 from latentbench.rollout.engine import rollout, rollout_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from latentbench.checks import Prepared
     from latentbench.config import RunConfig
     from latentbench.corpora import Utterance
     from latentbench.corpora.selection import Counts
-    from latentbench.experiment import Prepared
     from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
     from latentbench.progress import Meter
@@ -122,7 +126,7 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
         encoder=config.encoder.name,
         corpus=prepared.corpus.name,
         predictor=config.predictor.name,
-        speakers={} if audio is None else {k: len(v) for k, v in audio.speakers.items()},
+        speakers={} if audio is None else {k: len(v) for k, v in audio.split.sides.items()},
         utterances={} if audio is None else {k: len(v) for k, v in audio.sides.items()},
         counts={} if audio is None else audio.counts,
         audio_seconds=0.0 if audio is None else sum(one.seconds for one in audio.utterances),
@@ -209,19 +213,17 @@ class _Trial:
         ]
         self.networks = len(self.config.seeds) * fits(self.config, self.config.task.horizons)
         self.frames = self._random_frames(TRIAL_FRAMES)
-        steps = _Steps()
-        self.predictor = self._made("predictor")
-        self._fit(self.predictor, self.frames, 1, steps)
-        self.steps = self.config.training.steps if steps.seen else 0
+        watched = _Steps()
+        self.predictor = self._fit("predictor", self.frames, progress=watched)
+        self.baseline = self._fit("baseline", self.frames)
+        self.steps = self.config.training.steps if watched.seen else 0
         self.parameters = sum(one.numel() for one in self.predictor.parameters())
-        self.baseline = self._made("baseline")
-        self._fit(self.baseline, self.frames, 1)
 
     def train_seconds(self) -> float:
         """Of every predictor, and of every baseline for each of the two targets."""
         if self.steps:
             step = self._seconds("predictor", self.frames, 1 + TRIAL_STEPS)
-            step -= self._seconds("predictor", self.frames, 1)
+            step -= self._seconds("predictor", self.frames)
             one = max(step, 0.0) / TRIAL_STEPS * self.steps
         else:
             one = self._closed_seconds("predictor")
@@ -230,20 +232,8 @@ class _Trial:
 
     def score_seconds(self) -> float:
         """By the time of one batch."""
-        of_x, blind = self.frames.with_target("x"), self.frames.without_context()
-        controls = Controls()
-        if "unconditional" in self.config.controls:
-            controls = Controls(unconditional=self._fitted("predictor", blind))
-        if "x_target" in self.config.controls:
-            apart = self.config.task.target != "x" and not self.frames.sees_previous
-            controls = Controls(
-                controls.unconditional,
-                self._fitted("predictor", of_x) if apart else None,
-                self._fitted("baseline", of_x),
-            )
-        metrics = metrics_of(self.config, self.registry)
-        density = self.predictor.density
-        columns = merge_columns(one for one in metrics if not lacking(one, density))
+        controls = fit_controls(self.config, self.frames, self._fit)
+        columns = score_columns(self.config, self.registry, self.predictor.density)
         size = min(self.config.evaluation.batch_size, len(self.frames))
 
         def one_batch() -> None:
@@ -298,20 +288,22 @@ class _Trial:
     def _closed_seconds(self, section: str) -> float:
         """Of a fit that looks at every train frame, by two numbers of them."""
         few, many = self.frames, self._random_frames(4 * TRIAL_FRAMES)
-        first = self._seconds(section, few, 1)
-        each = max(self._seconds(section, many, 1) - first, 0.0) / (len(many) - len(few))
+        first = self._seconds(section, few)
+        each = max(self._seconds(section, many) - first, 0.0) / (len(many) - len(few))
         counts = [of_side["train"] for of_side in self.counts.values()]
         mean = sum(counts) / len(counts) if counts else len(few)
         return first + each * max(mean - len(few), 0.0)
 
-    def _seconds(self, section: str, frames: TaskFrames, steps: int) -> float:
-        one = self._made(section)
-        return _timed(lambda: self._fit(one, frames, steps), self.device)
+    def _seconds(self, section: str, frames: TaskFrames, steps: int = 1) -> float:
+        model = self._made(section)
+        return _timed(lambda: model.fit(frames, self._training(steps)), self.device)
 
-    def _fitted(self, section: str, frames: TaskFrames) -> Predictor:
-        one = self._made(section)
-        self._fit(one, frames, 1)
-        return one
+    def _fit(
+        self, role: str, frames: TaskFrames, progress: SilentProgress | None = None
+    ) -> Predictor:
+        model = self._made(SECTION_OF[role])
+        model.fit(frames, self._training(progress=progress))
+        return model
 
     def _made(self, section: str) -> Predictor:
         seed = self.config.seeds[0]
@@ -319,17 +311,14 @@ class _Trial:
             self.device
         )
 
-    def _fit(
-        self, one: Predictor, frames: TaskFrames, steps: int, progress: SilentProgress | None = None
-    ) -> None:
-        training = Training(
+    def _training(self, steps: int = 1, progress: SilentProgress | None = None) -> Training:
+        return Training(
             config=self.config.training.model_copy(update={"steps": steps}),
             seed=self.config.seeds[0],
             device=self.device,
             checkpoint=None,
             progress=progress or SilentProgress(),
         )
-        one.fit(frames, training)
 
     def _random_frames(self, count: int) -> TaskFrames:
         """Some of the first horizon, from one utterance."""

@@ -16,7 +16,7 @@ import importlib.util
 import os
 import re
 import sys
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -47,7 +47,7 @@ BUILTIN = (
 )
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
-RESERVED_OPTION = "name"  # a component's own key in the configuration
+RESERVED = {"name", "inline"}  # a component's own keys in the configuration
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,17 @@ class Provider:
 
 @dataclass(frozen=True)
 class Component:
-    """A spec and who provides it."""
+    """A spec and who provides it.
+
+    Attributes:
+        spec: what it says of itself.
+        provider: whose it is.
+        code: digest of the code of one that was given from Python; empty for a plugin's.
+    """
 
     spec: ComponentSpec
     provider: Provider
+    code: str = ""
 
     def __str__(self) -> str:
         return f"{self.spec.kind} '{self.spec.name}' of {self.provider}"
@@ -93,16 +100,12 @@ class Component:
             raise UsageError(
                 f"The {self} cannot run here: {', '.join(missing)} not installed.", _pip(missing)
             )
-        module, _, attribute = self.spec.factory.partition(":")
         try:
-            imported = importlib.import_module(module)
-            if (factory := getattr(imported, attribute, None)) is None:
-                raise ImportError(f"module '{module}' has no attribute '{attribute}'")  # noqa: TRY301 - told as every failed import
-            made = factory(options, *args, **kwargs)
+            made = self._factory()(options, *args, **kwargs)
         except ModuleNotFoundError as error:
             raise UsageError(
                 f"The {self} needs the module '{error.name}', which is not installed.",
-                self._remedy(error, module),
+                self._remedy(error),
             ) from error
         except ImportError as error:
             raise UsageError(
@@ -113,9 +116,21 @@ class Component:
         self.spec.declare(made, options)
         return made
 
-    def _remedy(self, error: ModuleNotFoundError, module: str) -> str:
+    def _factory(self) -> Callable[..., Any]:
+        given = self.spec.factory
+        if not isinstance(given, str):
+            return given
+        module, _, attribute = given.partition(":")
+        imported = importlib.import_module(module)
+        if (factory := getattr(imported, attribute, None)) is None:
+            raise ImportError(f"module '{module}' has no attribute '{attribute}'")
+        found: Callable[..., Any] = factory
+        return found
+
+    def _remedy(self, error: ModuleNotFoundError) -> str:
         """The pip command that brings a module: by the distribution's requirements, or by name."""
-        own, distribution = module.partition(".")[0], self.provider.distribution
+        own, *_ = re.split("[.:]", str(self.spec.factory))
+        distribution = self.provider.distribution
         if (error.name or "").partition(".")[0] == own:
             return f"Reinstall or update {distribution}."
         try:
@@ -138,10 +153,26 @@ class Refusal:
 
 @dataclass
 class Registry:
-    """All components that loaded, by kind and name, and the plugins that were refused."""
+    """All components that loaded, by kind and name, and the plugins that were refused.
+
+    Attributes:
+        components: in the order they were loaded.
+        refusals: why the others were not.
+        files: that were loaded as inline plugins; a worker elsewhere must load them too.
+    """
 
     components: list[Component] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    files: tuple[Path, ...] = ()
+
+    @property
+    def inline(self) -> tuple[Component, ...]:
+        """Those that were given from Python."""
+        return tuple(one for one in self.components if one.code)
+
+    def beside(self, components: Iterable[Component]) -> Registry:
+        """All of this, and components that were given from Python."""
+        return replace(self, components=[*self.components, *components])
 
     def of_kind(self, kind: str) -> list[Component]:
         """The components of one kind, by name."""
@@ -223,7 +254,8 @@ def load_registry(files: Iterable[Path] = ()) -> Registry:
     Raises:
         UsageError: a file is not there or is no plugin.
     """
-    registry, release = Registry(), version("latentbench")
+    files = tuple(files)
+    registry, release = Registry(files=files), version("latentbench")
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     for name in BUILTIN:
@@ -313,12 +345,12 @@ def _validated(kind: type[ComponentSpec], spec: Any) -> ComponentSpec:
         raise ValueError(
             f"{spec!r} lacks a summary, or a name of letters, digits and any of '.', '_', '-'"
         )
-    if not all(spec.factory.partition(":")):
+    if not isinstance(spec.factory, str) or not all(spec.factory.partition(":")):
         raise ValueError(f"{whose} has factory {spec.factory!r}, expected 'package.module:Class'")
     if not is_dataclass(spec.options) or not isinstance(spec.options, type):
         raise TypeError(f"{whose} has options {spec.options!r}, expected a dataclass")
-    if RESERVED_OPTION in {option.name for option in fields(spec.options)}:
-        raise ValueError(f"{whose} has an option 'name', which names the component")
+    for name in RESERVED & {option.name for option in fields(spec.options)}:
+        raise ValueError(f"{whose} has an option '{name}', which says which component it is")
     get_type_hints(spec.options)  # raises where a type is not importable at run time
     return spec
 

@@ -19,7 +19,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_type_hints
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "KINDS",
@@ -73,7 +73,8 @@ class ComponentSpec:
     Attributes:
         name: what a user types, e.g. `mimi`; unique within its kind.
         summary: one line of what it is.
-        factory: `"package.module:Class"`, called as its kind's contract says.
+        factory: `"package.module:Class"`, called as its kind's contract says; the class itself
+            only where it is given from Python.
         options: a frozen dataclass of its options.
         requires: PEP 508 requirements it needs to run here beyond its distribution's own.
     """
@@ -83,7 +84,7 @@ class ComponentSpec:
 
     name: str
     summary: str
-    factory: str
+    factory: str | Callable[..., Any]
     options: type = NoOptions
     requires: tuple[str, ...] = ()
 

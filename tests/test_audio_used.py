@@ -10,10 +10,11 @@ import pytest
 import soundfile
 from latentbench.cli.plan import show_plan
 
+from latentbench.checks import make_corpus
 from latentbench.config import read_layers, resolve
 from latentbench.corpora.selection import choose_audio
 from latentbench.errors import UsageError
-from latentbench.experiment import make_corpus, run_experiment
+from latentbench.experiment import run_experiment
 from latentbench.latents.manifest import read_manifest
 from latentbench.plan import plan_experiment
 from latentbench.plugins import load_registry

@@ -147,7 +147,7 @@ def test_a_folder_whose_name_is_a_number_keeps_its_name(registry, tmp_path, root
         read_layers(None, file, []),
     ):
         config = resolve(layers, registry)
-        assert config.corpus.options["root"] == root
+        assert config.corpus.options.root == root
         file.write_text(config.to_yaml())
         assert resolve(read_layers(None, file, []), registry) == config
 

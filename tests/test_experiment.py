@@ -412,7 +412,7 @@ def run_moody(speech, tmp_path, error):
     small = configure(speech).model_dump(mode="json") | {"predictor": {"name": "moody"}}
     config = resolve(small | {"task": small["task"] | {"horizons": [1, 2, 4]}}, registry)
     workspace = Workspace(tmp_path / "cache")
-    return run_experiment(config, tmp_path / "run", workspace, registry, [plugin])
+    return run_experiment(config, tmp_path / "run", workspace, registry)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_an_installed_plugin_is_found_with_its_distribution(install):
             def latentbench_encoders():
                 yield EncoderSpec(name="x", summary="s", factory="a:b", options=Options)
             """,
-            "has an option 'name', which names the component",
+            "has an option 'name', which says which component it is",
         ),
         (
             """

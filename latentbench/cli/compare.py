@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from latentbench.cli.configuration import flag_assignments, run_options
+from latentbench.cli.configuration import flag_layer, run_options
 from latentbench.cli.export import Exports, export_options
 from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, debug_option
@@ -125,7 +125,7 @@ def compare(
         Request(
             components={section: given.pop(section) for section in COMPONENTS},
             match=match,
-            flags=flag_assignments(given),
+            flags=[flag_layer(given)],
             assignments=given["assignments"],
             preset=given["preset"],
             config_file=given["config_file"],
@@ -143,7 +143,6 @@ def compare(
         out or _default_folder([one.config for one in combinations]),
         session.workspace(cache),
         registry,
-        session.plugin_files,
     )
     compared = compare_runs(finished, match, failures, strict=strict, registry=registry)
     _show(compared, format_, asked)

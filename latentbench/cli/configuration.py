@@ -7,13 +7,11 @@ first names the component and then sets its option, in whatever order they are t
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from latentbench.cli.session import GivenPath
-from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,21 +19,12 @@ if TYPE_CHECKING:
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
 
-__all__ = ["configuration_options", "flag_assignments", "resolve_flags", "run_options"]
+__all__ = ["configuration_options", "flag_layer", "resolve_flags", "run_options"]
 
-FLAGS = {
-    "encoder": "encoder.name",
-    "predictor": "predictor.name",
-    "corpus": "corpus.name",
-    "transforms": "transforms",
-    "horizons": "task.horizons",
-    "slices": "task.slices",
-    "steps": "training.steps",
-    "precision": "training.precision",
-    "limit": "utterances.limit",
-    "seeds": "seeds",
-    "device": "device",
-}
+FLAGS = (
+    *("encoder", "predictor", "corpus", "transforms", "horizons", "slices", "steps", "precision"),
+    *("limit", "seed", "seeds", "device"),
+)
 
 
 class _Integers(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
@@ -131,25 +120,18 @@ def resolve_flags(registry: Registry, given: dict[str, Any]) -> RunConfig:
     """
     from latentbench.config import read_layers, resolve  # noqa: PLC0415 - not for --help
 
-    assignments = [*flag_assignments(given), *given["assignments"]]
-    return resolve(read_layers(given["preset"], given["config_file"], assignments), registry)
+    layers = [flag_layer(given), *given["assignments"]]
+    return resolve(read_layers(given["preset"], given["config_file"], layers), registry)
 
 
-def flag_assignments(given: Mapping[str, Any]) -> list[str]:
-    """The everyday flags that were given, as `--set` takes them.
+def flag_layer(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The everyday flags that were given, as one layer of the configuration.
 
     Raises:
         UsageError: flags that exclude each other.
     """
-    values = dict(given)
-    if (seed := values.pop("seed")) is not None:
-        if values["seeds"]:
-            raise UsageError("Give --seed or --seeds, not both.")
-        values["seeds"] = [seed]
-    if values["slices"]:
-        values["slices"] = list(dict.fromkeys(("all", *values["slices"])))
-    return [
-        f"{key}={json.dumps(values[flag])}"
-        for flag, key in FLAGS.items()
-        if values.get(flag) not in (None, ())
-    ]
+    from latentbench.config import settings_layer  # noqa: PLC0415 - not for --help
+
+    return settings_layer(
+        {name: given[name] for name in FLAGS if given.get(name) not in (None, ())}
+    )

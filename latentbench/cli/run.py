@@ -77,7 +77,7 @@ def run(
     from latentbench.experiment import run_experiment  # noqa: PLC0415 - imports torch
 
     folder = out or default_folder(config)
-    result = run_experiment(config, folder, workspace, registry, plugin_files=session.plugin_files)
+    result = run_experiment(config, folder, workspace, registry)
     _show(result, folder, session, reporter)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from latentbench.config import read_layers, resolve, shape
+from latentbench.config import assignment, nested, read_layers, resolve, shape
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ __all__ = ["COMPARED", "Combination", "Request", "combine"]
 COMPARED = ("encoder", "predictor", "corpus")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NO_PATH = re.compile(r"[^A-Za-z0-9._-]+")
-TASK = "task."
 # By time (docs/compare.md): every encoder looks back 640 ms and is 80 to 640 ms stale, in as many
 # frames as that is nearest to, and the same stretches of audio are predicted at every horizon.
 IN_TIME: dict[str, Any] = {
@@ -50,7 +49,7 @@ class Request:
     Attributes:
         components: section -> as typed, `NAME` or `LABEL=NAME`; none: that of the configuration.
         match: by time or by frames.
-        flags: assignments of the everyday flags.
+        flags: layers of the everyday flags.
         assignments: of `--set`.
         preset: to start from.
         config_file: of the user.
@@ -58,7 +57,7 @@ class Request:
 
     components: Mapping[str, Sequence[str]]
     match: Match = "ms"
-    flags: Sequence[str] = ()
+    flags: Sequence[str | Mapping[str, Any]] = ()
     assignments: Sequence[str] = ()
     preset: str | None = None
     config_file: Path | None = None
@@ -111,11 +110,11 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         )
     everywhere: list[str] = []
     own: dict[_Component, list[str]] = {one: [] for group in chosen.values() for one in group}
-    for assignment, meant in _addressed(request.assignments, chosen):
+    for text, meant in _addressed(request.assignments, chosen):
         if meant is None:
-            everywhere.append(assignment)
+            everywhere.append(text)
         for component in meant or ():
-            own[component].append(assignment)
+            own[component].append(text)
     general = [*request.flags, *everywhere]
     matched = _match_assignments(request.match, _touched(request, general))
     combinations = []
@@ -176,21 +175,21 @@ def _addressed(
     """
     found: list[tuple[str, list[_Component] | None]] = []
     own: list[tuple[str, list[_Component] | None]] = []
-    for assignment in assignments:
-        key, equals, _ = assignment.partition("=")
+    for text in assignments:
+        key, equals, _ = text.partition("=")
         section, dot, rest = key.partition(".")
         if not equals or section not in COMPARED:
-            found.append((assignment, None))
+            found.append((text, None))
             continue
         if not dot or rest == "name":
             raise UsageError(
-                f"--set {assignment}: what is compared is named with --{section}.",
+                f"--set {text}: what is compared is named with --{section}.",
                 f"Write --{section} NAME, once for each.",
             )
         group = chosen[section]
         named = [one for one in group if rest.startswith(f"{one.label}.")]
         if named:
-            own.append((assignment, [max(named, key=lambda one: len(one.label))]))
+            own.append((text, [max(named, key=lambda one: len(one.label))]))
             continue
         option = rest.partition(".")[0]
         having = [one for one in group if option in one.options]
@@ -198,11 +197,11 @@ def _addressed(
             known = {name for one in group for name in (*one.options, one.label)}
             labels = ", ".join(one.label for one in group)
             raise UsageError(
-                f"--set {assignment}: '{option}' is neither an option of any {section} compared "
+                f"--set {text}: '{option}' is neither an option of any {section} compared "
                 f"nor the label of one ({labels}).",
                 nearest(option, known),
             )
-        found.append((assignment, having))
+        found.append((text, having))
     return [*found, *own]
 
 
@@ -212,16 +211,13 @@ def _unlabelled(assignment: str, component: _Component) -> str:
     return f"{section}.{rest.removeprefix(f'{component.label}.')}"
 
 
-def _touched(request: Request, general: Sequence[str]) -> set[str]:
+def _touched(request: Request, general: Sequence[str | Mapping[str, Any]]) -> set[str]:
     """The keys of the task that the user has set, by file, flag or `--set`."""
     given = read_layers(request.preset, request.config_file, general)["task"]
     standard = read_layers(None, None, [])["task"]
     changed = {key for key, value in given.items() if key not in standard or value != standard[key]}
-    named = {
-        key.removeprefix(TASK)
-        for key in (assignment.partition("=")[0] for assignment in general)
-        if key.startswith(TASK)
-    }
+    layers = [nested(*assignment(one)) if isinstance(one, str) else one for one in general]
+    named = {key for layer in layers for key in layer.get("task", ())}
     return changed | named
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latentbench.checks import prepare
 from latentbench.compare.comparison import Failure
 from latentbench.errors import LatentbenchError, UsageError
-from latentbench.experiment import prepare, run_experiment
+from latentbench.experiment import run_experiment
 from latentbench.results import RunFolder
 from latentbench.results.finished import FinishedRun
 
@@ -26,7 +27,6 @@ def run_combinations(
     out: Path,
     workspace: Workspace,
     registry: Registry,
-    plugin_files: Sequence[Path] = (),
 ) -> tuple[list[FinishedRun], list[Failure]]:
     """Run every combination in its folder below `out`; those that are finished are read.
 
@@ -46,7 +46,7 @@ def run_combinations(
         workspace.progress.say(f"Run {number} of {len(combinations)}: {one.label}")
         folder = out / one.folder
         try:
-            run_experiment(one.config, folder, workspace, registry, plugin_files)
+            run_experiment(one.config, folder, workspace, registry)
             runs.append(FinishedRun.read(folder, one.label, one.corpus))
         except LatentbenchError as error:
             workspace.progress.say(f"{one.label} failed: {error}")

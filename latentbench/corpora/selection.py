@@ -90,13 +90,8 @@ class Audio:
         used = self.utterances
         return {
             side: [one for one in used if self.split.side(one.speaker) == side]
-            for side in self.speakers
+            for side in self.split.sides
         }
-
-    @property
-    def speakers(self) -> dict[str, tuple[str, ...]]:
-        """Split -> its speakers."""
-        return {"train": self.split.train, "eval": self.split.eval}
 
     def digests(self, progress: Progress) -> dict[str, str]:
         """Id -> digest of the audio of every utterance that is used; see `audio_digests`."""
@@ -211,11 +206,11 @@ def require_same_audio(
 def count_utterances(
     utterances: Sequence[Utterance], split: SpeakerSplit, left_out: Mapping[str, LeftOut]
 ) -> dict[str, Counts]:
-    """The counts of `train`, `eval` and, if there are such, `neither`.
+    """The counts of each side and, if there are such, of `neither`.
 
     Of neither side are speakers of whom no utterance can be used.
     """
-    groups: dict[str, list[Utterance]] = {"train": [], "eval": []}
+    groups: dict[str, list[Utterance]] = {side: [] for side in split.sides}
     for one in utterances:
         groups.setdefault(split.side(one.speaker) or NEITHER, []).append(one)
     return {side: _count([left_out.get(one.id) for one in group]) for side, group in groups.items()}

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from latentbench.errors import UsageError, counted
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["SpeakerSplit", "split_speakers"]
+
+Side: TypeAlias = Literal["train", "eval"]
 
 MIN_SPEAKERS = 2
 
@@ -26,19 +28,18 @@ class SpeakerSplit:
     train: tuple[str, ...]
     eval: tuple[str, ...]
 
-    def side(self, speaker: str) -> Literal["train", "eval", ""]:
+    @property
+    def sides(self) -> dict[Side, tuple[str, ...]]:
+        """Side -> its speakers."""
+        return {"train": self.train, "eval": self.eval}
+
+    def side(self, speaker: str) -> Side | Literal[""]:
         """Where a speaker is; empty where on neither side."""
-        if speaker in self._on_eval:
-            return "eval"
-        return "train" if speaker in self._on_train else ""
+        return self._side_of.get(speaker, "")
 
     @cached_property
-    def _on_train(self) -> frozenset[str]:
-        return frozenset(self.train)
-
-    @cached_property
-    def _on_eval(self) -> frozenset[str]:
-        return frozenset(self.eval)
+    def _side_of(self) -> dict[str, Side]:
+        return {speaker: side for side, of_side in self.sides.items() for speaker in of_side}
 
 
 def split_speakers(speakers: Iterable[str], *, eval_fraction: float, seed: int) -> SpeakerSplit:

@@ -32,7 +32,6 @@ class Cell:
         manifest: the file that says which utterances are used, and on which side.
         transforms: the fitted transforms, in the order they are applied.
         folder: where the cell's files go.
-        plugin_files: inline plugins the worker must load.
     """
 
     config: RunConfig
@@ -42,7 +41,6 @@ class Cell:
     manifest: Path
     folder: Path
     transforms: tuple[Path, ...] = ()
-    plugin_files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

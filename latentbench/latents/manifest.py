@@ -140,7 +140,7 @@ def open_latents(
         start = first_row[entry.shard] + entry.start
         attributes = dict(row.attributes)
         for segment, frames in enumerate(entry.segments):
-            sides[row.split].append(len(utterances))
+            sides.setdefault(row.split, []).append(len(utterances))
             utterances.append(
                 StoredUtterance(row.utterance, row.speaker, start, frames, segment, attributes)
             )

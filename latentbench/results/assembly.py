@@ -6,7 +6,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.config import ComponentConfig, build_options, density_of
+from latentbench.config import ComponentConfig, density_of, make
 from latentbench.files import disk_full_explained, write_sealed
 from latentbench.latents.degeneracy import degeneracies
 from latentbench.metrics.metric import NO_LOG_DENSITY, lacking
@@ -121,8 +121,7 @@ def metric_of(name: str, config: RunConfig, registry: Registry) -> Metric:
         UsageError: there is no such metric, or it does not take these options.
     """
     asked = {one.name: one for one in config.evaluation.metrics}
-    options = build_options(asked.get(name, ComponentConfig(name=name)), "metric", registry)
-    metric: Metric = registry.get("metric", name).create(options)
+    metric: Metric = make(asked.get(name, ComponentConfig(name=name)), "metric", registry)
     return metric
 
 

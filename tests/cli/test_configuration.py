@@ -64,13 +64,13 @@ def test_seed_device_and_components(configured):
 def test_naming_a_component_keeps_the_options_set_for_it(configured, swap):
     name, option = ("--encoder", "logmel"), ("--set", "encoder.hop_ms=40")
     config = configured(*option, *name) if swap else configured(*name, *option)
-    assert (config.encoder.name, config.encoder.options["hop_ms"]) == ("logmel", 40.0)
+    assert (config.encoder.name, config.encoder.options.hop_ms) == ("logmel", 40.0)
 
 
 def test_transforms_are_applied_in_the_order_given(configured):
     found = configured("--transform", "standardize", "--transform", "pca:2").transforms
     assert [one.name for one in found] == ["standardize", "pca"]
-    assert found[1].options["components"] == 2
+    assert found[1].options.components == 2
     assert configured().transforms == ()
 
 

@@ -10,6 +10,7 @@ from latentbench.cells import CellWork
 from latentbench.cli.progress import LineProgress
 from latentbench.config import RunConfig
 from latentbench.engines import Cell
+from latentbench.plugins import load_registry
 
 POOL = """
 import multiprocessing
@@ -47,7 +48,7 @@ SMALL = (
 
 def test_a_cell_and_its_work_travel_without_the_display():
     cell = Cell(RunConfig(), 1, 42, Path("store"), Path("manifest"), Path("k1"))
-    work = CellWork(LineProgress(io.StringIO()))
+    work = CellWork(load_registry(), LineProgress(io.StringIO()))
     again, sent = pickle.loads(pickle.dumps((cell, work)))  # noqa: S301 - our own bytes
     assert again == cell
     assert not isinstance(sent.progress, LineProgress)

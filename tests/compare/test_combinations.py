@@ -1,5 +1,6 @@
 """Which runs a command asks for, with which options."""
 
+from dataclasses import asdict
 from itertools import product
 
 import pytest
@@ -20,7 +21,7 @@ def combined(registry):
 
 
 def options(combination, section="encoder"):
-    return getattr(combination.config, section).options
+    return asdict(getattr(combination.config, section).options)
 
 
 def test_every_combination_is_a_run_of_its_own(combined):
@@ -106,7 +107,7 @@ def test_a_component_of_a_file_keeps_its_options(combined, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("encoder: {name: logmel, mels: 5}\ncorpus: {name: folder, root: x}")
     one, other = combined({"encoder": ("logmel", "mimi")}, config_file=file)
-    assert (one.config.corpus.options["root"], options(one)["mels"]) == ("x", 5)
+    assert (one.config.corpus.options.root, options(one)["mels"]) == ("x", 5)
     assert options(other)["view"] == "projected"
     assert [found.label for found in combined({"predictor": ("mdn", "marginal")})] == [
         "mdn",

@@ -126,9 +126,7 @@ def planted_run(planted_plugin, tmp_path_factory):
                 "device=cpu",
             )
             config = resolve(read_layers(None, None, (*small, *assignments)), registry)
-            run_experiment(
-                config, folder / "run", Workspace(folder / "cache"), registry, [planted_plugin]
-            )
+            run_experiment(config, folder / "run", Workspace(folder / "cache"), registry)
             made[key] = folder
         return made[key]
 

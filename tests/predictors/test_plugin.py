@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
@@ -30,13 +31,13 @@ def test_the_registry_makes_them_from_their_default_options(name):
 
 def test_the_defaults_are_phase_1s():
     config = resolve({}, load_registry())
-    assert config.predictor.options == {
+    assert asdict(config.predictor.options) == {
         "components": 8,
         "width": 1024,
         "log_sigma_min": -7.0,
         "log_sigma_max": 2.0,
     }
-    assert config.baseline.options == {"floor": 1e-6}
+    assert asdict(config.baseline.options) == {"floor": 1e-6}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,215 @@
+"""Components given from Python: a class, a factory or a spec in the place of a name.
+
+`adopt` puts a name in the place of each object and a component of that name beside those of the
+registry. Such a component is told from others of its name by a digest of its code, which is part
+of the configuration: a run of a class that was changed since is another run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+import secrets
+import sys
+import sysconfig
+from dataclasses import is_dataclass
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from latentbench.config import COMPONENTS
+from latentbench.errors import UsageError
+from latentbench.plugins import Component, Provider
+from latentbench.specs import KINDS, ComponentSpec, NoOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from latentbench.plugins import Registry
+
+__all__ = ["adopt", "code_digest"]
+
+WHERE = Provider("Python", "", "")
+NO_NAME = re.compile(r"[^A-Za-z0-9._:-]+|^[^A-Za-z0-9]+")
+PLAIN = (str, bytes, int, float, bool, type(None))
+HEX = 12
+INSTALLED = tuple({sysconfig.get_paths()[one] for one in ("stdlib", "purelib", "platlib")})
+
+
+def adopt(layer: Mapping[str, Any], registry: Registry) -> tuple[dict[str, Any], Registry]:
+    """Name the components of a layer that are Python objects.
+
+    Args:
+        layer: of the configuration, with an object wherever the name of a component may stand.
+        registry: everything else that can be named.
+
+    Returns:
+        The layer with names alone, and the registry with what they name.
+
+    Raises:
+        UsageError: an object is no component of its kind, or has the name of another one.
+    """
+    found: dict[tuple[str, str], Component] = {}
+
+    def named(kind: str, given: Any) -> Any:
+        if isinstance(given, str):
+            return given
+        if isinstance(given, dict):
+            return {**given, "name": named(kind, given["name"])} if "name" in given else given
+        if isinstance(given, (int, float, list, tuple, type(None))):
+            return given  # the configuration says what is wrong with it
+        component = _component(kind, given)
+        name = component.spec.name
+        if found.setdefault((kind, name), component) != component:
+            raise UsageError(f"Two different {kind}s called '{name}' are given.", "Rename one.")
+        return name
+
+    whole = dict(layer)
+    for section, kind in COMPONENTS.items():
+        if section in whole:
+            whole[section] = named(kind, whole[section])
+    if "transforms" in whole:
+        whole["transforms"] = [named("transform", one) for one in whole["transforms"]]
+    if "metrics" in whole.get("evaluation", ()):
+        metrics = [named("metric", one) for one in whole["evaluation"]["metrics"]]
+        whole["evaluation"] = {**whole["evaluation"], "metrics": metrics}
+    return whole, registry.beside(_unknown(found.values(), registry))
+
+
+def _unknown(components: Iterable[Component], registry: Registry) -> Iterator[Component]:
+    """Those that the registry does not hold; a plugin may be named by its own spec."""
+    for one in components:
+        kind, name = one.spec.kind, one.spec.name
+        of_name = [known for known in registry.of_kind(kind) if known.spec.name == name]
+        if any(known.spec == one.spec for known in of_name):
+            continue
+        if of_name:
+            raise UsageError(
+                f"The {kind} given from Python is called '{name}', as {of_name[0]} is.",
+                "Give it another name: that of a class or function is its own.",
+            )
+        yield one
+
+
+def _component(kind: str, given: Any) -> Component:
+    spec = given if isinstance(given, ComponentSpec) else getattr(given, "spec", None)
+    if isinstance(spec, ComponentSpec):
+        if spec.kind != kind:
+            raise UsageError(f"'{spec.name}' is a {spec.kind}; a {kind} is wanted here.")
+        return Component(spec, WHERE, code_digest(given))
+    if not callable(given):
+        raise UsageError(
+            f"{given!r} is no {kind}.",
+            f"Give a name, a class, a factory or a {KINDS[kind].__name__}.",
+        )
+    what = given.func if isinstance(given, partial) else given
+    called = getattr(what, "__name__", type(what).__name__)
+    declared = (
+        {"density": given.density} if kind == "predictor" and hasattr(given, "density") else {}
+    )
+    made = KINDS[kind](
+        name=NO_NAME.sub("", called) or kind,
+        summary=(inspect.getdoc(what) or f"a {kind} given from Python").partition("\n")[0],
+        factory=given,
+        options=_options(given),
+        **declared,
+    )
+    return Component(made, WHERE, code_digest(given))
+
+
+def _options(factory: Callable[..., Any]) -> type:
+    """The dataclass that annotates the first parameter of a factory; none has no options."""
+    try:
+        first, *_ = inspect.signature(factory).parameters
+        of = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc] # whose annotations alone are read
+        hint = get_type_hints(of).get(first)
+    except (TypeError, ValueError, NameError):
+        return NoOptions
+    return hint if isinstance(hint, type) and is_dataclass(hint) else NoOptions
+
+
+def code_digest(made: Any) -> str:
+    """Hex digits that change with the code of a class, a function or what a spec names.
+
+    Looked at are its functions, its bases, and the functions, classes and plain values that these
+    read of their modules; of libraries, the names alone. Where it reads another object, such as a
+    network that was loaded before, nothing says whether that is the same: the digits are random.
+    """
+    digest = hashlib.sha256()
+    try:
+        for part in _parts(made, {}):
+            digest.update(part)
+    except TypeError:
+        return secrets.token_hex(HEX // 2)
+    return digest.hexdigest()[:HEX]
+
+
+def _parts(made: Any, seen: dict[int, Any]) -> Iterator[bytes]:
+    if isinstance(made, PLAIN):
+        yield repr(made).encode()
+    elif id(made) not in seen:
+        seen[id(made)] = made  # kept, or the next object might have its id
+        for kind, inside in INSIDE.items():
+            if isinstance(made, kind):
+                for one in inside(made):
+                    yield from _parts(one, seen)
+                return
+        raise TypeError(f"no code: {made!r}")
+
+
+def _of_class(made: type) -> Iterable[Any]:
+    yield from _name(made)
+    if not _is_library(made):
+        yield made.__bases__
+        for name, value in sorted(vars(made).items()):
+            if isinstance(value, FunctionType) or not name.startswith(("__", "_abc_")):
+                yield from (name, value)
+
+
+def _of_function(made: FunctionType) -> Iterable[Any]:
+    yield from _name(made)
+    if not _is_library(made):
+        yield from (made.__code__, made.__defaults__, made.__kwdefaults__)
+        yield [cell.cell_contents for cell in made.__closure__ or ()]
+        yield [made.__globals__[name] for name in _names(made.__code__) if name in made.__globals__]
+
+
+def _of_code(made: CodeType) -> Iterable[Any]:
+    return made.co_code, made.co_names, made.co_varnames, made.co_consts
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from _names(one)
+
+
+def _name(made: Any) -> tuple[str, str]:
+    return str(made.__module__), made.__qualname__
+
+
+def _is_library(made: Any) -> bool:
+    """Whether it is of latentbench, of Python or of an installed distribution."""
+    module = sys.modules.get(made.__module__)
+    file = getattr(module, "__file__", None) or ""
+    builtin = made.__module__ in sys.builtin_module_names
+    return builtin or _name(made)[0].startswith("latentbench.") or file.startswith(INSTALLED)
+
+
+# Kind of object -> what is inside, in an order that does not depend on chance.
+INSIDE: dict[Any, Callable[[Any], Iterable[Any]]] = {
+    (list, tuple): iter,
+    (set, frozenset): lambda made: sorted(made, key=repr),
+    dict: lambda made: sorted(made.items(), key=repr),
+    ModuleType: lambda made: [made.__name__],
+    ComponentSpec: lambda made: [made.kind, made.name, made.factory, made.options],
+    (staticmethod, classmethod): lambda made: [made.__func__],
+    property: lambda made: [made.fget, made.fset],
+    partial: lambda made: [made.func, made.args, made.keywords],
+    BuiltinFunctionType: lambda made: [made.__name__],
+    CodeType: _of_code,
+    FunctionType: _of_function,
+    type: _of_class,
+}
