@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from latentbench.cli.plan import show_plan
 
 from latentbench.checks import make_corpus
+from latentbench.cli.output import console
 from latentbench.config import read_layers, resolve
 from latentbench.corpora.selection import choose_audio
 from latentbench.errors import UsageError
@@ -19,7 +19,9 @@ from latentbench.latents.manifest import read_manifest
 from latentbench.plan import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
+from latentbench.reports.plan import plan_report
 from latentbench.reports.run import remarks
+from latentbench.reports.tables import show
 from latentbench.workspace import Workspace
 
 RATE = 16_000
@@ -132,7 +134,7 @@ def test_speakers_without_usable_audio_take_no_place_on_a_side(speech, tmp_path,
         "4 dropped (shorter than 1 s), 2 skipped (cannot be decoded)"
     )
     assert line in list(remarks(result))
-    show_plan(plan, as_json=False)
+    show(plan_report(plan), console())
     assert line in " ".join(capsys.readouterr().out.split())
 
 
