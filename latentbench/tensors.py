@@ -1,10 +1,13 @@
-"""Named tensors in safetensors files that are read again."""
+"""Tensors: by name in safetensors files that are read again, and hashed row by row."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -14,9 +17,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import torch
+__all__ = ["hashed_rows", "load_tensors", "save_tensors"]
 
-__all__ = ["load_tensors", "save_tensors"]
+HASH_SEED = 20_070_101
+WORD = 64
+
+
+def hashed_rows(rows: torch.Tensor, bits: int) -> torch.Tensor:
+    """A number of 0..2^bits-1 for each of rows [B, D], by the bits of its float32 values alone.
+
+    Multilinear hashing (Lemire & Kaser 2014): the highest bits of a random linear form modulo 2^64,
+    its factors by numpy's generator of a fixed seed. It is the same on every device and in every
+    batch, int64 [B].
+    """
+    words = rows.float().contiguous().view(torch.int32).long()
+    form = (words * _factors(rows.shape[-1], rows.device)).sum(-1)
+    return (form >> (WORD - bits)) & ((1 << bits) - 1)  # the shift repeats the sign
+
+
+@lru_cache(maxsize=8)
+def _factors(count: int, device: torch.device) -> torch.Tensor:
+    """Odd ones, int64 [count]."""
+    drawn = np.random.default_rng(HASH_SEED).integers(-(2**63), 2**63 - 1, count)
+    with torch.inference_mode(mode=False):
+        return torch.from_numpy(drawn | 1).to(device)
 
 
 def save_tensors(file: Path, tensors: Mapping[str, torch.Tensor]) -> None:

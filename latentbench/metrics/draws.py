@@ -23,6 +23,7 @@ import torch
 from latentbench.metrics.scoring import seeded
 from latentbench.predictors.densities import components_of
 from latentbench.predictors.gaussian import SharedGaussian
+from latentbench.tensors import hashed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ def draw_blocks(
         Rows of the batch and their draws, [rows, S, D]; nan where weights are not finite.
     """
     dim = target.shape[-1]
-    keys = _keys(target)
+    keys = hashed_rows(target, PLACES)
     mixture = components_of(density)
     plain = mixture is not None and mixture.independent and mixture.degrees is None
     shared = isinstance(density, SharedGaussian)
@@ -81,7 +82,7 @@ def draw_blocks(
 
 def uniform(target: torch.Tensor, count: int) -> torch.Tensor:
     """Uniform numbers of (0, 1) for each target of [B, D], float64 [B, count]."""
-    return _read(UNIFORM, _keys(target), 1, count).squeeze(1).double()
+    return _read(UNIFORM, hashed_rows(target, PLACES), 1, count).squeeze(1).double()
 
 
 def row_blocks(batch: torch.Tensor, values_per_row: int) -> Iterator[slice]:
@@ -112,15 +113,6 @@ def _sampled(density: Distribution, keys: torch.Tensor, samples: int) -> torch.T
     with seeded(int(keys.sum()), keys.device):
         drawn: torch.Tensor = density.sample(torch.Size([samples]))
         return drawn
-
-
-def _keys(target: torch.Tensor) -> torch.Tensor:
-    """A place in a table per target [B, D], [B]: its bits under a random linear form mod 2^64."""
-    bits = target.float().contiguous().view(torch.int32).long()
-    factors = np.random.default_rng(SEED).integers(-(2**63), 2**63 - 1, target.shape[-1])
-    hashed = (bits * torch.from_numpy(factors | 1).to(target.device)).sum(-1)
-    # Its highest bits depend on every bit of the target; the shift repeats the sign.
-    return (hashed >> (64 - PLACES)) & (TABLE_SIZE - 1)
 
 
 def _read(which: int, keys: torch.Tensor, samples: int, count: int) -> torch.Tensor:

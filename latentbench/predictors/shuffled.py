@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from latentbench.predictors.mdn import MixtureDensityNetwork
+from latentbench.tensors import hashed_rows
 
 if TYPE_CHECKING:
     from latentbench.predictors.mixture import DiagonalGaussianMixture
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShuffledContextNetwork"]
 
-# splitmix64 (Steele, Lea & Flood 2014), its constants as signed 64-bit numbers.
-GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
-MIX = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)))
-LAST_SHIFT = 31
-POSITIVE = (1 << 63) - 1
+PLACES = 31  # bits of the hash
 
 
 class ShuffledContextNetwork(MixtureDensityNetwork):
@@ -44,13 +41,10 @@ class ShuffledContextNetwork(MixtureDensityNetwork):
     """
 
     contexts: torch.Tensor
-    factors: torch.Tensor
 
     def __init__(self, options: ShuffledContextOptions, *, context_frames: int, dim: int) -> None:
         super().__init__(options, context_frames=context_frames, dim=dim)
         self.register_buffer("contexts", torch.zeros(options.reservoir, context_frames, dim))
-        factors = _mixed(torch.arange(1, context_frames * dim + 1) * GOLDEN) | 1
-        self.register_buffer("factors", factors, persistent=False)
 
     def fit(self, train_frames: TaskFrames, training: Training) -> None:
         """Draw the reservoir, then minimise the mean NLL of the training frames.
@@ -76,17 +70,4 @@ class ShuffledContextNetwork(MixtureDensityNetwork):
 
     def replacements(self, context: torch.Tensor) -> torch.Tensor:
         """The place in the reservoir that each of `context` [B, W, D] is sent to, int64 [B]."""
-        bits = context.flatten(-2).float().contiguous().view(torch.int32).long()
-        return (_mixed((bits * self.factors).sum(-1)) & POSITIVE) % len(self.contexts)
-
-
-def _mixed(values: torch.Tensor) -> torch.Tensor:
-    """The finalizer of splitmix64, int64 to int64, modulo 2^64."""
-    for shift, factor in MIX:
-        values = (values ^ _shifted(values, shift)) * factor
-    return values ^ _shifted(values, LAST_SHIFT)
-
-
-def _shifted(values: torch.Tensor, by: int) -> torch.Tensor:
-    """Shift right and fill with zeros; torch's own shift of int64 repeats the sign."""
-    return (values >> by) & ((1 << (64 - by)) - 1)
+        return hashed_rows(context.flatten(-2), PLACES) % len(self.contexts)
