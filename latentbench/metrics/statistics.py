@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -40,7 +39,11 @@ __all__ = [
 ]
 
 Floats: TypeAlias = NDArray[np.float64]
-Columns: TypeAlias = Mapping[str, NDArray[np.floating]]
+Given: TypeAlias = Mapping[str, NDArray[np.floating]]
+Columns: TypeAlias = Mapping[str, Floats]
+
+# Of sums of squares in float64.
+ROUNDING = 1e-13
 
 
 class SpeakerTable(ABC):
@@ -70,9 +73,8 @@ class Statistic(ABC):
 
     columns: tuple[str, ...]
 
-    @abstractmethod
     def reduce(
-        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
+        self, columns: Given, speaker: NDArray[np.integer], speakers: Sequence[str]
     ) -> SpeakerTable:
         """The table of the frames given.
 
@@ -81,8 +83,20 @@ class Statistic(ABC):
             speaker: of each frame, an index into `speakers`, [N].
             speakers: ids; those without a frame are left out of the table.
         """
+        present = np.bincount(speaker, minlength=len(speakers)) > 0
+        codes = (present.cumsum() - 1)[speaker]
+        read = {name: np.asarray(columns[name], dtype=np.float64) for name in self.columns}
+        with np.errstate(invalid="ignore", over="ignore"):
+            table = self.table(read, codes, int(present.sum()))
+        table.speakers = tuple(speakers[g] for g in np.flatnonzero(present).tolist())
+        table.frames = len(codes)
+        return table
 
-    def of(self, columns: Columns) -> float:
+    @abstractmethod
+    def table(self, columns: Columns, codes: NDArray[np.intp], count: int) -> SpeakerTable:
+        """The table of columns float64 [N] and the code of each frame's speaker, 0..count-1."""
+
+    def of(self, columns: Given) -> float:
         """The figure of all frames given; nan of none."""
         everyone = np.zeros(len(columns[self.columns[0]]), dtype=np.intp)
         table = self.reduce(columns, everyone, ("everyone",))
@@ -101,42 +115,92 @@ class Sums(Statistic):
     def __init__(
         self,
         columns: Sequence[str],
-        terms: Callable[[Mapping[str, Floats]], Sequence[Floats]],
+        terms: Callable[[Columns], Sequence[Floats]],
         formula: Callable[..., Floats],
     ) -> None:
         self.columns = tuple(columns)
         self._terms = terms
         self._formula = formula
 
-    def reduce(
-        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
-    ) -> SpeakerTable:
+    def table(self, columns: Columns, codes: NDArray[np.intp], count: int) -> SpeakerTable:
         """The table of counts and sums."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            terms = self._terms({name: _column(columns, name) for name in self.columns})
-        return _sums(terms, speaker, speakers, self._formula)
+        terms = [np.ones(len(codes)), *self._terms(columns)]
+        sums = [np.bincount(codes, term, count) for term in terms]
+        return _SumTable(np.stack(sums, axis=1), self._formula)
 
 
-class Mean(Statistic):
+class Mean(Sums):
     """The mean of a column, or of the difference of two.
 
     Args:
         column: the column.
-        minus: a column to subtract, frame by frame.
+        minus: a column to subtract, frame by frame; one infinite in both has no difference.
     """
 
     def __init__(self, column: str, minus: str = "") -> None:
-        self.columns = (column, minus) if minus else (column,)
+        def terms(columns: Columns) -> list[Floats]:
+            return [columns[column] - columns[minus] if minus else columns[column]]
 
-    def reduce(
-        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
-    ) -> SpeakerTable:
-        """The table of counts and sums."""
-        with np.errstate(invalid="ignore"):  # a frame infinite in both has no difference
-            values = _column(columns, self.columns[0])
-            if len(self.columns) > 1:
-                values = values - _column(columns, self.columns[1])
-        return _sums([values], speaker, speakers, lambda n, total: total / n)
+        names = (column, minus) if minus else (column,)
+        super().__init__(names, terms, lambda n, total: total / n)
+
+
+class Skill(Sums):
+    """1 - mean of a score / mean of the baseline's score; nan where that is not positive.
+
+    Args:
+        model: column of the model's scores.
+        baseline: column of the baseline's.
+    """
+
+    def __init__(self, model: str, baseline: str) -> None:
+        super().__init__(
+            (model, baseline),
+            lambda columns: [columns[model], columns[baseline]],
+            lambda _n, ours, theirs: _explained(ours, theirs),
+        )
+
+
+class R2(Sums):
+    """1 - sum (y - p)^2 / sum (y - mean y)^2; nan where y does not vary.
+
+    Args:
+        truth: column of y.
+        predicted: column of p.
+    """
+
+    def __init__(self, truth: str, predicted: str) -> None:
+        def terms(columns: Columns) -> list[Floats]:
+            y, error = _around(columns[truth]), columns[truth] - columns[predicted]
+            return [y, np.square(y), np.square(error)]
+
+        super().__init__(
+            (truth, predicted),
+            terms,
+            lambda n, y, squares, errors: _explained(errors, _spread(n, y, squares)),
+        )
+
+
+class R2Var(Sums):
+    """1 - Var(y - p) / Var(y); nan where y does not vary.
+
+    Args:
+        truth: column of y.
+        predicted: column of p.
+    """
+
+    def __init__(self, truth: str, predicted: str) -> None:
+        def terms(columns: Columns) -> list[Floats]:
+            y, error = _around(columns[truth]), _around(columns[truth] - columns[predicted])
+            return [y, np.square(y), error, np.square(error)]
+
+        super().__init__(
+            (truth, predicted),
+            terms,
+            lambda n, y, squares, error, errors: _explained(
+                _spread(n, error, errors), _spread(n, y, squares)
+            ),
+        )
 
 
 class OfFrames(Statistic):
@@ -149,85 +213,18 @@ class OfFrames(Statistic):
         figure: takes the columns, each float64 [n] with n >= 1, and gives a number.
     """
 
-    def __init__(
-        self, columns: Sequence[str], figure: Callable[[Mapping[str, Floats]], float]
-    ) -> None:
+    def __init__(self, columns: Sequence[str], figure: Callable[[Columns], float]) -> None:
         self.columns = tuple(columns)
         self._figure = figure
 
-    def reduce(
-        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
+    def table(
+        self,
+        columns: Columns,
+        codes: NDArray[np.intp],
+        count: int,  # noqa: ARG002 - a table of frames needs none
     ) -> SpeakerTable:
         """The table of the frames of each speaker."""
-        names, codes = _with_frames(speaker, speakers)
-        given = {name: _column(columns, name) for name in self.columns}
-        return _FrameTable(names, len(codes), given, codes, self._figure)
-
-
-class Skill(Statistic):
-    """1 - mean of a score / mean of the baseline's score; nan where that is not positive.
-
-    Args:
-        model: column of the model's scores.
-        baseline: column of the baseline's.
-    """
-
-    def __init__(self, model: str, baseline: str) -> None:
-        self.columns = (model, baseline)
-
-    def reduce(
-        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
-    ) -> SpeakerTable:
-        """The table of both sums."""
-        scores = [_column(columns, name) for name in self.columns]
-        return _sums(scores, speaker, speakers, lambda _n, model, base: _explained(model, base))
-
-
-class _OfPrediction(Statistic):
-    """How well one column tells another.
-
-    Args:
-        truth: column of y.
-        predicted: column of p.
-    """
-
-    def __init__(self, truth: str, predicted: str) -> None:
-        self.columns = (truth, predicted)
-
-
-class R2(_OfPrediction):
-    """1 - sum (y - p)^2 / sum (y - mean y)^2; nan where y does not vary."""
-
-    def reduce(
-        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
-    ) -> SpeakerTable:
-        """The table of the first two moments of y, and of the squared errors."""
-        y, error = _truth_and_error(columns, self.columns)
-        with np.errstate(over="ignore"):
-            terms = [y, np.square(y), np.square(error)]
-        return _sums(terms, speaker, speakers, self._value)
-
-    @staticmethod
-    def _value(n: Floats, y: Floats, y2: Floats, error2: Floats) -> Floats:
-        return _explained(error2, _spread(n, y, y2))
-
-
-class R2Var(_OfPrediction):
-    """1 - Var(y - p) / Var(y); nan where y does not vary."""
-
-    def reduce(
-        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
-    ) -> SpeakerTable:
-        """The table of the first two moments of y and of the errors."""
-        y, error = _truth_and_error(columns, self.columns)
-        error = error - _origin(error)
-        with np.errstate(over="ignore"):
-            terms = [y, np.square(y), error, np.square(error)]
-        return _sums(terms, speaker, speakers, self._value)
-
-    @staticmethod
-    def _value(n: Floats, y: Floats, y2: Floats, error: Floats, error2: Floats) -> Floats:
-        return _explained(_spread(n, error, error2), _spread(n, y, y2))
+        return _FrameTable(columns, codes, self._figure)
 
 
 class Quantile(Statistic):
@@ -244,16 +241,9 @@ class Quantile(Statistic):
         self.columns = (column,)
         self.q = q
 
-    def reduce(
-        self, columns: Columns, speaker: NDArray[np.integer], speakers: Sequence[str]
-    ) -> SpeakerTable:
+    def table(self, columns: Columns, codes: NDArray[np.intp], count: int) -> SpeakerTable:
         """The table of the sorted frames."""
-        names, codes = _with_frames(speaker, speakers)
-        return _Sorted(_column(columns, self.columns[0]), codes, names, self.q)
-
-
-# Of sums of squares in float64.
-ROUNDING = 1e-13
+        return _Sorted(columns[self.columns[0]], codes, count, self.q)
 
 
 class SeedMean(SpeakerTable):
@@ -276,59 +266,52 @@ class SeedMean(SpeakerTable):
 
     def values(self, weights: Floats) -> Floats:
         """The mean over seeds, each with the same weights."""
-        total = np.zeros(len(weights))
         with np.errstate(invalid="ignore"):
-            for table in self.tables:
-                total += table.values(weights)
-        return total / len(self.tables)
+            mean: Floats = np.mean([table.values(weights) for table in self.tables], axis=0)
+        return mean
 
 
-@dataclass(frozen=True)
 class _SumTable(SpeakerTable):
     """Sums of terms per speaker, [G, m], and the figure as a function of m totals."""
 
-    speakers: tuple[str, ...]
-    frames: int
-    sums: Floats
-    formula: Callable[..., Floats]
+    def __init__(self, sums: Floats, formula: Callable[..., Floats]) -> None:
+        self._sums = sums
+        self._formula = formula
 
     def values(self, weights: Floats) -> Floats:
-        finite = np.isfinite(self.sums)
-        totals = weights @ np.where(finite, self.sums, 0.0)
+        finite = np.isfinite(self._sums)
+        totals = weights @ np.where(finite, self._sums, 0.0)
         # A weight of 0 leaves an infinite speaker out; in a matrix product it would be nan.
-        for column in np.flatnonzero(~finite.all(0)):
-            for g in np.flatnonzero(~finite[:, column]):
-                totals[weights[:, g] > 0, column] += self.sums[g, column]
+        for g, column in np.argwhere(~finite):
+            totals[weights[:, g] > 0, column] += self._sums[g, column]
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            return np.asarray(self.formula(*totals.T))
+            return np.asarray(self._formula(*totals.T))
 
 
-@dataclass(frozen=True)
 class _FrameTable(SpeakerTable):
     """The frames, and the figure as a function of them."""
 
     costly = True
 
-    speakers: tuple[str, ...]
-    frames: int
-    columns: Mapping[str, Floats]
-    codes: NDArray[np.intp]
-    figure: Callable[[Mapping[str, Floats]], float]
+    def __init__(
+        self, columns: Columns, codes: NDArray[np.intp], figure: Callable[[Columns], float]
+    ) -> None:
+        self._columns = columns
+        self._codes = codes
+        self._figure = figure
 
     def values(self, weights: Floats) -> Floats:
         counts = weights.astype(np.int64)
         if not np.array_equal(counts, weights) or (counts < 0).any():
             raise ValueError("frames are given a whole number of times")
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            return np.array([self._value(row) for row in counts])
+            return np.array([self._value(row[self._codes]) for row in counts])
 
-    def _value(self, counts: NDArray[np.int64]) -> float:
-        times = counts[self.codes]
+    def _value(self, times: NDArray[np.int64]) -> float:
         if not times.any():
             return math.nan
-        return float(
-            self.figure({name: np.repeat(one, times) for name, one in self.columns.items()})
-        )
+        given = {name: np.repeat(values, times) for name, values in self._columns.items()}
+        return float(self._figure(given))
 
 
 class _Sorted(SpeakerTable):
@@ -336,33 +319,31 @@ class _Sorted(SpeakerTable):
 
     STEP = 1024
 
-    def __init__(
-        self, values: Floats, codes: NDArray[np.intp], speakers: tuple[str, ...], q: float
-    ) -> None:
-        self.speakers = speakers
-        self.frames = len(values)
+    def __init__(self, values: Floats, codes: NDArray[np.intp], count: int, q: float) -> None:
         self.q = q
         order = np.argsort(values, kind="stable")
         blocks = -(-len(values) // self.STEP)
         self.sorted = values[order]
         # The last block is filled up by a speaker that weighs nothing.
-        filled = np.full(blocks * self.STEP, len(speakers))
+        filled = np.full(blocks * self.STEP, count)
         filled[: len(values)] = codes[order]
         self.codes = filled.reshape(blocks, self.STEP)
-        counts = np.zeros((blocks, len(speakers) + 1))
+        counts = np.zeros((blocks, count + 1))
         np.add.at(counts, (np.arange(blocks)[:, None], self.codes), 1.0)
         self.up_to = counts[:, :-1].cumsum(0)
 
     def values(self, weights: Floats) -> Floats:
         figures = np.full(len(weights), np.nan)
-        if not self.frames:
+        if not len(self.sorted):
             return figures
         reached = weights @ self.up_to.T
         wanted = self.q * reached[:, -1]
         some = reached[:, -1] > 0
         lower = self._first(weights, reached, wanted, np.less)
         upper = self._first(weights, reached, wanted, np.less_equal)
-        figures[some] = _middle(lower, upper)[some]
+        with np.errstate(invalid="ignore"):  # equal ones stay as they are, infinite ones too
+            middle = np.where(lower == upper, lower, lower + (upper - lower) / 2)
+        figures[some] = middle[some]
         return figures
 
     def _first(
@@ -379,50 +360,14 @@ class _Sorted(SpeakerTable):
         padded = np.pad(weights, ((0, 0), (0, 1)))
         within = np.take_along_axis(padded, self.codes[block], 1).cumsum(1) + before[:, None]
         frame = block * self.STEP + short(within, wanted[:, None]).sum(1)
-        found: Floats = self.sorted[np.minimum(frame, self.frames - 1)]
+        found: Floats = self.sorted[np.minimum(frame, len(self.sorted) - 1)]
         return found
 
 
-def _sums(
-    terms: Sequence[Floats],
-    speaker: NDArray[np.integer],
-    speakers: Sequence[str],
-    formula: Callable[..., Floats],
-) -> SpeakerTable:
-    """Count and sums of the terms [N] per speaker."""
-    names, codes = _with_frames(speaker, speakers)
-    sums = np.empty((len(names), 1 + len(terms)))
-    sums[:, 0] = np.bincount(codes, minlength=len(names))
-    for number, term in enumerate(terms, start=1):
-        with np.errstate(invalid="ignore", over="ignore"):
-            sums[:, number] = np.bincount(codes, term, len(names))
-    return _SumTable(names, len(codes), sums, formula)
-
-
-def _with_frames(
-    speaker: NDArray[np.integer], speakers: Sequence[str]
-) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """The speakers that have frames, and the code of each frame among them."""
-    present = np.bincount(speaker, minlength=len(speakers)) > 0
-    codes = (present.cumsum() - 1)[speaker]
-    return tuple(speakers[g] for g in np.flatnonzero(present).tolist()), codes
-
-
-def _column(columns: Columns, name: str) -> Floats:
-    return np.asarray(columns[name], dtype=np.float64)
-
-
-def _truth_and_error(columns: Columns, names: tuple[str, ...]) -> tuple[Floats, Floats]:
-    """The truth around one of its values, which keeps its digits, and truth minus prediction."""
-    truth, predicted = (_column(columns, name) for name in names)
-    with np.errstate(invalid="ignore"):
-        return truth - _origin(truth), truth - predicted
-
-
-def _origin(values: Floats) -> float:
-    """The first finite value: a constant then has no spread, exactly."""
+def _around(values: Floats) -> Floats:
+    """Values minus the first finite one, which keeps digits: a constant has no spread, exactly."""
     finite = np.isfinite(values)
-    return float(values[finite.argmax()]) if finite.any() else 0.0
+    return values - values[finite.argmax()] if finite.any() else values
 
 
 def _explained(error: Floats, spread: Floats) -> Floats:
@@ -433,9 +378,3 @@ def _spread(n: Floats, total: Floats, squares: Floats) -> Floats:
     """The sum of squared deviations; what rounding leaves of none is 0."""
     spread = squares - total * total / n
     return np.where(spread > ROUNDING * squares, spread, np.where(np.isnan(spread), np.nan, 0.0))
-
-
-def _middle(lower: Floats, upper: Floats) -> Floats:
-    """The mean of both; equal ones, infinite ones too, as they are."""
-    with np.errstate(invalid="ignore"):
-        return np.where(lower == upper, lower, lower + (upper - lower) / 2)
