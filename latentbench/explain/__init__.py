@@ -1,1 +1,1 @@
-"""Why a run scored what it did: the frames that carry its means, and what they share."""
+"""Explanations of a run's scores: the frames that carry its means, and what they share."""

@@ -1,4 +1,4 @@
-"""Explain the scores of a finished run: which frames make them, and why."""
+"""Explain the scores of a finished run: find the frames that carry a mean, and say why."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def explain_run(
     search: int = SEARCH,
     progress: Progress = SILENT,
 ) -> Explanation:
-    """Find the frames that make a mean what it is, and what they have in common.
+    """Find the frames that carry a mean, and what they have in common.
 
     Args:
         run: its frames.parquet and models are read.
@@ -130,7 +130,7 @@ def carrying_frames(nll: Floats) -> Numbers:
 
 
 def distance_bins(nll: Floats, quantile: Floats) -> tuple[DistanceBin, ...]:
-    """NLL [n] in bins of the quantile [n] that the context distance has among train contexts."""
+    """Sort frames into bins by how distant their context is, as a quantile of train contexts."""
     excess = (nll - median(nll)).clip(0)
     total = float(excess.sum())
     bins = []
@@ -151,7 +151,7 @@ def distance_bins(nll: Floats, quantile: Floats) -> tuple[DistanceBin, ...]:
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:
-    """Spearman's, over at most 200,000 evenly spaced frames; nan where one does not vary."""
+    """Spearman's rank correlation of at most 200,000 evenly spaced frames; nan of a constant."""
     which = evenly(len(first), RANKED)
     one, two = first[which], second[which]
     if not (one.size and (one != one[0]).any() and (two != two[0]).any()):
@@ -235,7 +235,7 @@ def _typical(seen: Looks, far: float) -> Typical:
 
 
 def _rare_from(nearest: Floats) -> float:
-    """From which distance to the nearest train context on a context is rare."""
+    """The distance to the nearest train context from which a context is rare."""
     if not np.isfinite(nearest).all():
         return math.inf
     return min(float(np.quantile(nearest, FAR)), APART * float(np.median(nearest)))
@@ -280,7 +280,7 @@ def _worst(nll: Floats) -> Numbers:
 
 
 def _shares(excess: Floats) -> Floats:
-    """Each over the sum; where some are not finite, these share everything."""
+    """The share of each in the sum; those that are not finite share everything."""
     if not np.isfinite(excess).all():
         excess = (~np.isfinite(excess)).astype(np.float64)
     positive = excess.clip(0)

@@ -1,4 +1,4 @@
-"""What an explanation holds, as it is written to JSON.
+"""The schema of `latentbench explain --json`.
 
 Infinite and undefined numbers are strings there, as in `result.json`.
 """
@@ -25,7 +25,7 @@ Letter = Literal["a", "b", "c", "d", "e"]
 
 
 class Tail(Record):
-    """What the mean NLL of one split of one cell owes to its worst frames.
+    """The mean NLL of one split of one cell, and the part that its worst frames carry.
 
     Attributes:
         horizon: k.
@@ -72,15 +72,7 @@ class WorstFrame(Record):
         seconds: the same in time.
         nll: of the model, nats.
         nll_baseline: of the baseline, nats.
-        context_norm: of the flattened context.
-        context_distance: root mean square of the standardised context; 1 is typical.
-        distance_quantile: share of the train contexts that are less distant.
-        nearest: distance to the nearest train context of another utterance, in the same unit.
-        log_sigma: the smallest of the component that answers for the target.
-        at_clamp: share of its dimensions with log sigma at the lower bound.
-        weight: of the dominant component.
-        sigmas: root mean square over D of the target's distance from the mean of the component
-            that answers, in its predicted sigmas; 1 is typical.
+        context_norm: as the seven after it, of `latentbench.explain.frames.Looks`.
     """
 
     utterance: str
@@ -177,7 +169,7 @@ class Carriers(Record):
 
 
 class Hypothesis(Record):
-    """One explanation, whether it holds, and by what."""
+    """One explanation, whether it holds, and the evidence."""
 
     letter: Letter
     name: str

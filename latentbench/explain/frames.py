@@ -1,4 +1,4 @@
-"""What is measured of single frames: how unusual their context, how sure the model's answer.
+"""Measure single frames: how unusual the context is, and how sure the model's answer.
 
 A context is measured in units of the train frames, each dimension to mean 0 and deviation 1.
 """
@@ -36,7 +36,7 @@ AT_CLAMP = 1e-4
 
 @dataclass(frozen=True)
 class Looks:
-    """What was measured of N frames, each array float64 [N]; nan where a density does not say.
+    """Measurements of N frames, each float64 [N]; nan where a density does not say.
 
     Attributes:
         context_norm: of the flattened context.
@@ -143,7 +143,7 @@ class Contexts:
 def densities_at(
     predictor: Predictor, frames: TaskFrames, which: Numbers, device: torch.device
 ) -> tuple[Floats, ...]:
-    """The last four of `Looks` of the frames numbered `which`, of a predictor on `device`."""
+    """Measure the densities of the frames numbered `which`: the last four of `Looks`."""
     looks = [np.empty((4, 0))]
     with torch.inference_mode(), unvalidated():
         for start in range(0, len(which), BATCH):

@@ -1,4 +1,4 @@
-"""The scores of each cell of a run, and what their mean owes to a few frames (docs/explain.md).
+"""Read the scores of a run, and measure the part of a mean that a few frames carry.
 
 nan counts as the worst value there is, infinity as the next.
 """
@@ -115,7 +115,7 @@ def read_scores(file: Path, why_none: str = "") -> list[Scores]:
 
 
 def tail_of(scores: Scores) -> Tail:
-    """What the mean of these scores owes to the worst of them."""
+    """Measure how much of the mean the worst frames carry."""
     nll = scores.nll
     with np.errstate(over="ignore", invalid="ignore"):
         mean = float(nll.mean())
@@ -157,7 +157,7 @@ def in_spreads(nats: float, spread: float) -> float:
 
 
 def worst_count(frames: int, share: float = WORST_SHARE) -> int:
-    """How many frames the worst `share` of them are: rounded up, so at least one of any."""
+    """The number of frames in the worst `share`, rounded up: at least one of any."""
     # 0.001 * 3000 must not become 4 by the last bit.
     return math.ceil(round(frames * share, 9))
 

@@ -1,4 +1,4 @@
-"""Which explanation of the scores holds, by stated criteria."""
+"""Judge the explanations of a run's scores by stated criteria."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Verdict = tuple[tuple[Hypothesis, ...], "Letter", str]
 
 
 def unusual(tail: Tail) -> bool:
-    """Whether the worst frames move the mean, or lie, further off than in a tame distribution."""
+    """Whether the worst frames move the mean further, or lie further off, than is tame."""
     return tail.weight >= UNUSUAL or tail.worst_spreads >= UNHEARD_OF
 
 
@@ -74,66 +74,57 @@ def judge(tail: Tail, carriers: Carriers, latents: LatentFacts | None) -> Verdic
     heavy = tailed and carriers.heavy >= MOST
     broken = tailed and carriers.degenerate >= MOST
     extrapolates = tailed and not heavy and carriers.extrapolated >= MOST
-    artefact = tailed and not (heavy or broken or extrapolates)
     holds: dict[Letter, bool] = {
         "a": extrapolates,
         "b": heavy,
-        "c": artefact,
+        "c": tailed and not (heavy or broken or extrapolates),
         "d": broken or bool(flaws),
         "e": not tailed and not flaws,
     }
-    evidence: dict[Letter, str] = {
+    # Of the tail where it is unusual, else of the data.
+    order: tuple[Letter, ...] = ("d", "e")
+    if tailed:
+        order = ("d", "b", "a", "c") if broken else ("b", "a", "c")
+    letter = next(one for one in order if holds[one])
+    evidence = _evidence(tail, carriers, [found.sentence for found in flaws])
+    raised = (
+        f". {carriers.n} of {tail.n} frames, of {carriers.utterances} utterance(s), raise the mean "
+        f"NLL from {_nats(tail.trimmed_mean)} to {_nats(tail.mean)}"
+    )
+    where = f"k = {tail.horizon}, {tail.split}"
+    summary = f"{where}: {NAMES[letter]}{raised if tailed else ''}: {evidence[letter]}."
+    hypotheses = tuple(
+        Hypothesis(letter=one, name=name, holds=holds[one], evidence=evidence[one])
+        for one, name in NAMES.items()
+    )
+    return hypotheses, letter, summary
+
+
+def _evidence(tail: Tail, carriers: Carriers, flaws: list[str]) -> dict[Letter, str]:
+    """What speaks for or against each explanation."""
+    baseline = "none" if math.isnan(carriers.baseline) else f"{carriers.baseline:.1%}"
+    means = f"mean {_nats(tail.mean)}, trimmed mean {_nats(tail.trimmed_mean)} nats"
+    if unusual(tail):
+        means = (
+            f"mean {_nats(tail.mean)}, median {_nats(tail.median)}, trimmed mean "
+            f"{_nats(tail.trimmed_mean)} nats; {carriers.n} frames of {carriers.utterances} "
+            "utterances make the difference"
+        )
+    return {
         "a": f"{carriers.rare:.0%} of the excess is in contexts rarer than {FAR:.0%}, "
         f"{carriers.over_confident:.0%} in targets {OVER_CONFIDENT:g} or more sigmas off, "
         f"{carriers.extrapolated:.0%} in both; {carriers.at_clamp:.0%} has log sigma at the clamp",
         "b": f"{carriers.heavy:.0%} of the excess is in frames where the baseline is {HEAVY:g} or "
-        f"more of its spreads off too; it has {_times(carriers.baseline)} of the excess there",
-        "c": f"mean {_nats(tail.mean)}, median {_nats(tail.median)}, trimmed mean "
-        f"{_nats(tail.trimmed_mean)} nats; {carriers.n} frames of {carriers.utterances} "
-        "utterances make the difference"
-        if tailed
-        else f"mean {_nats(tail.mean)}, trimmed mean {_nats(tail.trimmed_mean)} nats",
+        f"more of its spreads off too; it has {baseline} of the excess there",
+        "c": means,
         "d": "; ".join(
-            [
-                *(found.sentence for found in flaws),
-                f"{carriers.degenerate:.0%} of the excess is in degenerate frames",
-            ]
+            [*flaws, f"{carriers.degenerate:.0%} of the excess is in degenerate frames"]
         ),
         "e": f"the worst 0.1 % of the frames move the mean by {_nats(tail.weight)} spreads "
         f"(unusual from {UNUSUAL:g}; a normal distribution: 0.0034); the worst one is "
         f"{_nats(tail.worst_spreads)} spreads above the median (unusual from {UNHEARD_OF:g})",
     }
-    letter = _explains(tailed=tailed, broken=broken, holds=holds)
-    hypotheses = tuple(
-        Hypothesis(letter=one, name=name, holds=holds[one], evidence=evidence[one])
-        for one, name in NAMES.items()
-    )
-    return hypotheses, letter, _summary(letter, tail, carriers, evidence)
-
-
-def _explains(*, tailed: bool, broken: bool, holds: dict[Letter, bool]) -> Letter:
-    """The letter of the explanation: of the tail if it is unusual, else of the data."""
-    if not tailed:
-        return "d" if holds["d"] else "e"
-    if broken:
-        return "d"
-    return next(one for one in ("b", "a", "c") if holds[one])
-
-
-def _summary(letter: Letter, tail: Tail, carriers: Carriers, evidence: dict[Letter, str]) -> str:
-    where = f"k = {tail.horizon}, {tail.split}"
-    if not unusual(tail):
-        return f"{where}: {NAMES[letter]}: {evidence[letter]}."
-    return (
-        f"{where}: {NAMES[letter]}. {carriers.n} of {tail.n} frames, of {carriers.utterances} "
-        f"utterance(s), raise the mean NLL from {_nats(tail.trimmed_mean)} to {_nats(tail.mean)}: "
-        f"{evidence[letter]}."
-    )
 
 
 def _nats(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else str(value)
-
-
-def _times(ratio: float) -> str:
-    return "none" if math.isnan(ratio) else f"{ratio:.1%}"

@@ -1,4 +1,4 @@
-"""Station 6, numbers: per-frame scores and what is computed from them."""
+"""Station 6, numbers: scores of single frames, and statistics of them."""
 
 from latentbench.metrics.metric import MeanMetric, Metric, Prediction
 

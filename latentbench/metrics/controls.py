@@ -1,4 +1,4 @@
-"""What is fitted beside a predictor to say what its ΔNLL is made of (docs/metrics.md)."""
+"""Control models that split ΔNLL into capacity and context (docs/metrics.md)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def iid_floor(frames: TaskFrames) -> float:
 
 @dataclass(frozen=True)
 class Controls:
-    """Densities beside the predictor's own; each None where it was not asked for.
+    """The control models of a cell; each None where it was not asked for.
 
     Attributes:
         unconditional: the same predictor fitted on zeros for a context.
@@ -53,7 +53,7 @@ class Controls:
     x_baseline: Predictor | None = None
 
     def by_role(self) -> dict[str, Predictor]:
-        """Those there are, by the names under which a run saves them."""
+        """The fitted controls, by the names under which a run saves them."""
         roles = {
             "unconditional": self.unconditional,
             "x_target": self.x,
@@ -62,7 +62,7 @@ class Controls:
         return {role: one for role, one in roles.items() if one is not None}
 
     def predictors(self) -> Iterator[Predictor]:
-        """Those there are."""
+        """The fitted controls."""
         yield from self.by_role().values()
 
     def beside(
@@ -72,7 +72,7 @@ class Controls:
         frames: TaskFrames,
         which: NDArray[np.int64],
     ) -> Prediction:
-        """The prediction of the frames numbered `which` with the controls' densities."""
+        """Add the controls' densities to the prediction of the frames numbered `which`."""
         if self.unconditional is not None:
             blind = self.unconditional.densities(
                 frames.without_context(), which, context.new_zeros(context.shape)

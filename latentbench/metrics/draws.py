@@ -1,4 +1,4 @@
-r"""Samples of predicted densities that do not depend on the batch they are drawn in.
+r"""Draw samples of densities that do not depend on the batch they are drawn in.
 
 The randomness of a frame is a function of its target alone. Two tables are made once, by numpy's
 generator of a fixed seed: the quantiles \((i + ½)/M\) of the uniform and \(\Phi^{-1}((i + ½)/M)\)

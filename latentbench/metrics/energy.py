@@ -1,4 +1,4 @@
-r"""The energy score: how far samples of the model fall from what came true (docs/metrics.md).
+r"""The energy score: the distance of samples from what came true (docs/metrics.md).
 
 Gneiting & Raftery (2007, eq. 22 with beta = 1), negatively oriented:
 

@@ -1,4 +1,4 @@
-"""Negative log-likelihoods, and what a model gains over one thing or another."""
+"""Negative log-likelihoods, and gains over the baseline and the controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Whether predicted intervals hold what they promise.
+r"""Coverage: the share of targets inside predicted intervals.
 
 The probability integral transform (Dawid 1984; Gneiting, Balabdaoui & Raftery 2007) of
 dimension d is \(u_d = F_d(y_d)\), F_d the marginal CDF of the prediction. Under a calibrated

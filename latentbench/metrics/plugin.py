@@ -49,17 +49,17 @@ def latentbench_metrics() -> Iterator[MetricSpec]:
     yield MetricSpec(
         name="direction_cos",
         summary="mean cosine between the target and the predicted mean",
-        factory="latentbench.metrics.direction:DirectionCosine",
+        factory="latentbench.metrics.predicted_mean:DirectionCosine",
     )
     yield MetricSpec(
         name="logmag_r2",
         summary="R² of the log-magnitude of the predicted mean, mean-squared form (published)",
-        factory="latentbench.metrics.magnitude:LogMagnitudeR2",
+        factory="latentbench.metrics.predicted_mean:LogMagnitudeR2",
     )
     yield MetricSpec(
         name="logmag_r2_var",
         summary="R² of the log-magnitude of the predicted mean, variance form",
-        factory="latentbench.metrics.magnitude:LogMagnitudeR2Var",
+        factory="latentbench.metrics.predicted_mean:LogMagnitudeR2Var",
     )
     yield MetricSpec(
         name="energy_score",

@@ -1,4 +1,4 @@
-r"""Figures of frames, and of speakers counted any number of times.
+r"""Statistics: from per-frame scores to a figure, for any choice of speakers.
 
 A statistic reduces the columns of N frames to a table of G speakers once. The table then gives
 the figure for any weights of its speakers, many sets at a time: all of them once for its value,
@@ -47,7 +47,7 @@ ROUNDING = 1e-13
 
 
 class SpeakerTable(ABC):
-    """What is left of the frames of G speakers.
+    """Per-speaker summaries from which a figure of G speakers is computed.
 
     Attributes:
         speakers: their ids, G of them, each with at least one frame.
@@ -65,7 +65,7 @@ class SpeakerTable(ABC):
 
 
 class Statistic(ABC):
-    """How a figure follows from columns of frames.
+    """A figure as a function of per-frame columns.
 
     Attributes:
         columns: the per-frame columns it reads.

@@ -1,4 +1,4 @@
-"""A figure in nats per frame, told in the other units of the field."""
+"""Convert nats per frame to the other units of the field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a horizon from the tables of its cells, each with its interval over speakers.
+"""Compute the figures of a horizon, with intervals, from the tables of its cells.
 
 Value and interval come from one statistic of the stored columns, so a new metric over columns
 that are there needs no new run.
@@ -47,7 +47,7 @@ def summarise_frames(
     slices: Sequence[str],
     lacking: Mapping[str, str],
 ) -> list[Figure]:
-    """Every metric over every split and slice, the mean over the seeds of a horizon.
+    """Compute every metric over every split and slice, as the mean over seeds.
 
     Args:
         frames: the `frames.parquet` of each seed; none where no frame was scored: n is then 0.
@@ -80,7 +80,7 @@ def summarise_frames(
 
 
 def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
-    """The rollout gap of a horizon from the `rollout.parquet` of each seed; n = 0 of none.
+    """Compute the rollout gap from the `rollout.parquet` of each seed; n = 0 of none.
 
     Gaps are means over seeds, which roll out the same utterances; frames add up.
     """

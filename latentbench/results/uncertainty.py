@@ -1,21 +1,8 @@
-r"""How sure a figure is: intervals by resampling speakers, differences, and seeds.
+r"""Intervals of figures and of their differences, by resampling speakers.
 
 Frames of one speaker are alike, so the speakers are the sample: G of them are drawn with
 replacement, B = 2,000 times, and the figure is computed anew each time from per-speaker sums.
 Two figures are compared on the same draws (paired), which cancels what they share.
-
-    speakers = ["1034", "1040", "118"]                      # G = 3
-    columns = {"nll": nll, "nll_baseline": baseline}        # each float64 [N]
-    table = Mean("nll", minus="nll_baseline").reduce(columns, codes, speakers)  # codes: int [N]
-    found = estimate(table)
-    found.value, found.low, found.high, found.speakers
-
-    apart = difference(table_of_one_run, table_of_another)  # paired by speaker id
-    apart.value, apart.low, apart.high, apart.distinguishable
-
-    seeds = [statistic.reduce(of_seed, codes, speakers) for of_seed in runs]
-    seed_error(seeds)                                       # of chance in training alone
-    estimate(SeedMean(seeds)), difference(SeedMean(seeds), SeedMean(others))
 
 **Which interval.** With few speakers the plain percentile interval is too short: drawing G of G
 understates the variance by (G-1)/G and knows nothing of Student's t. Expanded percentiles
@@ -116,7 +103,7 @@ class Difference(Estimate):
 def estimate(
     table: SpeakerTable, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Estimate:
-    """A figure with its interval.
+    """Compute a figure and its interval.
 
     Args:
         table: of the figure.
@@ -136,7 +123,7 @@ def difference(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Difference:
-    """The difference of two figures, of two runs or of one, paired by speaker.
+    """Compute the difference of two figures, paired by speaker.
 
     Only speakers that both have are counted, each with all its frames in either.
     """
@@ -158,7 +145,7 @@ def difference(
 def difference_apart(
     first: SpeakerTable, second: SpeakerTable, *, level: float = LEVEL
 ) -> Difference:
-    """The difference of two figures of other speakers: two independent samples.
+    """Compute the difference of two figures of different speakers: independent samples.
 
     The squares of both standard errors, by the jackknife, add up, and Student's t has the degrees
     of freedom of Welch (1947) and Satterthwaite (1946), rounded down.

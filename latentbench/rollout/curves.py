@@ -1,4 +1,4 @@
-"""Rollout curves: the models of a finished run rolled out again, and what is seen by depth.
+"""Rollout curves: roll the models of a finished run out again, and summarise by depth.
 
 Nothing is trained. The utterances are those the run itself rolled out, chosen by the same rule;
 with the defaults the gaps are those of its `rollout.parquet`.
@@ -114,7 +114,7 @@ class RolloutCurve(Record):
 
 
 class RolloutCurves(Record):
-    """What `latentbench rollout` found.
+    """The schema of `latentbench rollout --json`.
 
     Attributes:
         run: the folder.

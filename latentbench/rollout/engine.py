@@ -58,7 +58,7 @@ STATE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Injection:
-    """When the true frame takes the place of the one the model made.
+    """Injection schedule: when a rollout receives the true frame in place of its own.
 
     The model's first own frame, t0, is that of step 1. What is replaced is the frame as the
     model's later contexts and sums see it; what the model made of it is still scored.
@@ -111,7 +111,7 @@ NEVER = Injection()
 
 
 def move(density: Distribution, mode: Mode) -> torch.Tensor:
-    """What the model moves by, [B, D]: its mean, a sample, or the mean of its likeliest component.
+    """Pick the vector a model moves by, [B, D]: mean, sample, or mean of its likeliest component.
 
     Raises:
         UsageError: the density does not tell its most likely component.
@@ -135,7 +135,7 @@ def rollout_frames(
     max_frames: int,
     seed: int = 42,
 ) -> TaskFrames:
-    """The frames a rollout scores: t0, t0 + 1, … of a few utterances, chosen as published.
+    """Choose the frames that a rollout scores, t0, t0 + 1, …, of utterances as published.
 
     The list `utterances` is shuffled by numpy's `default_rng(seed + 20000 + k)` and its first
     `count` are taken. Of each, the frames t0 <= t < `max_frames` are scored; one that has fewer

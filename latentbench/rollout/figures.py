@@ -1,4 +1,4 @@
-"""Figures of a rollout from its per-frame columns: the gap, and how far the states are off."""
+"""Summarise a rollout: the gap in nats, and how far its frames are off."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class GapSummary:
 
 @dataclass(frozen=True)
 class StateSummary:
-    """The frames that a model made.
+    """How far the frames that a model made are off.
 
     Attributes:
         error: median of ||x̂_t - x_t|| over √tr Σ; 1.41 is that of an unrelated frame.
@@ -73,7 +73,7 @@ def rollout_gap(columns: Columns) -> NDArray[np.float64]:
 
 
 def by_depth(columns: Columns) -> dict[int, dict[str, NDArray[np.floating]]]:
-    """The columns of the frames at each depth j = t - t0 - k + 1, in order of j.
+    """Part the columns by depth j = t - t0 - k + 1, in order of j.
 
     j <= 0 is a context of true frames only; at j = 1 its newest frame is the model's own.
     """
@@ -93,7 +93,7 @@ def powers_of_two(deepest: int) -> list[int]:
 
 
 def summarize_gap(columns: Columns) -> GapSummary:
-    """The gap over all frames given.
+    """Summarise the gap of all frames given.
 
     The original reports that of all frames t >= t0. The first k frames of each utterance, whose
     context is still true, are among them with a gap of exactly 0; `by_depth` parts them.
@@ -110,7 +110,7 @@ def summarize_gap(columns: Columns) -> GapSummary:
 
 
 def summarize_states(columns: Columns, total_variance: float) -> StateSummary:
-    """The states of the frames given.
+    """Summarise the states of the frames given.
 
     Args:
         columns: of a rollout with the columns of its states, of at least one frame.

@@ -1,4 +1,4 @@
-r"""How much variance a *perfect* linear rollout would make of these latents (docs/rollout.md).
+r"""The variance that a *perfect* linear rollout of these latents would have (docs/rollout.md).
 
 A stale change added to a state it does not know adds variance, whoever draws it. To tell that
 artefact from the model's own error, each dimension of the latents is taken for an AR(1) process
@@ -35,7 +35,7 @@ GROUP_SIZE = 64
 
 @dataclass(frozen=True)
 class FirstOrder:
-    """Each dimension for itself.
+    """First-order moments of each dimension by itself.
 
     Attributes:
         frames: pairs (x_{t-1}, x_t) it is computed from.

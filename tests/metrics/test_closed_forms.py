@@ -13,10 +13,9 @@ from scipy.special import gammaln, hyp2f1, polygamma
 from torch.distributions import Independent, Normal
 
 from latentbench.latents import Latents
-from latentbench.metrics.direction import DirectionCosine
 from latentbench.metrics.likelihood import DeltaNLL
-from latentbench.metrics.magnitude import LogMagnitudeR2, LogMagnitudeR2Var
 from latentbench.metrics.metric import merge_columns
+from latentbench.metrics.predicted_mean import DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var
 from latentbench.metrics.scoring import score
 from latentbench.predictors import Predictor
 from latentbench.specs import NoOptions

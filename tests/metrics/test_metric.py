@@ -10,8 +10,8 @@ import torch
 from torch.distributions import Independent, Normal
 
 from latentbench.metrics.likelihood import NLL, BaselineNLL
-from latentbench.metrics.magnitude import LogMagnitudeR2
 from latentbench.metrics.metric import MeanMetric, Prediction, lacking, metric
+from latentbench.metrics.predicted_mean import LogMagnitudeR2
 
 
 def of_columns(*names):

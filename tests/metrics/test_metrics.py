@@ -12,7 +12,6 @@ from torch.distributions import Independent, Normal
 
 from latentbench.metrics import Prediction
 from latentbench.metrics.crps import CRPS, LogMagnitudeCRPS, LogMagnitudeSkill
-from latentbench.metrics.direction import DirectionCosine
 from latentbench.metrics.energy import EnergyScore
 from latentbench.metrics.likelihood import (
     NLL,
@@ -22,9 +21,9 @@ from latentbench.metrics.likelihood import (
     DeltaNLL,
     XGain,
 )
-from latentbench.metrics.magnitude import LogMagnitudeR2, LogMagnitudeR2Var
 from latentbench.metrics.metric import merge_columns
 from latentbench.metrics.pit import PitCoverage50, PitCoverage90
+from latentbench.metrics.predicted_mean import DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var
 from latentbench.plugins import load_registry
 from latentbench.specs import NoOptions
 
@@ -187,8 +186,8 @@ def test_figures_are_computed_without_loading_torch():
     program = (
         "import sys, latentbench.metrics.plugin\n"
         "assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)\n"
-        "import latentbench.metrics.magnitude, latentbench.metrics.likelihood\n"
-        "import latentbench.metrics.direction, latentbench.rollout.figures\n"
+        "import latentbench.metrics.predicted_mean, latentbench.metrics.likelihood\n"
+        "import latentbench.rollout.figures\n"
         "import latentbench.metrics.energy, latentbench.metrics.crps, latentbench.metrics.pit\n"
         "assert 'torch' not in sys.modules\n"
     )

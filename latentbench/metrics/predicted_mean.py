@@ -1,7 +1,7 @@
-r"""How well the norm of the predicted mean explains the norm of the target, on a log scale.
+r"""Scores of the predicted mean: its direction, and its norm on a log scale.
 
 With \(m = \log\max(\|y\|, 10^{-8})\) of the target and \(\hat m\) of the predicted mean, both
-forms compare an error with the spread of m. A conditional mean is shorter than what it
+forms of R² compare an error with the spread of m. A conditional mean is shorter than what it
 predicts, so even the perfect predictor is negative here (docs/metrics.md): neither form shows that
 magnitude is unpredictable.
 """
@@ -11,10 +11,19 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from latentbench.metrics import columns as scores
-from latentbench.metrics.metric import Metric
+from latentbench.metrics.metric import MeanMetric, Metric
 from latentbench.metrics.statistics import R2, R2Var
 
-__all__ = ["LogMagnitudeR2", "LogMagnitudeR2Var"]
+__all__ = ["DirectionCosine", "LogMagnitudeR2", "LogMagnitudeR2Var"]
+
+
+class DirectionCosine(MeanMetric):
+    """Mean over frames of the cosine between target and predicted mean, in -1..1."""
+
+    name = "direction_cos"
+    better = "higher"
+    columns = MappingProxyType({"cosine": scores.cosine})
+    needs = ("mean",)
 
 
 class LogMagnitudeR2(Metric):
