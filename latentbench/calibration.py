@@ -32,8 +32,8 @@ from latentbench.files import reading
 from latentbench.metrics.statistics import Mean
 from latentbench.results import RunFolder
 from latentbench.results.assembly import metrics_of
+from latentbench.results.folder import AGAIN
 from latentbench.results.summary import speaker_codes
-from latentbench.results.tables import AGAIN
 from latentbench.results.uncertainty import standard_error
 from latentbench.rollout.figures import rollout_gap
 from latentbench.workspace import Workspace

@@ -22,9 +22,8 @@ from latentbench.errors import UsageError
 from latentbench.files import DamagedFileError, reading
 from latentbench.metrics.statistics import SeedMean, SpeakerTable
 from latentbench.results.assembly import metric_of
-from latentbench.results.folder import RunFolder
+from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.schema import Number, Record
-from latentbench.results.tables import AGAIN
 from latentbench.results.uncertainty import difference, difference_apart
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.explain.explanation import Tail
 from latentbench.files import reading
-from latentbench.results.tables import AGAIN
+from latentbench.results.folder import AGAIN
 
 if TYPE_CHECKING:
     from pathlib import Path

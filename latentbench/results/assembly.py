@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from latentbench.config import ComponentConfig, density_of, make
-from latentbench.files import disk_full_explained, write_sealed
+from latentbench.files import disk_full_explained, reading, sealed, write_sealed
 from latentbench.latents.degeneracy import degeneracies
 from latentbench.metrics.metric import NO_LOG_DENSITY, lacking
 from latentbench.models import MODELS
 from latentbench.results.figures import GAP, Figures
-from latentbench.results.folder import read_record
+from latentbench.results.folder import AGAIN, read_record
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result
 from latentbench.results.summary import summarise_frames, summarise_rollouts
-from latentbench.results.tables import link_or_copy, merge_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -240,12 +245,12 @@ def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:
     rollouts = _existing_of(run, done, "rollout.parquet")
     needed = sum(file.stat().st_size for file in (*frames, *rollouts)) + len(result.to_json())
     with disk_full_explained(run.path, needed):
-        merge_tables(frames, run.frames_file)
-        merge_tables(rollouts, run.rollout_file)
+        _merge(frames, run.frames_file)
+        _merge(rollouts, run.rollout_file)
         for k, seed in done:
             weights = run.cell(k, seed) / MODELS
             if weights.exists():
-                link_or_copy(weights, run.model(k, seed, len(seeds)))
+                _link_or_copy(weights, run.model(k, seed, len(seeds)))
         write_sealed(run.horizons_file, horizons_csv(result))
         write_sealed(run.figures_file, Figures.of(result, run.path.name).to_csv())
         write_sealed(run.result_file, result.to_json())
@@ -254,3 +259,34 @@ def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:
 def _existing_of(run: RunFolder, cells: Sequence[tuple[int, int]], name: str) -> list[Path]:
     files = [run.cell(k, seed) / name for k, seed in cells]
     return [file for file in files if file.exists()]
+
+
+def _merge(parts: Sequence[Path], merged: Path) -> None:
+    """Write the rows of all parts, in their order, as one Parquet file.
+
+    One row group is in memory at a time. Nothing is written where there are no parts.
+    """
+    if not parts:
+        return
+    with sealed(merged) as partial, pa.OSFile(str(partial), "wb") as sink:
+        with reading(parts[0], AGAIN):
+            schema = pq.read_schema(parts[0])
+        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+            for part in parts:
+                for rows in _row_groups(part):
+                    writer.write_table(rows)
+
+
+def _row_groups(part: Path) -> Iterator[pa.Table]:
+    with reading(part, AGAIN), pq.ParquetFile(part) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Put a file at a second place, without a second copy where the file system allows it."""
+    with sealed(target) as partial:
+        with suppress(OSError):
+            os.link(source, partial)
+        if not partial.exists():
+            shutil.copyfile(source, partial)

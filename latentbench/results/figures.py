@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from latentbench.errors import UsageError, nearest
 from latentbench.escapes import csv_text
+from latentbench.results.schema import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
-    from latentbench.results.schema import Figure, HorizonResult, Result, RolloutFigures
+    from latentbench.results.schema import HorizonResult, Result, RolloutFigures
 
 __all__ = ["FLOOR", "GAP", "MEDIAN_GAP", "NON_FINITE", "FigureRow", "Figures", "median_gap_at"]
 
@@ -43,23 +44,18 @@ class FigureRow:
 
     Attributes:
         run: what the run is called.
-        encoder: by name, as are `corpus` and `predictor`.
-        corpus: see `encoder`.
-        predictor: see `encoder`.
-        ms: staleness, in milliseconds.
-        k: staleness, in frames.
-        split: whose frames.
-        slice: which of them.
-        figure: name of the metric; `rollout_gap`, `rollout_gap_median`, the same at a depth
-            (`rollout_gap_median_8`) and `rollout_non_finite` of the rollout, `iid_floor` of white
-            latents.
+        encoder, corpus, predictor: by name.
+        ms, k: staleness, in milliseconds and in frames.
+        split, slice: whose frames, and which of them.
+        figure: name of the metric; `iid_floor` of white latents; `rollout_gap`,
+            `rollout_gap_median`, the same at a depth (`rollout_gap_median_8`) and
+            `rollout_non_finite` of the rollout.
         value: mean over seeds; nan where it is undefined, infinite where a frame is.
-        low: lower bound of the 95 % interval over speakers; None where there is none.
-        high: upper bound.
+        low, high: bounds of the 95 % interval over speakers; None where there is none.
         seed_error: standard error over seeds; None for one seed.
         n: frames it is computed from; 0 where its cells failed or no frame was there.
         speakers: whose frames they are; 0 where no interval was asked.
-        unit: e.g. `nats/frame`; empty for a pure number.
+        unit: empty for a pure number.
         better: `lower`, `higher`, or `nominal`, the closer to an ideal value.
     """
 
@@ -73,13 +69,13 @@ class FigureRow:
     slice: str
     figure: str
     value: float
-    low: float | None
-    high: float | None
-    seed_error: float | None
-    n: int
-    speakers: int
-    unit: str
-    better: str
+    low: float | None = None
+    high: float | None = None
+    seed_error: float | None = None
+    n: int = 0
+    speakers: int = 0
+    unit: str = "nats/frame"
+    better: str = "lower"
 
 
 COLUMNS = tuple(one.name for one in fields(FigureRow))
@@ -232,24 +228,15 @@ def _of_horizon(
     measured = next((one.figures for one in horizons if one.figures), ())
     nothing = {"value": math.nan, "low": None, "high": None, "n": 0, "speakers": 0}
     for figure in horizon.figures or (one.model_copy(update=nothing) for one in measured):
-        yield _metric(figure)
+        same = {name: getattr(figure, name) for name in COLUMNS if name in Figure.model_fields}
+        yield same | {"figure": figure.name}
     for split, scored in horizon.scored.items():
         # A closed form: it has no interval, and its n is that of the frames it stands beside.
-        yield _plain(FLOOR, horizon.iid_floor, scored, split=split)
+        place = {"split": split, "slice": ALL, "figure": FLOOR}
+        yield place | {"value": horizon.iid_floor, "n": scored}
     if horizon.rollout is not None:
-        yield from _of_rollout(horizon.rollout)
-
-
-def _metric(figure: Figure) -> dict[str, Any]:
-    same = ("split", "slice", "value", "low", "high", "seed_error")
-    row = {name: getattr(figure, name) for name in (*same, "n", "speakers", "unit", "better")}
-    return row | {"figure": figure.name}
-
-
-def _plain(figure: str, value: float, n: int, **known: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"split": "eval", "slice": ALL, "figure": figure, "value": value, "n": n}
-    row |= {"low": None, "high": None, "seed_error": None, "speakers": 0}
-    return row | {"unit": "nats/frame", "better": "lower"} | known
+        for figures in _of_rollout(horizon.rollout):
+            yield {"split": "eval", "slice": ALL, "n": horizon.rollout.n} | figures
 
 
 def _of_rollout(rollout: RolloutFigures) -> Iterator[dict[str, Any]]:
@@ -257,15 +244,9 @@ def _of_rollout(rollout: RolloutFigures) -> Iterator[dict[str, Any]]:
         (GAP, rollout.mean_gap, rollout.mean_interval),
         (MEDIAN_GAP, rollout.median_gap, rollout.median_interval),
     ):
-        yield _plain(
-            figure,
-            value,
-            rollout.n,
-            low=interval.low,
-            high=interval.high,
-            speakers=rollout.speakers,
-            unit=rollout.unit,
-        )
+        bounds = {"low": interval.low, "high": interval.high, "speakers": rollout.speakers}
+        yield {"figure": figure, "value": value, "unit": rollout.unit, **bounds}
     for one in rollout.depths:
-        yield _plain(median_gap_at(one.depth), one.median_gap, one.n, unit=rollout.unit)
-    yield _plain(NON_FINITE, float(rollout.non_finite), rollout.n, unit="frames")
+        gap = {"figure": median_gap_at(one.depth), "value": one.median_gap, "n": one.n}
+        yield gap | {"unit": rollout.unit}
+    yield {"figure": NON_FINITE, "value": float(rollout.non_finite), "unit": "frames"}

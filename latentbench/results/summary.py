@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from latentbench.errors import LatentbenchError
 from latentbench.files import reading
 from latentbench.metrics.statistics import Mean, Quantile, SeedMean
+from latentbench.results.folder import AGAIN
 from latentbench.results.schema import SPLITS, DepthGap, Figure, GapInterval, RolloutFigures
-from latentbench.results.tables import AGAIN
 from latentbench.results.uncertainty import estimate, seed_error
 from latentbench.rollout.figures import by_depth, rollout_gap, summarize_gap
 
