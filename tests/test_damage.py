@@ -245,6 +245,6 @@ def test_an_unreadable_file_is_not_removed(sound, monkeypatch):
     def no_more_files(*_, **__):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("latentbench.files.checksum", no_more_files)
+    monkeypatch.setattr("latentbench.files.file_digest", no_more_files)
     with pytest.raises(LatentbenchError, match="Too many open files"):
         damaged_files(sound / "run")
