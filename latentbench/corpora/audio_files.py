@@ -63,14 +63,13 @@ class FileSource(AudioSource):
     Args:
         path: any file libsndfile reads.
         ledger: remembers the digest.
-        known: what the ledger said of the file.
+        size: in bytes, where it is known.
     """
 
-    def __init__(self, path: Path, ledger: Ledger, known: Entry | None = None) -> None:
+    def __init__(self, path: Path, ledger: Ledger, size: int | None = None) -> None:
         self.path = path
-        self.size = known.size if known else None
+        self.size = size
         self._ledger = ledger
-        self._known = known
 
     def __repr__(self) -> str:
         return f"FileSource({str(self.path)!r})"
@@ -116,7 +115,7 @@ class FileSource(AudioSource):
         """
         _require_file(self.path)
         try:
-            return self._ledger.digest(self.path, self._known)
+            return self._ledger.digest(self.path)
         except OSError as error:
             raise AudioError(f"cannot be read: {error.strerror}") from None
 
@@ -178,7 +177,7 @@ def _described(file: AudioFile, entry: Entry | None, ledger: Ledger) -> Utteranc
         problem = problem or ("" if header.frames else "no samples")
     except AudioError as error:
         problem = problem or str(error)
-    source = FileSource(file.path, ledger, entry)
+    source = FileSource(file.path, ledger, entry.size if entry else None)
     return Utterance(
         file.id, file.speaker, source, rate, seconds, attributes=file.attributes, problem=problem
     )

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from latentbench.corpora.array_files import FORMATS, as_numpy, open_arrays, reading_refused
+from latentbench.corpora.audio_folder import FolderCorpus
 from latentbench.corpora.corpus import AudioError, AudioSource, Corpus, LatentFormat, Utterance
-from latentbench.corpora.folder import FolderCorpus
-from latentbench.corpora.ledger import Entry, Ledger
+from latentbench.corpora.ledger import Ledger
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latentbench.corpora.array_files import ArrayFile
-    from latentbench.corpora.folder import ListedFile
+    from latentbench.corpora.audio_folder import ListedFile
     from latentbench.corpora.plugin import LatentsFolderOptions
     from latentbench.workspace import Workspace
 
@@ -122,12 +122,12 @@ class LatentsFolder(FolderCorpus):
     @cached_property
     def _described(self) -> list[tuple[ListedFile, _StoredArray, tuple[int, int] | str]]:
         """Each listed array with its shape, or why it has none."""
-        found, listed, digests = [], self.listed(), _Digests(Ledger.of(self._workspace))
+        found, listed, ledger = [], self.listed(), Ledger.of(self._workspace)
         with self._workspace.progress.task(f"listing {self.name}", len(listed), "files") as meter:
             for one in listed:
                 file, name = self._file_of(one.path)
                 name = self._options.array or name
-                source = _StoredArray(file, name, digests, transposed=self._options.transposed)
+                source = _StoredArray(file, name, ledger, transposed=self._options.transposed)
                 found.append((one, source, source.shape_or_why()))
                 meter.advance()
         return found
@@ -229,26 +229,11 @@ class _HeldArray(AudioSource):
         return self._name
 
 
-class _Digests:
-    """Digests of files, each computed once for all arrays in it."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._known: dict[Entry, str] = {}
-
-    def of(self, file: Path) -> str:
-        """The sha256 of the file as it is now."""
-        now = Entry.of(file)
-        if now not in self._known:
-            self._known[now] = self._ledger.digest(file)
-        return self._known[now]
-
-
 class _StoredArray(AudioSource):
     """One array in a file."""
 
-    def __init__(self, file: Path, name: str, digests: _Digests, *, transposed: bool) -> None:
-        self._file, self._name, self._digests = file, name, digests
+    def __init__(self, file: Path, name: str, ledger: Ledger, *, transposed: bool) -> None:
+        self._file, self._name, self._ledger = file, name, ledger
         self._transposed = transposed
         self.size = file.stat().st_size if file.is_file() else None
 
@@ -280,7 +265,7 @@ class _StoredArray(AudioSource):
             AudioError: the file cannot be read.
         """
         with reading_refused():
-            return f"{self._digests.of(self._file)}{self._name and '/'}{self._name}"
+            return f"{self._ledger.digest(self._file)}{self._name and '/'}{self._name}"
 
     def describe(self) -> str:
         """The path, and which array."""

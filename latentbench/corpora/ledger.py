@@ -88,7 +88,8 @@ class Ledger:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._lock = threading.RLock()
-        self._pending: dict[str, Entry] = {}
+        self._seen: dict[str, Entry] = {}
+        self._pending: dict[str, Entry] = {}  # of those, what is not written yet
         self._finalizer = weakref.finalize(self, _write, file, self._pending, self._lock)
 
     @classmethod
@@ -108,7 +109,8 @@ class Ledger:
             known = self._known([entry.path for entry in now if entry is not None])
             for entry in now:
                 then = known.get(entry.path) if entry else None
-                yield then if entry and then and then.is_same_state(entry) else entry
+                is_known = entry is not None and then is not None and then.is_same_state(entry)
+                yield then if is_known else entry
 
     def remember(self, entry: Entry) -> None:
         """Keep what is known of a file.
@@ -119,28 +121,25 @@ class Ledger:
         if time.time_ns() - max(entry.mtime_ns, entry.ctime_ns) < SETTLED_NS:
             return
         with self._lock:
-            self._pending[entry.path] = entry
+            self._seen[entry.path] = self._pending[entry.path] = entry
             if len(self._pending) >= KEEP_AT_MOST:
                 self.flush()
 
-    def digest(self, path: Path, known: Entry | None = None) -> str:
+    def digest(self, path: Path) -> str:
         """The sha256 of a file's bytes, from memory if the file was not touched since.
-
-        Args:
-            path: the file.
-            known: what an earlier `recall` said of it, which saves asking again.
 
         Raises:
             OSError: the file cannot be read.
         """
         now = Entry.of(path)
+        known = self._seen.get(now.path)
         if known is None or not known.is_same_state(now):
             known = next(self.recall([path])) or now
+        header = known.header if known.is_same_state(now) else None
         if known.digest is not None and known.is_same_state(now):
             return known.digest
         digest = file_digest(path)
         if Entry.of(path).is_same_state(now):
-            header = known.header if known.is_same_state(now) else None
             self.remember(now._replace(digest=digest, header=header))
         return digest
 
@@ -151,8 +150,11 @@ class Ledger:
     def _known(self, paths: list[str]) -> dict[str, Entry]:
         """What was learned of these files, in whichever state."""
         with self._lock:
-            known = {entry.path: entry for entry in _read(self.file, paths)} if paths else {}
-            return known | {path: self._pending[path] for path in paths if path in self._pending}
+            absent = [path for path in paths if path not in self._seen]
+            self._seen |= (
+                {entry.path: entry for entry in _read(self.file, absent)} if absent else {}
+            )
+            return {path: self._seen[path] for path in paths if path in self._seen}
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def latentbench_corpora() -> Iterator[CorpusSpec]:
     yield CorpusSpec(
         name="folder",
         summary="Your own audio: any files libsndfile reads, speakers from paths or a CSV",
-        factory="latentbench.corpora.folder:Folder",
+        factory="latentbench.corpora.audio_folder:Folder",
         options=FolderOptions,
         licence="yours",
     )

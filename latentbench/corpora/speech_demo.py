@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from latentbench.corpora.audio_files import AudioFile, described
 from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.espeak import Voice, speak
-from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError
+from latentbench.files import damage, is_sealed, seal
 from latentbench.locks import locked
 
 if TYPE_CHECKING:
@@ -167,7 +167,9 @@ class SpeechDemo(Corpus):
         return [
             speaker
             for speaker in self._speakers
-            if not _is_sound(self._files(folder / speaker.name))
+            if not all(
+                is_sealed(one) and not damage(one) for one in self._files(folder / speaker.name)
+            )
         ]
 
     def _make_missing(self, folder: Path) -> None:
@@ -186,9 +188,8 @@ class SpeechDemo(Corpus):
         aside = folder / f".making-{speaker.name}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        files = speak(speaker.voice, _text(speaker, self._options.sentences), aside)
-        sums = {file.name: file_digest(file) for file in files}
-        (aside / "sums.json").write_text(json.dumps(sums), "utf-8")
+        for file in speak(speaker.voice, _text(speaker, self._options.sentences), aside):
+            seal(file)
         shutil.rmtree(folder / speaker.name, ignore_errors=True)
         aside.replace(folder / speaker.name)
 
@@ -208,11 +209,3 @@ def _version() -> str:
         "stride": STRIDE,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _is_sound(files: list[Path]) -> bool:
-    try:
-        sums = json.loads((files[0].parent / "sums.json").read_text("utf-8"))
-        return all(file_digest(file) == sums[file.name] for file in files)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

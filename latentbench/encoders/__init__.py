@@ -1,7 +1,7 @@
 """Station 2, frames: maps from audio to continuous latents."""
 
+from latentbench.encoders.codec_options import RANDOM, CodecOptions, codebooks_summed
 from latentbench.encoders.encoder import WHOLE_UTTERANCE, Encoder, Segment, exact_float32
-from latentbench.encoders.options import RANDOM, CodecOptions, codebooks_summed
 
 __all__ = [
     "RANDOM",

@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch.nn.utils.rnn import pad_sequence
 
-from latentbench.encoders.checkpoint import of_parts, read_pickled
-from latentbench.encoders.network import NetworkEncoder
-from latentbench.encoders.options import codebooks_summed
+from latentbench.encoders.codec_options import codebooks_summed
+from latentbench.encoders.network_encoder import NetworkEncoder
+from latentbench.encoders.state_dicts import of_parts, read_pickled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from latentbench.encoders.options import CodecOptions
+    from latentbench.encoders.codec_options import CodecOptions
     from latentbench.encoders.weights import HubFile, WebFile
     from latentbench.workspace import Workspace
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import nn
 
-from latentbench.encoders.checkpoint import (
+from latentbench.encoders.network_encoder import NetworkEncoder, NetworkOptions
+from latentbench.encoders.state_dicts import (
     INDEX,
     of_parts,
     read_tensors,
     tensor_names,
     weights_digest,
 )
-from latentbench.encoders.network import NetworkEncoder, NetworkOptions
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from latentbench.encoders.checkpoint import WeightsMismatchError, read_tensors, tensor_names
 from latentbench.encoders.kyutai import KyutaiEncoder, SeanetNetwork
+from latentbench.encoders.state_dicts import WeightsMismatchError, read_tensors, tensor_names
 from latentbench.encoders.weights import HubFile
 from latentbench.errors import UsageError
 

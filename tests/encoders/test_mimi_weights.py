@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latentbench.encoders.mimi import MimiEncoder
-from latentbench.encoders.network import OTHERWISE
+from latentbench.encoders.network_encoder import OTHERWISE
 from latentbench.encoders.plugin import MimiOptions
 from latentbench.errors import UsageError
 from latentbench.progress import SilentProgress

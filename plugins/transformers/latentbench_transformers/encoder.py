@@ -9,8 +9,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from latentbench.encoders import RANDOM, WHOLE_UTTERANCE, exact_float32
-from latentbench.encoders.checkpoint import weights_digest
-from latentbench.encoders.network import NetworkEncoder
+from latentbench.encoders.network_encoder import NetworkEncoder
+from latentbench.encoders.state_dicts import weights_digest
 from latentbench_transformers.repository import Repository
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ class HfEncoder(NetworkEncoder):
         }
 
     def _wrapped(self, *, pretrained: bool) -> AudioModel:
-        from latentbench_transformers.checkpoint import load, make  # noqa: PLC0415 - as in `geometry`
         from latentbench_transformers.features import Features  # noqa: PLC0415
         from latentbench_transformers.model import AudioModel  # noqa: PLC0415
+        from latentbench_transformers.pretrained import load, make  # noqa: PLC0415 - as in `geometry`
 
         folder = self._repository.describe(self.workspace.progress)
         model = (load if pretrained else make)(folder, self.options.part)

@@ -6,13 +6,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+from huggingface_hub import HfApi, try_to_load_from_cache
 
 from latentbench.encoders.weights import HubError, HubFile
 from latentbench.errors import UsageError
+from latentbench.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,16 +153,8 @@ class Repository:
         return {file.rfilename for file in info.siblings or ()}
 
     def _fetch_small(self, name: str, revision: str) -> Path:
-        return Path(
-            hf_hub_download(
-                self.model,
-                name,
-                revision=revision,
-                endpoint=self.endpoint,
-                cache_dir=self.cache,
-                tqdm_class=_Silent,
-            )
-        )
+        file = HubFile(repo=self.model, revision=revision, name=name)
+        return file.download(SILENT, endpoint=self.endpoint, cache=self.cache)
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """What the hub gives."""
@@ -178,13 +170,6 @@ class Repository:
                 f"    hf download {self.model} --revision {self.revision} --local-dir model\n"
                 "copy the folder here and give it: --set encoder.model=/path/to/model",
             ) from error
-
-
-class _Silent(tqdm):  # type: ignore[misc,unused-ignore]
-    """No bar for a few kilobytes."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _weights(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ import os
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from latentbench.corpora.audio_files import SUFFIXES, AudioFile, described
 from latentbench.corpora.corpus import Corpus
@@ -19,31 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from latentbench.corpora.corpus import Utterance
+    from latentbench.corpora.plugin import FolderOptions
     from latentbench.workspace import Workspace
 
 __all__ = ["Folder", "FolderCorpus", "ListedFile"]
 
 SHOWN = 3
-
-
-class FilesOptions(Protocol):
-    """Where files are, and how their speakers are known."""
-
-    @property
-    def root(self) -> str:
-        """The folder."""
-
-    @property
-    def glob(self) -> str:
-        """Which paths below it are used."""
-
-    @property
-    def speaker_pattern(self) -> str:
-        """Where in a path the speaker is."""
-
-    @property
-    def speakers_csv(self) -> str:
-        """A CSV that lists files and speakers instead."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +56,7 @@ class FolderCorpus(Corpus):
     suffixes: ClassVar[Collection[str]]
     examples: ClassVar[str]
 
-    def __init__(self, options: FilesOptions, workspace: Workspace) -> None:
+    def __init__(self, options: FolderOptions, workspace: Workspace) -> None:
         self._files = options
         self._workspace = workspace
         self._root = Path(options.root).expanduser()

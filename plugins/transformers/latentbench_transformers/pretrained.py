@@ -11,7 +11,7 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 
-from latentbench.encoders.checkpoint import WeightsMismatchError
+from latentbench.encoders.state_dicts import WeightsMismatchError
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:

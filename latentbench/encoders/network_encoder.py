@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import torch
 
 from latentbench.digest import file_digest
-from latentbench.encoders.checkpoint import INDEX, WeightsMismatchError, fill, weights_digest
+from latentbench.encoders.codec_options import RANDOM
 from latentbench.encoders.encoder import Encoder, exact_float32
-from latentbench.encoders.options import RANDOM
+from latentbench.encoders.state_dicts import INDEX, WeightsMismatchError, fill, weights_digest
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentbench.encoders.checkpoint import WeightsMismatchError, fill
+from latentbench.encoders.state_dicts import WeightsMismatchError, fill
 
 
 def normed(kind):

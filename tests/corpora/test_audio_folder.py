@@ -6,7 +6,7 @@ import os
 import pytest
 
 from latentbench.corpora import AudioError
-from latentbench.corpora.folder import Folder
+from latentbench.corpora.audio_folder import Folder
 from latentbench.corpora.plugin import FolderOptions
 from latentbench.errors import UsageError
 
