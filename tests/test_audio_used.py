@@ -16,7 +16,7 @@ from latentbench.corpora.selection import choose_audio
 from latentbench.errors import UsageError
 from latentbench.experiment import run_experiment
 from latentbench.latents.manifest import read_manifest
-from latentbench.plan import plan_experiment
+from latentbench.planning import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
 from latentbench.reports.plan import plan_report

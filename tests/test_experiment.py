@@ -27,7 +27,7 @@ from latentbench.latents import Latents
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.latents.transform import restore_transforms
-from latentbench.plan import plan_experiment
+from latentbench.planning import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
 from latentbench.workspace import Workspace

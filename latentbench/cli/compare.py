@@ -21,8 +21,8 @@ from latentbench.reports.tables import show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latentbench.compare import Comparison
-    from latentbench.compare.combinations import Combination
+    from latentbench.comparisons import Comparison
+    from latentbench.comparisons.combinations import Combination
     from latentbench.config import RunConfig
 
 __all__ = ["compare"]
@@ -111,14 +111,14 @@ def compare(
                 f"Finished runs are compared as they are; --{idle[0]} would change nothing.",
                 "Leave it out, or leave out the run folders.",
             )
-        from latentbench.compare import compare_runs  # noqa: PLC0415 - not for --help
+        from latentbench.comparisons import compare_runs  # noqa: PLC0415 - not for --help
         from latentbench.results.finished import read_runs  # noqa: PLC0415
 
         folders = [run for folder in runs for run in finished_runs(folder)]
         found = compare_runs(read_runs(folders), match, strict=strict, registry=session.registry())
         _show(found, format_, asked)
         return
-    from latentbench.compare.combinations import Request, combine  # noqa: PLC0415 - not for --help
+    from latentbench.comparisons.combinations import Request, combine  # noqa: PLC0415 - not for --help
 
     registry = session.registry()
     combinations = combine(
@@ -135,8 +135,8 @@ def compare(
     if dry_run:
         _show_plans(combinations, session, cache, as_json=as_json)
         return
-    from latentbench.compare import compare_runs  # noqa: PLC0415 - imports torch
-    from latentbench.compare.running import run_combinations  # noqa: PLC0415 - imports torch
+    from latentbench.comparisons import compare_runs  # noqa: PLC0415 - imports torch
+    from latentbench.comparisons.running import run_combinations  # noqa: PLC0415 - imports torch
 
     finished, failures = run_combinations(
         combinations,
@@ -164,7 +164,7 @@ def _default_folder(configs: Sequence[RunConfig]) -> Path:
 def _show_plans(
     combinations: Sequence[Combination], session: Session, cache: Path | None, *, as_json: bool
 ) -> None:
-    from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
+    from latentbench.planning import plan_experiment  # noqa: PLC0415 - imports torch
     from latentbench.reports.plan import plan_report  # noqa: PLC0415 - only for --dry-run
 
     registry, workspace = session.registry(), session.workspace(cache)

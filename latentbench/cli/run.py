@@ -65,7 +65,7 @@ def run(
     make_reporter(reporter, registry)  # a wrong one is found before anything is computed
     workspace = session.workspace(cache)
     if dry_run:
-        from latentbench.plan import plan_experiment  # noqa: PLC0415 - imports torch
+        from latentbench.planning import plan_experiment  # noqa: PLC0415 - imports torch
         from latentbench.reports.plan import plan_report  # noqa: PLC0415 - only for --dry-run
 
         plan = plan_experiment(config, workspace, registry)

@@ -28,10 +28,10 @@ from latentbench.results.schema import SPLITS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from latentbench.compare import Comparison
-    from latentbench.compare.against import FigureDifference, Verdict
-    from latentbench.compare.circumstances import Circumstance
-    from latentbench.compare.comparison import ComparedHorizon, ComparedRun
+    from latentbench.comparisons import Comparison
+    from latentbench.comparisons.against import FigureDifference, Verdict
+    from latentbench.comparisons.circumstances import Circumstance
+    from latentbench.comparisons.comparison import ComparedHorizon, ComparedRun
     from latentbench.reports.tables import Interval
     from latentbench.results.schema import HorizonResult
 

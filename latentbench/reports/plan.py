@@ -12,7 +12,7 @@ from latentbench.reports.tables import Line, Table, column
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from latentbench.plan import Plan
+    from latentbench.planning import Plan
 
 __all__ = ["plan_report"]
 

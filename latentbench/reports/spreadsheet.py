@@ -11,9 +11,9 @@ from latentbench.results.figures import GAP, MEDIAN_GAP, NON_FINITE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from latentbench.compare import Comparison
-    from latentbench.compare.against import FigureDifference
-    from latentbench.compare.comparison import ComparedHorizon, ComparedRun
+    from latentbench.comparisons import Comparison
+    from latentbench.comparisons.against import FigureDifference
+    from latentbench.comparisons.comparison import ComparedHorizon, ComparedRun
     from latentbench.results.schema import HorizonResult
 
 __all__ = ["comparison_csv"]

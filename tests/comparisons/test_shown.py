@@ -9,8 +9,8 @@ import re
 import pytest
 from rich.console import Console
 
-from latentbench.compare import compare_runs
-from latentbench.compare.comparison import Failure
+from latentbench.comparisons import compare_runs
+from latentbench.comparisons.comparison import Failure
 from latentbench.encoders import WHOLE_UTTERANCE
 from latentbench.reports.comparison import comparison_page, comparison_report
 from latentbench.reports.spreadsheet import comparison_csv

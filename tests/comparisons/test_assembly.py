@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from latentbench.compare import Comparison, compare_runs
-from latentbench.compare.comparison import Failure
+from latentbench.comparisons import Comparison, compare_runs
+from latentbench.comparisons.comparison import Failure
 from latentbench.config import RunConfig
 from latentbench.errors import UsageError
 from latentbench.latents.manifest import ManifestRow

@@ -8,8 +8,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from latentbench.compare.against import FigureDifference, differences_from_first
-from latentbench.compare.circumstances import Circumstance, different_utterances, find_circumstances
+from latentbench.comparisons.against import FigureDifference, differences_from_first
+from latentbench.comparisons.circumstances import (
+    Circumstance,
+    different_utterances,
+    find_circumstances,
+)
 from latentbench.errors import UsageError
 from latentbench.metrics.units import is_rate, scale
 from latentbench.plugins import load_registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentbench.checks import prepare
-from latentbench.compare.comparison import Failure
+from latentbench.comparisons.comparison import Failure
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.experiment import run_experiment
 from latentbench.results import RunFolder
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from latentbench.compare.combinations import Combination
+    from latentbench.comparisons.combinations import Combination
     from latentbench.plugins import Registry
     from latentbench.workspace import Workspace
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from latentbench.compare.comparison import Match
+    from latentbench.comparisons.comparison import Match
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
 

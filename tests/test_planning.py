@@ -4,7 +4,7 @@ import pytest
 
 from latentbench.config import read_layers, resolve
 from latentbench.experiment import run_experiment
-from latentbench.plan import plan_experiment
+from latentbench.planning import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
 from latentbench.workspace import Workspace
@@ -85,7 +85,7 @@ def test_every_seed_is_counted(tmp_path):
     """With a clock by which all that is tried takes one second."""
 
     def seconds(monkeypatch, *assignments):
-        monkeypatch.setattr("latentbench.plan._timed", lambda work, _: (work(), 1.0)[1])
+        monkeypatch.setattr("latentbench.planning._timed", lambda work, _: (work(), 1.0)[1])
         config = configure("predictor.width=8", *assignments)
         return plan_experiment(config, Workspace(tmp_path), load_registry())
 

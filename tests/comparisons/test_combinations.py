@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from latentbench.compare.combinations import Request, combine
+from latentbench.comparisons.combinations import Request, combine
 from latentbench.config import RunConfig
 from latentbench.errors import UsageError
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from latentbench.compare import Comparison, compare_runs
+from latentbench.comparisons import Comparison, compare_runs
 from latentbench.latents.manifest import ManifestRow
 from latentbench.reports.comparison import comparison_page, comparison_report
 from latentbench.reports.spreadsheet import comparison_csv

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from latentbench.cli import main
 from latentbench.cli.compare import FORMATS, _default_folder
-from latentbench.compare import Comparison
+from latentbench.comparisons import Comparison
 from latentbench.config import RunConfig
 from latentbench.escapes import printable
 from latentbench.files import write_sealed
