@@ -167,9 +167,7 @@ class SpeechDemo(Corpus):
         return [
             speaker
             for speaker in self._speakers
-            if not all(
-                is_sealed(one) and not damage(one) for one in self._files(folder / speaker.name)
-            )
+            if not all(map(_is_sound, self._files(folder / speaker.name)))
         ]
 
     def _make_missing(self, folder: Path) -> None:
@@ -198,6 +196,10 @@ def _text(speaker: Speaker, count: int) -> list[str]:
     """The sentences a speaker says, in order."""
     first = SPEAKERS.index(speaker) * STRIDE
     return [SENTENCES[(first + step) % len(SENTENCES)] for step in range(count)]
+
+
+def _is_sound(file: Path) -> bool:
+    return file.is_file() and is_sealed(file) and not damage(file)
 
 
 def _version() -> str:
