@@ -34,10 +34,12 @@ from latentbench.conformance.small_world import (
     true_density,
 )
 from latentbench.errors import LatentbenchError
+from latentbench.metrics.metric import NO_LOG_DENSITY
 from latentbench.predictors import Predictor
+from latentbench.tasks import Batch
 
 if TYPE_CHECKING:
-    from latentbench.tasks import Batch, TaskFrames
+    from latentbench.tasks import TaskFrames
 
 __all__ = ["KIT"]
 
@@ -46,12 +48,23 @@ MANY = 8  # what importance sampling still reaches
 KNOWN = 16
 BATCH = 32
 DRAWS = 3
+MANY_DRAWS = 1_024
 
 
 class PredictorSubject(Subject):
     """A predictor, fitted once on a small world."""
 
     contract = Predictor
+
+    @property
+    def samples_only(self) -> bool:
+        """Whether it gives samples and no log-density."""
+        return self.fitted.density == "samples"
+
+    @property
+    def answer(self) -> str:
+        """What predictions are compared by."""
+        return "mean" if self.samples_only else "log_prob"
 
     def make(self, dim: int = DIM) -> Predictor:
         """A new instance, its initial weights drawn from a fixed seed; not fitted."""
@@ -122,10 +135,16 @@ def distribution(subject: PredictorSubject) -> None:
 
 @torch.no_grad()
 def shapes(subject: PredictorSubject) -> None:
-    """Shapes are [B] of log_prob, [B, D] of mean and sample, [n, B, D] of n samples; finite."""
+    """Shapes are [B] of log_prob, [B, D] of mean and sample, [n, B, D] of n samples; finite.
+
+    Where the predictor gives samples and no log-density, log_prob raises a LatentbenchError.
+    """
     found = subject.fitted(subject.batch.context)
     several = found.sample(torch.Size((DRAWS,)))
-    require_tensor(found.log_prob(subject.batch.target), "log_prob(target)", (BATCH,))
+    if subject.samples_only:
+        _require_no_log_prob(found, subject.batch.target)
+    else:
+        require_tensor(found.log_prob(subject.batch.target), "log_prob(target)", (BATCH,))
     require_tensor(found.mean, "mean", (BATCH, DIM))
     require_tensor(found.sample(), "sample()", (BATCH, DIM))
     require_tensor(several, f"sample(({DRAWS},))", (DRAWS, BATCH, DIM))
@@ -133,22 +152,25 @@ def shapes(subject: PredictorSubject) -> None:
 
 def density(subject: PredictorSubject) -> str:
     """The density integrates to 1, and its mean is `mean` (looked at with D = 1, to 1 %)."""
-    return integrates(subject.line)
+    return Skip(NO_LOG_DENSITY) if subject.samples_only else integrates(subject.line)
 
 
 def samples(subject: PredictorSubject) -> str:
-    """Samples follow the density, and follow torch.manual_seed (looked at with D = 1)."""
-    return follows(subject.line)
+    """Samples follow the density, and follow torch.manual_seed (looked at with D = 1).
+
+    Of samples alone, their mean is `mean` to one standard deviation.
+    """
+    return _samples_alone(subject) if subject.samples_only else follows(subject.line)
 
 
 def density_in_many(subject: PredictorSubject) -> str:
     """The same with D = 8, by importance sampling (to 5 standard errors)."""
-    return integrates(subject.many)
+    return Skip(NO_LOG_DENSITY) if subject.samples_only else integrates(subject.many)
 
 
 def samples_in_many(subject: PredictorSubject) -> str:
     """Samples follow the density with D = 8 too: log_prob of both is distributed alike."""
-    return follows(subject.many)
+    return Skip(NO_LOG_DENSITY) if subject.samples_only else follows(subject.many)
 
 
 def no_better_than_truth(subject: PredictorSubject) -> str:
@@ -156,10 +178,12 @@ def no_better_than_truth(subject: PredictorSubject) -> str:
 
     Not by more than 5 standard errors: on average over new frames no density is.
     """
+    if subject.samples_only:
+        return Skip(NO_LOG_DENSITY)
     frames = small_world(KNOWN, seed=1).frames()
     batch = _batch(frames, len(frames))
     truth: torch.Tensor = true_density(batch.context).log_prob(batch.target)
-    gain = _log_prob(subject.fit(KNOWN), batch) - truth
+    gain = _answer(subject.fit(KNOWN), batch) - truth
     mean, error = float(gain.mean()), float(gain.std()) / len(gain) ** 0.5
     found = f"{mean:+.2f} nats/frame against the truth (standard error {error:.2g})"
     require(mean <= ERRORS * error, "a mean log_prob no higher than the true density's", found)
@@ -168,12 +192,11 @@ def no_better_than_truth(subject: PredictorSubject) -> str:
 
 @torch.no_grad()
 def batch_invariant(subject: PredictorSubject) -> str:
-    """A context gives the same density alone and in a batch (log_prob to 1e-5)."""
-    together, batch = _log_prob(subject.fitted, subject.batch)[:3], subject.batch
-    alone = torch.cat(
-        [subject.fitted(batch.context[i : i + 1]).log_prob(batch.target[i]) for i in range(3)]
-    )
-    return require_same(together, alone.double(), ROUNDING, "log_prob in a batch as alone")
+    """A context gives the same density alone and in a batch (log_prob or mean to 1e-5)."""
+    together, batch = _answer(subject.fitted, subject.batch)[:3], subject.batch
+    each = [Batch(batch.context[i : i + 1], batch.target[i : i + 1]) for i in range(3)]
+    alone = torch.cat([_answer(subject.fitted, one) for one in each])
+    return require_same(together, alone, ROUNDING, f"{subject.answer} in a batch as alone")
 
 
 def context_only(subject: PredictorSubject) -> str:
@@ -183,36 +206,42 @@ def context_only(subject: PredictorSubject) -> str:
     """
     world = small_world(DIM)
     predictor, batch = subject.fit(DIM, world), _batch(world.frames())
-    context, before = batch.context.clone(), _log_prob(predictor, batch)
+    context, before = batch.context.clone(), _answer(predictor, batch)
     world.rows.mul_(-3.0)  # these hold the targets
     with torch.no_grad():
         predictor(5.0 * torch.randn(BATCH, CONTEXT_FRAMES, DIM))
     require(torch.equal(batch.context, context), "the context as it was given", "other values")
-    what = "log_prob as before the targets were changed"
-    return require_same(before, _log_prob(predictor, batch), SAME, what)
+    what = f"{subject.answer} as before the targets were changed"
+    return require_same(before, _answer(predictor, batch), SAME, what)
 
 
 def deterministic(subject: PredictorSubject) -> str:
     """Made and fitted twice from one seed, it predicts the same."""
     first, again = subject.fitted, subject.fit(DIM, subject.world)
-    return _require_as_good(subject, first, again, "log_prob of the first fit from a second one")
+    what = f"{subject.answer} of the first fit from a second one"
+    return _require_as_good(subject, first, again, what)
 
 
 def state_dict(subject: PredictorSubject) -> str:
     """All that fit learned is in state_dict: a new instance that loads it predicts the same."""
     other = subject.make()
     other.load_state_dict(subject.fitted.state_dict())
-    what = "log_prob of the fitted one after load_state_dict"
+    what = f"{subject.answer} of the fitted one after load_state_dict"
     return _require_as_good(subject, subject.fitted, other.eval(), what)
 
 
 def gradients(subject: PredictorSubject) -> str:
-    """The NLL has a finite gradient with respect to every parameter."""
+    """The NLL has a finite gradient with respect to every parameter; of samples alone, the loss."""
     predictor = subject.make().train()
     parameters = dict(predictor.named_parameters())
     if not parameters:
         return Skip("it has no parameters")
-    (-predictor(subject.batch.context).log_prob(subject.batch.target).mean()).backward()
+    batch = subject.batch
+    if subject.samples_only:
+        loss = predictor.loss(batch.context, batch.target)
+    else:
+        loss = -predictor(batch.context).log_prob(batch.target).mean()
+    loss.backward()  # type: ignore[no-untyped-call] # torch's has no types
     for name, parameter in parameters.items():
         require(parameter.grad is not None, f"a gradient of '{name}'", "none")
         if parameter.grad is not None:
@@ -253,15 +282,42 @@ def _batch(frames: TaskFrames, size: int = BATCH) -> Batch:
 
 
 @torch.no_grad()
-def _log_prob(predictor: Predictor, batch: Batch) -> torch.Tensor:
-    log_prob: torch.Tensor = predictor(batch.context).log_prob(batch.target).double()
-    return log_prob
+def _answer(predictor: Predictor, batch: Batch) -> torch.Tensor:
+    """The log_prob of the targets [B], or of samples alone the means [B, D]; float64."""
+    found: Distribution = predictor(batch.context)
+    answer = found.mean if predictor.density == "samples" else found.log_prob(batch.target)
+    return answer.double()
 
 
 def _require_as_good(subject: PredictorSubject, one: Predictor, other: Predictor, what: str) -> str:
-    """Hold two predictors to one log_prob."""
+    """Hold two predictors to one answer."""
     batch = subject.batch
-    return require_same(_log_prob(one, batch), _log_prob(other, batch), SAME, what)
+    return require_same(_answer(one, batch), _answer(other, batch), SAME, what)
+
+
+def _require_no_log_prob(found: Distribution, target: torch.Tensor) -> None:
+    try:
+        found.log_prob(target)
+    except LatentbenchError:
+        return
+    raise NonconformityError(
+        "a LatentbenchError from log_prob of a predictor declared density='samples'", "numbers"
+    )
+
+
+@torch.no_grad()
+def _samples_alone(subject: PredictorSubject) -> str:
+    found = subject.fitted(subject.batch.context[:1])
+    drawn = []
+    for seed in (SEED, SEED, SEED + 1):
+        torch.manual_seed(seed)
+        drawn.append(found.sample(torch.Size((MANY_DRAWS,)))[:, 0])
+    require(torch.equal(drawn[0], drawn[1]), "the same samples after the same seed", "others")
+    require(not torch.equal(drawn[0], drawn[2]), "other samples after another seed", "the same")
+    away = float(((drawn[0].mean(0) - found.mean[0]).abs() / drawn[0].std(0)).max())
+    wanted = f"mean to be that of {MANY_DRAWS} samples, to one standard deviation"
+    require(away <= 1.0, wanted, f"{away:.2f} standard deviations apart")
+    return f"{away:.2f} standard deviations from mean"
 
 
 def _settings() -> dict[str, object]:

@@ -176,6 +176,24 @@ class FitsNothing(Sound):
             super().fit(train, training)
 
 
+class DensityAfterAll(Sound):
+    gives = "samples"
+
+
+class SamplesElsewhere(Sound):
+    gives = "samples"
+
+    def forward(self, context):
+        class Elsewhere(Independent):
+            def log_prob(self, value):
+                raise LatentbenchError("it has no log-density")
+
+            def sample(self, sample_shape=()):
+                return super().sample(sample_shape) + 3.0
+
+        return Elsewhere(Normal(self.factor * context[:, -1], 1.0), 1)
+
+
 CLASSES = [
     value
     for value in list(globals().values())
@@ -187,5 +205,8 @@ CLASSES = [
 def latentbench_predictors():
     for made in CLASSES:
         yield PredictorSpec(
-            name=made.__name__, summary="for tests", factory=f"{__name__}:{made.__name__}"
+            name=made.__name__,
+            summary="for tests",
+            factory=f"{__name__}:{made.__name__}",
+            density=getattr(made, "gives", "exact"),
         )

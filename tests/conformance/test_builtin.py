@@ -30,6 +30,12 @@ class TestTransformerOfWholeUtterances(Conformance):
     options: ClassVar = {"backbone": "transformer", "width": 16, "attention_heads": 2}
 
 
+class TestSamplesAlone(Conformance):
+    kind = "predictor"
+    name = "neural"
+    options: ClassVar = {"head": "energy", "width": 16, "head_width": 16, "head_layers": 1}
+
+
 class TestMarginal(Conformance):
     kind = "predictor"
     name = "marginal"

@@ -24,6 +24,8 @@ BROKEN = {
     "OtherEachFit": ("deterministic", "log_prob of the first fit from a second one"),
     "HidesWhatItLearned": ("state_dict", "after load_state_dict"),
     "UnusedParameter": ("gradients", "expected a gradient of 'unused'; came none"),
+    "DensityAfterAll": ("shapes", "a LatentbenchError from log_prob of a predictor declared"),
+    "SamplesElsewhere": ("samples", "mean to be that of 1024 samples"),
     "FitsNothing": ("no_frames", "expected a LatentbenchError from fit without frames"),
 }
 
