@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +14,16 @@ __all__ = ["Reporter"]
 
 
 class Reporter(ABC):
-    """Shows a result; made by `factory(options)`."""
+    """Shows a result; made by `factory(options)`.
+
+    `latentbench.reports.tables` draws tables for every width of console.
+
+    Args:
+        options: of its spec.
+    """
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
 
     @abstractmethod
     def report(self, result: Result, console: Console) -> None:

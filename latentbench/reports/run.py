@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from latentbench.results.figures import FigureRow
     from latentbench.results.schema import HorizonResult, Result, Split
-    from latentbench.specs import NoOptions
 
     Row = tuple[HorizonResult, Split]
 
@@ -53,9 +52,6 @@ SKIPPED_SHOWN = 3
 class TableReporter(Reporter):
     """Writes the title, the tables, the scale of k = 1, and what failed or was left out."""
 
-    def __init__(self, options: NoOptions) -> None:
-        """Take no options."""
-
     def report(self, result: Result, console: Console) -> None:
         """Write the result as tables as wide as the console, which has 80 columns or more."""
         show(run_report(result), console)
@@ -64,9 +60,6 @@ class TableReporter(Reporter):
 class CsvReporter(Reporter):
     """Writes what `horizons.csv` holds, whatever the width of the console."""
 
-    def __init__(self, options: NoOptions) -> None:
-        """Take no options."""
-
     def report(self, result: Result, console: Console) -> None:
         """Write the CSV text and nothing else."""
         console.file.write(horizons_csv(result))
@@ -74,9 +67,6 @@ class CsvReporter(Reporter):
 
 class JsonReporter(Reporter):
     """Writes what `result.json` holds, whatever the width of the console."""
-
-    def __init__(self, options: NoOptions) -> None:
-        """Take no options."""
 
     def report(self, result: Result, console: Console) -> None:
         """Write the JSON text and nothing else."""
