@@ -23,7 +23,7 @@ import torch
 from latentbench.config import TrainingConfig
 from latentbench.latents import Latents
 from latentbench.predictors import Training
-from latentbench.predictors.autoregression import LinearPredictor
+from latentbench.predictors.linear import LinearPredictor
 from latentbench.predictors.plugin import LinearOptions
 from latentbench.progress import SILENT
 from latentbench.tasks import TaskFrames, WindowTask

@@ -28,11 +28,10 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from latentbench.config import TrainingConfig
 from latentbench.latents import Latents
-from latentbench.predictors.batches import PreparedBatches
 from latentbench.predictors.mdn import MixtureDensityNetwork
 from latentbench.predictors.plugin import MdnOptions
-from latentbench.predictors.sampling import sampling
 from latentbench.predictors.training import Descent, Training
+from latentbench.predictors.training_batches import prepared_batches, sampling
 from latentbench.progress import SILENT
 from latentbench.tasks import Batch, WindowTask
 
@@ -63,7 +62,7 @@ def main() -> None:
     indices = sampling(TrainingConfig(), len(frames), 0, 1)
 
     def steps_ahead() -> None:
-        with PreparedBatches(frames, indices, CPU) as batches:
+        with prepared_batches(frames, indices, CPU) as batches:
             for _ in range(IN_A_ROW):
                 ahead(next(batches))
 

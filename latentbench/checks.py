@@ -19,7 +19,7 @@ from latentbench.corpora.selection import choose_audio
 from latentbench.device import choose_device, memory_bytes
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.metrics.metric import merge_columns
-from latentbench.predictors.batches import AHEAD
+from latentbench.predictors.training_batches import AHEAD
 from latentbench.results.assembly import metrics_of
 from latentbench.results.schema import SPLITS, EncoderFacts, Figure
 from latentbench.tasks.slices import check_slice

@@ -137,11 +137,9 @@ class ShiftedToX(Predictor):
     """
 
     def __init__(self, delta: Predictor, frames: TaskFrames) -> None:
-        super().__init__()
+        super().__init__(context_frames=delta.context_frames, dim=delta.dim)
         if not frames.sees_previous:
             raise ValueError("x_{t-m} is not in the context")
-        self.context_frames = delta.context_frames
-        self.dim = delta.dim
         self.density = delta.density
         self.delta = delta
         self.place = frames.horizon - frames.step - 1

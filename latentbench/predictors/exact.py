@@ -70,16 +70,10 @@ def optimal_predictor(world: World, *, context_frames: int) -> Predictor:
 
 
 class _Exact(Predictor):
-    """Densities in float64, and nothing to learn.
-
-    Args:
-        context_frames: W.
-        dim: D.
-    """
+    """Densities in float64, and nothing to learn."""
 
     def __init__(self, context_frames: int, dim: int) -> None:
-        super().__init__()
-        self.context_frames, self.dim = context_frames, dim
+        super().__init__(context_frames=context_frames, dim=dim)
         for name, array in self._state(1, "x", blind=False).items():
             self.register_buffer(name, torch.from_numpy(array))
 
@@ -128,7 +122,7 @@ class ExactGaussian(_Exact):
     def forward(self, context: torch.Tensor) -> SharedGaussian:
         """The conditional of each context, [B, W, D]."""
         copies = context.double().view(*context.shape[:2], -1, self._world.width)
-        return SharedGaussian(
+        return SharedGaussian.from_factor(
             (copies.transpose(1, 2).flatten(-2) @ self.gain.T).flatten(-2), self.factor
         )
 

@@ -1,20 +1,16 @@
-"""One Gaussian per context, all with the same spread: what the closed-form predictors give."""
+"""One Gaussian per context, all of one spread: the density of closed-form predictors."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch.distributions import Distribution, constraints
 
-if TYPE_CHECKING:
-    from latentbench.tasks import TaskFrames
-
-from latentbench.errors import LatentbenchError
 from latentbench.predictors.densities import Components
 
-__all__ = ["SharedGaussian", "positive_definite_factor", "require_finite", "require_frames"]
+__all__ = ["SharedGaussian", "positive_definite_factor"]
 
 Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
 
@@ -30,22 +26,27 @@ class SharedGaussian(Distribution):
 
     Args:
         mean: float64 [B, D].
-        factor: float64, the standard deviations [D] of a diagonal covariance, or the lower
-            Cholesky factor [D, D] of a full one.
+        spread: float64, the variances [D] of a diagonal covariance, or the lower Cholesky
+            factor [D, D] of a full one.
     """
 
     arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
     support = constraints.real_vector
 
-    def __init__(self, mean: torch.Tensor, factor: torch.Tensor) -> None:
+    def __init__(self, mean: torch.Tensor, spread: torch.Tensor) -> None:
         self._mean = mean
-        self._factor = factor
+        self._spread = spread
         super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @classmethod
+    def from_factor(cls, mean: torch.Tensor, factor: torch.Tensor) -> SharedGaussian:
+        """The same of standard deviations [D], or of a lower Cholesky factor [D, D]."""
+        return cls(mean, factor.square() if factor.dim() == 1 else factor)
 
     @property
     def factor(self) -> torch.Tensor:
         """L, float64: the standard deviations [D], or the lower Cholesky factor [D, D]."""
-        return self._factor
+        return self._spread.sqrt() if self._spread.dim() == 1 else self._spread
 
     @property
     def mean(self) -> torch.Tensor:
@@ -53,37 +54,37 @@ class SharedGaussian(Distribution):
         return self._mean.float()
 
     @property
-    def components(self) -> Components:
-        """Itself."""
-        diagonal = self._factor.dim() == 1
-        return Components.single(self.mean, self.variance.sqrt(), independent=diagonal)
-
-    @property
     def variance(self) -> torch.Tensor:
         """Of each dimension, [B, D], float32."""
-        squares = self._factor.square()
-        variance = squares if squares.dim() == 1 else squares.sum(-1)
+        spread = self._spread
+        variance = spread if spread.dim() == 1 else spread.square().sum(-1)
         return variance.float().expand(self._extended_shape())
+
+    @property
+    def components(self) -> Components:
+        """Itself."""
+        diagonal = self._spread.dim() == 1
+        return Components.single(self.mean, self.variance.sqrt(), independent=diagonal)
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, float64 [..., B] for values [..., B, D]."""
         residual = value.double() - self._mean
-        if self._factor.dim() == 1:
-            white, scales = residual / self._factor, self._factor
+        spread, constant = self._spread, LOG_2PI * len(self._spread)
+        if spread.dim() == 1:
+            squares, log_volume = residual.square() / spread, spread.log().sum()
         else:
             rows = residual.reshape(-1, residual.shape[-1])
-            solved = torch.linalg.solve_triangular(self._factor.mT, rows, upper=True, left=False)
-            white, scales = solved.reshape(residual.shape), self._factor.diagonal()
-        constant = scales.log().sum() + 0.5 * LOG_2PI * len(scales)
-        return -0.5 * white.square().sum(-1) - constant
+            white = torch.linalg.solve_triangular(spread.mT, rows, upper=True, left=False)
+            squares = white.reshape(residual.shape).square()
+            log_volume = 2.0 * spread.diagonal().log().sum()
+        return -0.5 * (squares.sum(-1) + (log_volume + constant))
 
     def sample(self, sample_shape: Shape = ()) -> torch.Tensor:
         """Draws, float32 [*sample_shape, B, D]."""
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=torch.float32, device=self._mean.device)
-        factor = self._factor.float()
-        spread = noise * factor if factor.dim() == 1 else noise @ factor.mT
-        return self._mean.float() + spread
+        factor = self.factor.float()
+        return self._mean.float() + (noise * factor if factor.dim() == 1 else noise @ factor.mT)
 
 
 def positive_definite_factor(
@@ -119,32 +120,3 @@ def positive_definite_factor(
         correlation = (vectors * values.clamp_min(smallest)) @ vectors.mT
     factor = torch.linalg.cholesky(correlation) * scale[:, None]
     return factor, int(constant.sum() + narrow.sum())
-
-
-def require_frames(frames: TaskFrames, least: int, name: str) -> None:
-    """Refuse to fit on too few frames.
-
-    Raises:
-        LatentbenchError: there are fewer than `least`.
-    """
-    if len(frames) < least:
-        raise LatentbenchError(
-            f"The predictor '{name}' at horizon {frames.horizon} needs at least {least} training "
-            f"frames and has {len(frames)}.",
-            "Use more or longer utterances, a smaller horizon, or fewer dimensions "
-            "(a pca transform, task.context_frames).",
-        )
-
-
-def require_finite(statistics: torch.Tensor, frames: TaskFrames) -> None:
-    """Refuse statistics of latents that hold infinite or nan values.
-
-    Raises:
-        LatentbenchError: one of the numbers is not finite.
-    """
-    if not bool(statistics.isfinite().all()):
-        raise LatentbenchError(
-            f"The training frames at horizon {frames.horizon} hold values that are not finite.",
-            "The latents are damaged or the encoder gave them so: remove the store with "
-            "'latentbench cache' and encode again.",
-        )

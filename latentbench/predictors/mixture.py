@@ -1,4 +1,4 @@
-"""A mixture of diagonal Gaussians whose log-density is one fused expression."""
+"""Mixtures of diagonal Gaussians, whose log-density is one fused expression, and of Student-t."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.distributions import Distribution, constraints
+from torch.distributions import Chi2, Distribution, constraints
 
 from latentbench.predictors.densities import Components
 
-__all__ = ["DiagonalGaussianMixture"]
+__all__ = ["DiagonalGaussianMixture", "StudentMixture"]
 
 Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
 
@@ -63,6 +63,11 @@ class DiagonalGaussianMixture(Distribution):
         return self._log_sigmas.clamp(*self.bounds)
 
     @property
+    def component_variances(self) -> torch.Tensor:
+        """Of each component, [B, K, D]."""
+        return self.component_log_sigmas.mul(2.0).exp()
+
+    @property
     def mean(self) -> torch.Tensor:
         """The mixture mean, [B, D]."""
         return _average(self.weights, self.component_means)
@@ -70,9 +75,8 @@ class DiagonalGaussianMixture(Distribution):
     @property
     def variance(self) -> torch.Tensor:
         """Within plus between components, [B, D]."""
-        within = self.component_log_sigmas.mul(2.0).exp()
         between = (self.component_means - self.mean.unsqueeze(-2)).square()
-        return _average(self.weights, within + between)
+        return _average(self.weights, self.component_variances + between)
 
     @property
     def components(self) -> Components:
@@ -82,9 +86,13 @@ class DiagonalGaussianMixture(Distribution):
         )
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        """Nats per frame, [..., B] for values [..., B, D]."""
+        """Nats per frame, [..., B] for values [..., B, D], in the precision of the parameters."""
         log_prob: torch.Tensor = _LogDensity.apply(
-            value, self.logits, self.component_means, self._log_sigmas, *self.bounds
+            value.to(self.component_means.dtype),
+            self.logits,
+            self.component_means,
+            self._log_sigmas,
+            *self.bounds,
         )
         return log_prob
 
@@ -102,9 +110,79 @@ class DiagonalGaussianMixture(Distribution):
             chosen = chosen.reshape(*sample_shape, *self.batch_shape)
             means = _pick(self.component_means, chosen)
             sigmas = _pick(self._log_sigmas, chosen).clamp(*self.bounds).exp()
-            drawn = means + sigmas * torch.randn_like(means)
+            drawn = means + sigmas * self._noise(chosen, means)
             unsound = ~sound.reshape(*self.batch_shape, 1)
             return drawn.masked_fill(unsound, math.nan)
+
+    def _noise(self, chosen: torch.Tensor, like: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - all components have the same
+        """Draws of the chosen components [..., B] in units of their scale, [..., B, D]."""
+        return torch.randn_like(like)
+
+
+class StudentMixture(DiagonalGaussianMixture):
+    r"""K multivariate Student-t distributions of diagonal scale per element of a batch.
+
+    .. math::
+        p(x) = \sum_i \pi_i \frac{\Gamma(\frac{\nu_i + D}2)}{\Gamma(\frac{\nu_i}2)
+        (\pi \nu_i)^{D/2} \prod_d \sigma_{id}} \Bigl(1 + \tfrac1{\nu_i} \sum_d
+        \frac{(x_d - \mu_{id})^2}{\sigma_{id}^2}\Bigr)^{-(\nu_i + D)/2}
+
+    One chi-square scales all dimensions of a frame (Kotz & Nadarajah 2004, eq. 1.1): frames
+    are loud or quiet as a whole. Each component tends to a diagonal Gaussian as nu grows.
+
+    Args:
+        logits: [B, K], of the weights.
+        means: [B, K, D].
+        log_sigmas: [B, K, D], of the scales, before the clamp.
+        degrees: nu, [K], above 1.
+        bounds: smallest and largest log sigma.
+    """
+
+    def __init__(
+        self,
+        logits: torch.Tensor,
+        means: torch.Tensor,
+        log_sigmas: torch.Tensor,
+        degrees: torch.Tensor,
+        bounds: tuple[float, float] = (-math.inf, math.inf),
+    ) -> None:
+        self.degrees = degrees
+        super().__init__(logits, means, log_sigmas, bounds)
+
+    @property
+    def component_variances(self) -> torch.Tensor:
+        """Of each component, [B, K, D]; infinite where nu is 2 or less."""
+        wider = (self.degrees / (self.degrees - 2.0)).masked_fill(self.degrees <= 2.0, math.inf)  # noqa: PLR2004 - of the formula
+        return super().component_variances * wider.unsqueeze(-1)
+
+    @property
+    def components(self) -> Components:
+        """Its parts, their scales after the clamp."""
+        sigmas = self.component_log_sigmas.exp()
+        return Components(self.weights, self.component_means, sigmas, self.bounds[0], self.degrees)
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        """Nats per frame, [..., B] for values [..., B, D], in the precision of the parameters."""
+        dim = value.shape[-1]
+        log_sigmas = self.component_log_sigmas
+        residual = value.to(self.component_means.dtype).unsqueeze(-2) - self.component_means
+        spread = (residual * (-log_sigmas).exp()).square().sum(-1) / self.degrees
+        # The two lgamma of a large nu agree in most of their digits.
+        half = self.degrees.double() / 2.0
+        constant = torch.lgamma(half + dim / 2.0) - torch.lgamma(half)
+        constant -= dim / 2.0 * (2.0 * math.pi * half).log()
+        joint = (
+            self.logits.log_softmax(-1)
+            + constant.float()
+            - log_sigmas.sum(-1)
+            - (self.degrees + dim) / 2.0 * spread.log1p()
+        )
+        return joint.logsumexp(-1)
+
+    def _noise(self, chosen: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        degrees = self.degrees[chosen]
+        scale = (degrees / Chi2(degrees).sample()).sqrt().unsqueeze(-1)
+        return scale * torch.randn_like(like)
 
 
 class _LogDensity(Function):

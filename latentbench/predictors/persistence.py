@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from latentbench.errors import UsageError
-from latentbench.predictors.gaussian import SharedGaussian, require_finite, require_frames
-from latentbench.predictors.lookback import chunks, seen, taps
-from latentbench.predictors.moments import Moments
+from latentbench.predictors.gaussian import SharedGaussian
+from latentbench.predictors.moments import (
+    Moments,
+    chunks,
+    require_finite,
+    require_frames,
+    seen,
+    taps,
+)
 from latentbench.predictors.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -36,23 +42,16 @@ class Persistence(Predictor):
 
     `one` is the naive forecast, `fitted` a regression of each dimension on its own s. Sums are
     over all training frames, in float64; v is floored as in `marginal`.
-
-    Args:
-        options: of the plugin.
-        context_frames: W.
-        dim: D.
     """
 
+    options: PersistenceOptions
     taps: torch.Tensor
     gain: torch.Tensor
     bias: torch.Tensor
     sigma: torch.Tensor
 
     def __init__(self, options: PersistenceOptions, *, context_frames: int, dim: int) -> None:
-        super().__init__()
-        self.context_frames = context_frames
-        self.dim = dim
-        self.options = options
+        super().__init__(options, context_frames=context_frames, dim=dim)
         self.register_buffer("taps", torch.zeros(context_frames, dtype=torch.float64))
         self.register_buffer("gain", torch.ones(dim, dtype=torch.float64))
         self.register_buffer("bias", torch.zeros(dim, dtype=torch.float64))
@@ -110,4 +109,4 @@ class Persistence(Predictor):
     def forward(self, context: torch.Tensor) -> SharedGaussian:
         """The Gaussian of each context, [B, W, D]."""
         last = torch.einsum("...wd,w->...d", context.double(), self.taps)
-        return SharedGaussian(self.bias + self.gain * last, self.sigma)
+        return SharedGaussian.from_factor(self.bias + self.gain * last, self.sigma)

@@ -112,19 +112,19 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
     yield PredictorSpec(
         name="marginal-full",
         summary="one Gaussian of full covariance on all training targets; ignores the context",
-        factory="latentbench.predictors.marginal_full:FullMarginal",
+        factory="latentbench.predictors.marginal:FullMarginal",
         options=MarginalFullOptions,
     )
     yield PredictorSpec(
         name="marginal-mdn",
         summary="the network of mdn fed no context: the capacity part of ΔNLL",
-        factory="latentbench.predictors.unconditional:UnconditionalNetwork",
+        factory="latentbench.predictors.mdn:UnconditionalNetwork",
         options=MdnOptions,
     )
     yield PredictorSpec(
         name="shuffled-context",
         summary="the network of mdn fed contexts of other frames: a control",
-        factory="latentbench.predictors.shuffled:ShuffledContextNetwork",
+        factory="latentbench.predictors.mdn:ShuffledContextNetwork",
         options=ShuffledContextOptions,
     )
     yield PredictorSpec(
@@ -136,7 +136,7 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
     yield PredictorSpec(
         name="linear",
         summary="exact least squares on the whole window with Gaussian residuals",
-        factory="latentbench.predictors.autoregression:LinearPredictor",
+        factory="latentbench.predictors.linear:LinearPredictor",
         options=LinearOptions,
     )
     yield PredictorSpec(

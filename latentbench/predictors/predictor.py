@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -36,7 +36,13 @@ class Predictor(nn.Module, ABC):
     A baseline is a predictor that ignores its context. All that `fit` learns is in parameters
     or buffers, so `state_dict` saves it and `load_state_dict` brings it back.
 
+    Args:
+        options: of the plugin.
+        context_frames: W.
+        dim: D.
+
     Attributes:
+        options: as given.
         context_frames: W.
         dim: D.
         density: what its distributions give, as its spec declares: `exact` log-densities, an
@@ -44,10 +50,14 @@ class Predictor(nn.Module, ABC):
         loss_name: what its `loss` is called while it trains.
     """
 
-    context_frames: int
-    dim: int
     density: Density = "exact"
     loss_name: str = "NLL"
+
+    def __init__(self, options: Any = None, *, context_frames: int, dim: int) -> None:
+        super().__init__()
+        self.options = options
+        self.context_frames = context_frames
+        self.dim = dim
 
     @abstractmethod
     def fit(self, train: TaskFrames, training: Training) -> None:

@@ -13,9 +13,14 @@ from latentbench.predictors.densities import (
     components_of,
     most_likely_component,
 )
-from latentbench.predictors.gaussian import require_finite, require_frames
-from latentbench.predictors.lookback import chunks, seen
-from latentbench.predictors.moments import Moments, target_moments
+from latentbench.predictors.moments import (
+    Moments,
+    chunks,
+    require_finite,
+    require_frames,
+    seen,
+    target_moments,
+)
 from latentbench.predictors.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -49,23 +54,16 @@ class StandardisedPredictor(Predictor, ABC):
 
     Contexts are standardised by the newest frame of every training window, targets as `marginal`
     fits them.
-
-    Args:
-        options: of the plugin.
-        context_frames: W.
-        dim: D.
     """
 
+    options: Standardising
     context_mean: torch.Tensor
     context_scale: torch.Tensor
     target_mean: torch.Tensor
     target_scale: torch.Tensor
 
     def __init__(self, options: Standardising, *, context_frames: int, dim: int) -> None:
-        super().__init__()
-        self.context_frames = context_frames
-        self.dim = dim
-        self.standardising = options
+        super().__init__(options, context_frames=context_frames, dim=dim)
         for name in ("context", "target"):
             self.register_buffer(f"{name}_mean", torch.zeros(dim, dtype=torch.float64))
             self.register_buffer(f"{name}_scale", torch.ones(dim, dtype=torch.float64))
@@ -85,14 +83,14 @@ class StandardisedPredictor(Predictor, ABC):
         for moments in (target, context):
             require_finite(moments.variance(), frames)
         self.target_mean.copy_(target.mean)
-        self.target_scale.copy_(target.variance().clamp_min(self.standardising.floor).sqrt())
+        self.target_scale.copy_(target.variance().clamp_min(self.options.floor).sqrt())
         self.context_mean.copy_(context.mean)
         spread = context.variance().sqrt()
         self.context_scale.copy_(torch.where(spread > 0, spread, 1.0))
 
     def standardised(self, context: torch.Tensor) -> torch.Tensor:
         """The context as a network sees it, finite and within +-clip, [..., D]."""
-        clip = self.standardising.clip
+        clip = self.options.clip
         scaled = ((context - self.context_mean) / self.context_scale).float()
         if self.training:
             scaled = self.noisy(scaled)
@@ -100,7 +98,7 @@ class StandardisedPredictor(Predictor, ABC):
 
     def noisy(self, scaled: torch.Tensor) -> torch.Tensor:
         """The standardised context with the noise of training."""
-        noise = self.standardising.context_noise
+        noise = self.options.context_noise
         return scaled + noise * torch.randn_like(scaled) if noise else scaled
 
 
@@ -113,7 +111,7 @@ class Rescaled(Distribution):
     `sample` float32.
 
     Args:
-        base: q, event [D].
+        base: q, event [D]; it is asked for the density of z in float64.
         mean: m, float64 [D].
         scale: s, float64 [D].
     """
@@ -145,7 +143,7 @@ class Rescaled(Distribution):
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, float64 [..., B] for values [..., B, D]."""
-        z = ((value.double() - self.shift) / self.scale).float()
+        z = (value.double() - self.shift) / self.scale
         return self.base.log_prob(z).double() - self.scale.log().sum()
 
     def sample(self, sample_shape: Shape = ()) -> torch.Tensor:

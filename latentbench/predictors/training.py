@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from latentbench.errors import LatentbenchError
-from latentbench.predictors.batches import PreparedBatches
 from latentbench.predictors.checkpoint import Checkpoint, training_digest
-from latentbench.predictors.linear import release_gradients
-from latentbench.predictors.sampling import sampling
+from latentbench.predictors.recycling_linear import release_gradients
+from latentbench.predictors.training_batches import prepared_batches, sampling
 from latentbench.progress import STEPS
 from latentbench.signals import deferred
 
@@ -105,7 +104,7 @@ def _run(
     saved = time.monotonic()
     title = f"train k={frames.horizon}"
     with (
-        PreparedBatches(units, indices, training.device) as batches,
+        prepared_batches(units, indices, training.device) as batches,
         training.progress.task(title, steps, STEPS, done=done) as meter,
         deferred() as interrupt,
     ):

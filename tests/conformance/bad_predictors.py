@@ -20,8 +20,7 @@ class Sound(Predictor):
     """A Gaussian around a multiple of the last frame: what the others spoil."""
 
     def __init__(self, options, *, context_frames, dim):
-        super().__init__()
-        self.context_frames, self.dim = context_frames, dim
+        super().__init__(options, context_frames=context_frames, dim=dim)
         self.factor = nn.Parameter(torch.zeros(dim))
 
     def fit(self, train, training):

@@ -28,7 +28,7 @@ class Conditional(Predictor):
     """N(gain * x_{t-k}, sigma^2) in each dimension."""
 
     def __init__(self, gain, variance):
-        super().__init__()
+        super().__init__(context_frames=1, dim=1)
         self.gain, self.sigma = gain, math.sqrt(variance)
 
     def fit(self, train, training):

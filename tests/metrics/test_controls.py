@@ -24,7 +24,7 @@ class LastFrame(Predictor):
     """N(a · last frame, s²): the exact conditional of a stationary process of lag 1."""
 
     def __init__(self, gain, sigma):
-        super().__init__()
+        super().__init__(context_frames=1, dim=1)
         self.gain, self.sigma = gain, sigma
 
     def fit(self, train, training):

@@ -27,7 +27,7 @@ from latentbench.metrics.crps import (
     crps_of_samples,
 )
 from latentbench.metrics.draws import draw_blocks
-from latentbench.predictors.marginal import DiagonalGaussian
+from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 
 
@@ -129,7 +129,7 @@ def test_every_gaussian_family_is_scored_in_closed_form():
         found = crps(predicted(model, target))
         assert found.dtype == torch.float64, name
         np.testing.assert_allclose(found.numpy(), expected, rtol=2e-6, err_msg=name)
-    marginal = DiagonalGaussian(mean[0].double(), sigma[0].double().square(), torch.Size([6]))
+    marginal = SharedGaussian(mean[0].double().expand(6, -1), sigma[0].double().square())
     expected = normal_crps(mean[0].numpy(), sigma[0].numpy(), target.numpy()).mean(-1)
     np.testing.assert_allclose(crps(predicted(marginal, target)).numpy(), expected, rtol=2e-6)
 

@@ -8,10 +8,11 @@ from torch.distributions import Independent, Normal, StudentT
 
 from latentbench.metrics import draws
 from latentbench.metrics.draws import draw_blocks, uniform
-from latentbench.predictors.anchored import AnchoredDensity
 from latentbench.predictors.densities import components_of
 from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
+from latentbench.predictors.robust import AnchoredDensity
+from latentbench.predictors.standardised import Rescaled
 
 
 def drawn(density, target, samples=32):
@@ -137,8 +138,8 @@ def densities_of(rows):
     learned = DiagonalGaussianMixture(logits[rows], means[rows], log_sigmas[rows])
     return {
         "mixture": learned,
-        "anchored": AnchoredDensity(
-            learned, gate[rows], 0.1, mean=factor[4], scale=factor.diagonal()
+        "anchored": Rescaled(
+            AnchoredDensity(learned, gate[rows], 0.1), factor[4], factor.diagonal()
         ),
         "shared diagonal": SharedGaussian(mean[rows].double(), factor.diagonal()),
         "shared full": SharedGaussian(mean[rows].double(), factor),

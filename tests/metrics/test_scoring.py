@@ -35,7 +35,7 @@ COLUMNS = {
 
 class Marginal(Predictor):
     def __init__(self, dim, sigma=1.0):
-        super().__init__()
+        super().__init__(context_frames=1, dim=dim)
         self.sigma = nn.Parameter(torch.full((1, dim), sigma))
 
     def fit(self, train, training):
@@ -49,7 +49,7 @@ class Mixture(Predictor):
     """Two Gaussians with random linear parameters; `blow_up` makes some contexts diverge."""
 
     def __init__(self, w, dim, *, blow_up=False):
-        super().__init__()
+        super().__init__(context_frames=w, dim=dim)
         torch.manual_seed(0)
         self.mu = nn.Linear(w * dim, 2 * dim)
         self.log_sigma = nn.Linear(w * dim, 2 * dim)

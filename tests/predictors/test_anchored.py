@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from latentbench.predictors.anchored import AnchoredDensity
-from latentbench.predictors.mixture import DiagonalGaussianMixture
-from latentbench.predictors.student import StudentMixture
+from latentbench.predictors.mixture import DiagonalGaussianMixture, StudentMixture
+from latentbench.predictors.robust import AnchoredDensity
+from latentbench.predictors.standardised import Rescaled
 
 MEAN, SCALE = torch.tensor([3.0]).double(), torch.tensor([20.0]).double()
 
@@ -21,8 +21,12 @@ def learned(tails, batch=1):
     return StudentMixture(logits, means, log_sigmas, torch.tensor([4.0, 6.0]))
 
 
+def in_units(density):
+    return Rescaled(density, MEAN, SCALE)
+
+
 def line(tails, gate=-0.5):
-    return AnchoredDensity(learned(tails), torch.tensor([gate]), 1e-3, mean=MEAN, scale=SCALE)
+    return in_units(AnchoredDensity(learned(tails), torch.tensor([gate]), 1e-3))
 
 
 @pytest.mark.parametrize("tails", ["gaussian", "student-t"])
@@ -57,11 +61,11 @@ def test_weights_are_those_of_the_formula():
     for gate in (-50.0, -2.0, 0.0, 7.0):
         density = line("gaussian", gate)
         weight = 1e-3 + (1 - 1e-3) / (1 + math.exp(-gate))
-        assert density.anchor_weight.item() == pytest.approx(weight, rel=1e-12)
+        assert density.base.anchor_weight.item() == pytest.approx(weight, rel=1e-12)
         far = DiagonalGaussianMixture(
             torch.zeros(1, 1), torch.full((1, 1, 1), 1e3), torch.full((1, 1, 1), -3.0)
         )
-        alone = AnchoredDensity(far, torch.tensor([gate]), 1e-3, mean=MEAN, scale=SCALE)
+        alone = in_units(AnchoredDensity(far, torch.tensor([gate]), 1e-3))
         assert alone.log_prob(value).item() == pytest.approx(math.log(weight) + gaussian, rel=1e-9)
 
 
@@ -84,9 +88,6 @@ def test_gradients_are_those_of_finite_differences():
 
     def log_prob(logits, means, log_sigmas, gate):
         q = DiagonalGaussianMixture(logits, means, log_sigmas)
-        unit = torch.ones(3, dtype=torch.float64)
-        return AnchoredDensity(q, gate, 1e-3, mean=torch.zeros_like(unit), scale=unit).log_prob(
-            value
-        )
+        return AnchoredDensity(q, gate, 1e-3).log_prob(value)
 
     assert torch.autograd.gradcheck(log_prob, inputs)

@@ -16,13 +16,11 @@ from torch.distributions import (
 from latentbench.errors import UsageError
 from latentbench.metrics.controls import Shifted
 from latentbench.plugins import load_registry
-from latentbench.predictors.anchored import AnchoredDensity
 from latentbench.predictors.densities import components_of, most_likely_component
 from latentbench.predictors.gaussian import SharedGaussian
-from latentbench.predictors.marginal import DiagonalGaussian
-from latentbench.predictors.mixture import DiagonalGaussianMixture
+from latentbench.predictors.mixture import DiagonalGaussianMixture, StudentMixture
+from latentbench.predictors.robust import AnchoredDensity
 from latentbench.predictors.standardised import Rescaled
-from latentbench.predictors.student import StudentMixture
 from latentbench.rollout.engine import move
 from latentbench.specs import option_fields
 
@@ -74,7 +72,7 @@ def test_one_component_is_its_mean(parts):
         SharedGaussian(mean.double(), torch.eye(D, dtype=torch.float64)),
     ):
         torch.testing.assert_close(most_likely_component(density), mean)
-    shared = DiagonalGaussian(mean[0].double(), torch.ones(D).double(), torch.Size([B]))
+    shared = SharedGaussian(mean[0].double().expand(B, -1), torch.ones(D).double())
     torch.testing.assert_close(most_likely_component(shared), mean[0].expand(B, D))
 
 
@@ -90,7 +88,7 @@ def test_the_anchor_competes_with_what_was_learned(parts, tails):
     gates = torch.linspace(-3.0, 2.0, B)
     anchor, scale = torch.linspace(-1.0, 1.0, D).double(), torch.linspace(0.5, 3.0, D).double()
     least = 0.01
-    density = AnchoredDensity(learned, gates, least, mean=anchor, scale=scale)
+    density = Rescaled(AnchoredDensity(learned, gates, least), anchor, scale)
     expected, winners = [], []
     for row in range(B):
         gate = 1.0 / (1.0 + np.exp(-gates[row].item()))
@@ -121,10 +119,10 @@ def every_mixture(parts):
     gates = torch.linspace(-3.0, 2.0, B)
     found = {"gaussian": gaussian, "student": student}
     for name, learned in list(found.items()):
-        found[f"anchored {name}"] = AnchoredDensity(learned, gates, 0.01, mean=mean, scale=scale)
+        found[f"anchored {name}"] = AnchoredDensity(learned, gates, 0.01)
     found |= {f"rescaled {name}": Rescaled(one, mean, scale) for name, one in found.items()}
-    found["shared"] = SharedGaussian(means[:, 0].double(), scale)
-    found["marginal"] = DiagonalGaussian(mean, scale.square(), torch.Size([B]))
+    found["shared"] = SharedGaussian(means[:, 0].double(), scale.square())
+    found["marginal"] = SharedGaussian(mean.expand(B, -1), scale.square())
     found["torch"] = Independent(Normal(means[:, 0], log_sigmas[:, 0].exp()), 1)
     return found
 

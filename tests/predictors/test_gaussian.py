@@ -19,7 +19,7 @@ def test_log_density_moments_and_shapes_are_scipys(full):
     spread = covariance(4) if full else covariance(4).diagonal().diag()
     factor = torch.linalg.cholesky(spread) if full else spread.diagonal().sqrt()
     mean = torch.randn(3, 4, dtype=torch.float64)
-    density = SharedGaussian(mean, factor)
+    density = SharedGaussian.from_factor(mean, factor)
     value = torch.randn(5, 3, 4)
     expected = [
         stats.multivariate_normal.logpdf(value[:, i].numpy().astype(float), mean[i], spread)

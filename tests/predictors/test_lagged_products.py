@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentbench.latents import Latents
-from latentbench.predictors import lagged_products as module
-from latentbench.predictors.lagged_products import lagged_products
+from latentbench.predictors import moments as module
+from latentbench.predictors.moments import lagged_products
 
 CPU = torch.device("cpu")
 

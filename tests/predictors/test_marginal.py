@@ -85,7 +85,7 @@ def test_what_was_fitted_is_saved_and_loaded():
 
 
 def test_too_few_frames_are_an_error():
-    message = "marginal at horizon 5 needs at least 2 training frames and has 1"
+    message = "'marginal' at horizon 5 needs at least 2 training frames and has 1"
     with pytest.raises(LatentbenchError, match=message):
         fitted(frames_of(np.zeros((7, 3)), horizon=5))
 
@@ -93,5 +93,5 @@ def test_too_few_frames_are_an_error():
 def test_latents_that_are_not_finite_are_an_error():
     rows = np.zeros((50, 3))
     rows[20, 1] = np.nan
-    with pytest.raises(LatentbenchError, match="training targets at horizon 1 hold values that"):
+    with pytest.raises(LatentbenchError, match="training frames at horizon 1 hold values that"):
         fitted(frames_of(rows))

@@ -7,8 +7,7 @@ from latentbench.config import TrainingConfig
 from latentbench.errors import LatentbenchError
 from latentbench.latents import Latents
 from latentbench.predictors import Training
-from latentbench.predictors.marginal import Marginal
-from latentbench.predictors.marginal_full import FullMarginal
+from latentbench.predictors.marginal import FullMarginal, Marginal
 from latentbench.predictors.plugin import MarginalFullOptions, MarginalOptions
 from latentbench.progress import SilentProgress
 from latentbench.tasks import WindowTask

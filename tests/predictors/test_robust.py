@@ -175,7 +175,7 @@ def test_sigma_never_falls_below_its_share_of_the_marginals(train):
     with torch.no_grad():
         predictor.log_sigmas.bias.fill_(-50.0)
     density = predictor(train.batch(np.arange(4)).context)
-    assert density.learned.component_log_sigmas.exp().min().item() == pytest.approx(0.3)
+    assert density.base.learned.component_log_sigmas.exp().min().item() == pytest.approx(0.3)
 
 
 def test_degrees_of_freedom_are_learned_and_at_least_two(train):

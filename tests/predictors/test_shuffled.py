@@ -4,10 +4,12 @@ import torch
 from latentbench.config import TrainingConfig
 from latentbench.latents import Latents
 from latentbench.predictors import Training
-from latentbench.predictors.mdn import MixtureDensityNetwork
+from latentbench.predictors.mdn import (
+    MixtureDensityNetwork,
+    ShuffledContextNetwork,
+    UnconditionalNetwork,
+)
 from latentbench.predictors.plugin import MdnOptions, ShuffledContextOptions
-from latentbench.predictors.shuffled import ShuffledContextNetwork
-from latentbench.predictors.unconditional import UnconditionalNetwork
 from latentbench.progress import SILENT
 from latentbench.tasks import WindowTask
 

@@ -4,8 +4,7 @@ import torch
 from scipy import stats
 from scipy.special import logsumexp
 
-from latentbench.predictors.mixture import DiagonalGaussianMixture
-from latentbench.predictors.student import StudentMixture
+from latentbench.predictors.mixture import DiagonalGaussianMixture, StudentMixture
 
 
 def parts(batch=4, components=3, dim=5):

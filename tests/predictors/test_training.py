@@ -16,11 +16,11 @@ from latentbench.errors import LatentbenchError
 from latentbench.files import SUMS
 from latentbench.latents import Latents
 from latentbench.predictors import Training, training
-from latentbench.predictors.linear import RecyclingLinear, release_gradients
 from latentbench.predictors.mdn import MixtureDensityNetwork
 from latentbench.predictors.plugin import MdnOptions
-from latentbench.predictors.sampling import sampling
+from latentbench.predictors.recycling_linear import RecyclingLinear, release_gradients
 from latentbench.predictors.training import train
+from latentbench.predictors.training_batches import sampling
 from latentbench.progress import SilentProgress
 from latentbench.tasks import WindowTask
 

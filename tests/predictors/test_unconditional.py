@@ -1,8 +1,7 @@
 import torch
 
-from latentbench.predictors.mdn import MixtureDensityNetwork
+from latentbench.predictors.mdn import MixtureDensityNetwork, UnconditionalNetwork
 from latentbench.predictors.plugin import MdnOptions
-from latentbench.predictors.unconditional import UnconditionalNetwork
 
 OPTIONS = MdnOptions(components=4, width=16)
 

@@ -18,6 +18,9 @@ W, DIM = 3, 4
 
 
 class Fixed(Predictor):
+    def __init__(self, context_frames=W, dim=DIM):
+        super().__init__(context_frames=context_frames, dim=dim)
+
     def fit(self, train, training):
         raise NotImplementedError
 
@@ -26,7 +29,7 @@ class Mixture(Fixed):
     """A small MDN with random weights, and how often it was called."""
 
     def __init__(self, w=W, dim=DIM):
-        super().__init__()
+        super().__init__(context_frames=w, dim=dim)
         torch.manual_seed(0)
         self.body = nn.Sequential(nn.Linear(w * dim, 16), nn.GELU())
         self.logits = nn.Linear(16, 3)
@@ -48,7 +51,7 @@ class Gaussian(Fixed):
     """N(gain * x_{t-k}, sigma^2), the exact conditional of a stationary AR(1)."""
 
     def __init__(self, gain, sigma):
-        super().__init__()
+        super().__init__(context_frames=1, dim=1)
         self.gain, self.sigma = gain, sigma
 
     def forward(self, context):

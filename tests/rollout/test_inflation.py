@@ -140,7 +140,7 @@ class Exact(Predictor):
     """N(gain x_{t-k}, sigma²)."""
 
     def __init__(self, gain, sigma):
-        super().__init__()
+        super().__init__(context_frames=1, dim=1)
         self.gain, self.sigma = gain, sigma
 
     def fit(self, train, training):

@@ -47,9 +47,8 @@ class Network(Predictor):
     """A small mixture network with random weights."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(context_frames=W, dim=DIM)
         torch.manual_seed(0)
-        self.context_frames, self.dim = W, DIM
         self.body = nn.Sequential(nn.Linear(W * DIM, 16), nn.GELU(), nn.Linear(16, 3 + 6 * DIM))
 
     def fit(self, train, training):

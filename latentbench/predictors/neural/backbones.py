@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional as F
 
-from latentbench.predictors.linear import RecyclingLinear
+from latentbench.predictors.recycling_linear import RecyclingLinear
 
 if TYPE_CHECKING:
     import torch

@@ -128,7 +128,7 @@ class GenerativeDensity(Distribution):
             value.shape[:-1], self.batch_shape
         )
         states = self.states.expand(*batch, -1)
-        value = value.expand(*batch, -1)
+        value = value.to(states.dtype).expand(*batch, -1)
         found = self.head.log_density(states.flatten(0, -2), value.flatten(0, -2))
         return found.reshape(batch)
 

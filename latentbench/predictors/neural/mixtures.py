@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import nn
 
-from latentbench.predictors.anchored import MAX_LOG_SIGMA, AnchoredDensity, AnchoredLayers
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 from latentbench.predictors.neural.head import Head, soft_clamp
+from latentbench.predictors.robust import MAX_LOG_SIGMA, AnchoredDensity, AnchoredLayers
 
 if TYPE_CHECKING:
     from latentbench.predictors.neural.options import NeuralOptions
@@ -39,27 +39,15 @@ class GaussianHead(Head):
 class MixtureHead(Head, AnchoredLayers):
     """K diagonal Gaussians and the marginal, as in `mdn-robust`."""
 
-    origin: torch.Tensor
-    unit: torch.Tensor
     tails: ClassVar[Literal["gaussian", "student-t"]] = "gaussian"
 
     def __init__(self, options: NeuralOptions, *, width: int, dim: int) -> None:
         super().__init__(options, width=width, dim=dim)
-        self.add_layers(
-            width,
-            dim,
-            components=options.components,
-            tails=self.tails,
-            sigma_floor=options.sigma_floor,
-            marginal_weight=options.marginal_weight,
-        )
-        zeros = torch.zeros(dim, dtype=torch.float64)
-        self.register_buffer("origin", zeros, persistent=False)
-        self.register_buffer("unit", zeros + 1.0, persistent=False)
+        self.add_layers(options, width=width, dim=dim, tails=self.tails)
 
     def forward(self, states: torch.Tensor) -> AnchoredDensity:
         """The mixture of each state; the marginal of z is N(0, I)."""
-        return self.anchored(states, mean=self.origin, scale=self.unit)
+        return self.anchored(states)
 
 
 class StudentHead(MixtureHead):

@@ -38,18 +38,13 @@ class NeuralPredictor(StandardisedPredictor, ABC):
     Jacobian. `context_noise` and `noise_mix` change contexts in training only: the latter mixes
     noise in, sqrt(kappa) e + sqrt(1 - kappa) x, with kappa ~ U(0, noise_mix) drawn per context
     (CALM, arXiv 2509.06926, §3.3).
-
-    Args:
-        options: of the plugin.
-        context_frames: W.
-        dim: D.
     """
 
+    options: NeuralOptions
     backbone: nn.Module
 
     def __init__(self, options: NeuralOptions, *, context_frames: int, dim: int) -> None:
         super().__init__(options, context_frames=context_frames, dim=dim)
-        self.options = options
         self.density = DENSITIES[options.head]
         self.backbone = self.make_backbone()
         module, _, name = HEADS[options.head].partition(":")

@@ -1,19 +1,29 @@
-"""Which frames make up each training batch, endlessly, from a seed."""
+"""Training batches: which frames they hold, endlessly, from a seed; gathered ahead."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latentbench.tasks import Batch
+
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from latentbench.config import TrainingConfig
+    from latentbench.predictors.predictor import Units
 
-__all__ = ["IndexBatches", "StreamSampling", "UniformSampling", "sampling"]
+__all__ = ["IndexBatches", "StreamSampling", "UniformSampling", "prepared_batches", "sampling"]
+
+# Batches gathered while another is computed on.
+AHEAD = 2
 
 # The original seeded its shuffle buffer with the run's seed + 10,000 + k.
 STREAM_SEED = 10_000
@@ -150,3 +160,35 @@ def sampling(config: TrainingConfig, frames: int, seed: int, horizon: int) -> In
             seed=seed + STREAM_SEED + horizon,
         )
     return UniformSampling(frames, config.batch_size, seed=seed)
+
+
+@contextmanager
+def prepared_batches(
+    units: Units, indices: IndexBatches, device: torch.device
+) -> Iterator[Iterator[Batch]]:
+    """The batches of `indices` on `device`, gathered by a thread while others are computed on.
+
+    For CUDA they go through pinned memory, without waiting. What goes wrong while gathering is
+    raised where the batch would have come. The thread has ended on leaving.
+    """
+    pin = device.type == "cuda"
+
+    def gather() -> Batch:
+        batch = units.batch(next(indices))
+        return Batch(batch.context.pin_memory(), batch.target.pin_memory()) if pin else batch
+
+    def moved() -> Iterator[Batch]:
+        ahead = deque(pool.submit(gather) for _ in range(AHEAD))
+        while True:
+            ahead.append(pool.submit(gather))
+            batch = ahead.popleft().result()
+            yield Batch(
+                batch.context.to(device, non_blocking=True),
+                batch.target.to(device, non_blocking=True),
+            )
+
+    pool = ThreadPoolExecutor(1, "batches")
+    try:
+        yield moved()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentbench.config import TrainingConfig
-from latentbench.predictors.sampling import StreamSampling, UniformSampling, sampling
+from latentbench.predictors.training_batches import StreamSampling, UniformSampling, sampling
 
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**32)

@@ -10,7 +10,7 @@ from latentbench.config import TrainingConfig
 from latentbench.errors import LatentbenchError
 from latentbench.latents import Latents
 from latentbench.predictors import Training
-from latentbench.predictors.autoregression import LinearPredictor
+from latentbench.predictors.linear import LinearPredictor
 from latentbench.predictors.plugin import LinearOptions
 from latentbench.progress import SilentProgress
 from latentbench.tasks import TaskFrames, WindowTask
