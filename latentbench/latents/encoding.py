@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional as F
 
 from latentbench.corpora import AudioError
 from latentbench.errors import LatentbenchError
@@ -20,7 +21,7 @@ from latentbench.latents.preparation import PreparedAudio, prepare
 from latentbench.latents.store import ShardEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from typing_extensions import Self
 
@@ -89,31 +90,50 @@ def encode_missing(
             for batch in plan_batches(utterances, encoder.max_batch_seconds)
             if (missing := [one for one in batch if (one.id, digests[one.id]) not in stored])
         ]
-        fresh = [one for batch in batches for one in batch]
-        done = sum(one.seconds for one in utterances) - sum(one.seconds for one in fresh)
-        heard = dict(digests)
-        skipped: dict[str, str] = {}
-        with (
-            progress.task("encoding", done + sum(o.seconds for o in fresh), "s", done) as meter,
-            _ShardWriter(store) as writer,
-            ThreadPoolExecutor(READERS) as pool,
-        ):
-            for batch in _read_ahead(pool, batches, encoder):
-                audio = {one.id: one.audio for one in batch if isinstance(one.audio, PreparedAudio)}
-                latents = encode_batch(encoder, store.key["encoder"], audio, device)
-                heard.update((one.id, one.digest) for one in batch if one.digest)
-                outcome = {one.id: latents.get(one.id, one.audio) for one in batch}
-                skipped.update((id_, why) for id_, why in outcome.items() if isinstance(why, str))
-                writer.add([one for one in batch if one.id not in skipped], latents)
-                meter.advance(sum(one.seconds for one in batch))
+        total = sum(one.seconds for one in utterances)
+        heard = _encode(store, encoder, batches, total=total, device=device, progress=progress)
         stored = _usable(store)
-    entries = tuple(
-        ShardEntry(one.id, heard[one.id], -1, 0, (), skipped[one.id])
-        if one.id in skipped
-        else stored[one.id, heard[one.id]]
-        for one in utterances
-    )
-    return Encoded(entries, len(fresh) - len(skipped))
+    entries = []
+    for one in utterances:
+        found = heard.get(one.id)
+        digest = (found.digest if found else "") or digests[one.id]
+        skipped = found.skipped if found else ""
+        entries.append(
+            ShardEntry(one.id, digest, -1, 0, (), skipped) if skipped else stored[one.id, digest]
+        )
+    return Encoded(tuple(entries), sum(not one.skipped for one in heard.values()))
+
+
+def _encode(
+    store: LatentStore,
+    encoder: Encoder,
+    batches: Sequence[Sequence[Utterance]],
+    *,
+    total: float,
+    device: torch.device,
+    progress: Progress,
+) -> dict[str, _Heard]:
+    """Encode the batches into shards; what became of each utterance, by id."""
+    heard: dict[str, _Heard] = {}
+    missing = sum(one.seconds for batch in batches for one in batch)
+    with (
+        progress.task("encoding", total, "s", total - missing) as meter,
+        _ShardWriter(store) as writer,
+        ThreadPoolExecutor(READERS) as pool,
+    ):
+        for batch in _read_ahead(pool, batches, encoder):
+            audio = {one.id: one.audio for one in batch if one.audio is not None}
+            latents = encode_batch(encoder, store.key["encoder"], audio, device)
+            for one in batch:
+                rows = latents.get(one.id, one.skipped)
+                heard[one.id] = replace(
+                    one, audio=None, skipped=rows if isinstance(rows, str) else ""
+                )
+                if isinstance(rows, torch.Tensor) and one.audio is not None:
+                    writer.add(one.id, one.digest, one.audio, rows)
+            writer.flush_if_large()
+            meter.advance(sum(one.seconds for one in batch))
+    return heard
 
 
 def _usable(store: LatentStore) -> dict[tuple[str, str], ShardEntry]:
@@ -162,31 +182,43 @@ def encode_batch(
     prepared = list(audio.values())
     longest = max(one.samples.shape[-1] for one in prepared)
     padded = torch.stack(
-        [
-            torch.nn.functional.pad(one.samples, (0, longest - one.samples.shape[-1]))
-            for one in prepared
-        ]
+        [F.pad(one.samples, (0, longest - one.samples.shape[-1])) for one in prepared]
     )
     if encoder.channels == 1:
         padded = padded[:, 0]
     lengths = torch.tensor([one.length for one in prepared])
-    given = f"{_of(audio)}, {_given(padded, lengths, encoder)}"
+    first, others = next(iter(audio)), len(audio) - 1
+    given = (
+        f"the utterance '{first}'{f' and {others} more' if others else ''}, {_type(padded)} at "
+        f"{encoder.sample_rate} Hz, lengths {lengths.tolist()}"
+    )
+    kind = type(encoder)
+    whose = f"The encoder '{name}' ({kind.__module__}.{kind.__qualname__})"
+    advice = (
+        f"'latentbench plugins check {name}' looks for more of this; tell the plugin's authors."
+    )
     try:
         with torch.inference_mode():
             returned: Any = encoder.encode(padded.to(device), lengths.to(device))
     except LatentbenchError:
         raise
     except Exception as error:
-        if len(audio) > 1:
+        if others:
             each = [encode_batch(encoder, name, {id_: one}, device) for id_, one in audio.items()]
             return {id_: found for one in each for id_, found in one.items()}
         if isinstance(error, AudioError):
             return dict.fromkeys(audio, str(error))
         raise LatentbenchError(
-            f"{_whose(encoder, name)} failed on {given}: {type(error).__name__}: {error}",
-            _advice(name),
+            f"{whose} failed on {given}: {type(error).__name__}: {error}", advice
         ) from error
-    latents = _taken(encoder, name, prepared, returned, given)
+    counts = [sum(one.segments) for one in prepared]
+    latents, came = _fitting(returned, counts, encoder.dim)
+    if came:
+        raise LatentbenchError(
+            f"{whose} was given {given} and returned {came}; expected float32 "
+            f"[{len(audio)}, at least {max(counts)}, {encoder.dim}] and frames {counts}.",
+            advice,
+        )
     return {
         id_: _why_not_finite(name, rows) or rows for id_, rows in zip(audio, latents, strict=True)
     }
@@ -194,12 +226,18 @@ def encode_batch(
 
 @dataclass(frozen=True)
 class _Heard:
-    """One utterance as it was decoded: its audio, or why it has none."""
+    """One utterance as it was decoded.
+
+    Attributes:
+        audio: None where it has none, and once it is encoded.
+        skipped: why it cannot be used; empty where it can.
+    """
 
     id: str
     seconds: float
-    digest: str
-    audio: PreparedAudio | str
+    digest: str = ""
+    audio: PreparedAudio | None = None
+    skipped: str = ""
 
 
 def _read_ahead(
@@ -219,18 +257,18 @@ def _read_ahead(
 
 
 def _read(utterance: Utterance, encoder: Encoder) -> _Heard:
-    digest = ""
-    audio: PreparedAudio | str
+    heard = _Heard(utterance.id, utterance.seconds)
     try:
         samples, sample_rate, digest = utterance.source.record(utterance.sample_rate)
-        audio = prepare(samples, sample_rate, encoder)
+        heard = replace(heard, digest=digest)
+        return replace(heard, audio=prepare(samples, sample_rate, encoder))
     except AudioError as error:
-        audio = str(error)
+        return replace(heard, skipped=str(error))
     except MemoryError:
-        audio = "not enough memory to decode it"
+        return replace(heard, skipped="not enough memory to decode it")
     except Exception as error:  # noqa: BLE001 - whatever one file does, the others are used
-        audio = f"cannot be decoded: {type(error).__name__}: {error}"
-    return _Heard(utterance.id, utterance.seconds, digest, audio)
+        reason = f"cannot be decoded: {type(error).__name__}: {error}"
+        return replace(heard, skipped=reason)
 
 
 class _ShardWriter:
@@ -255,16 +293,15 @@ class _ShardWriter:
         finally:
             self._pool.shutdown()
 
-    def add(self, batch: Sequence[_Heard], latents: Mapping[str, torch.Tensor | str]) -> None:
-        """Take one whole batch, and write a shard if there is enough for one."""
-        for one in batch:
-            rows = latents[one.id]
-            if isinstance(one.audio, PreparedAudio) and isinstance(rows, torch.Tensor):
-                entry = ShardEntry(one.id, one.digest, -1, self._rows, one.audio.segments)
-                self._entries.append(entry)
-                self._latents.append(rows)
-                self._energy.append(one.audio.energy[: len(rows)])
-                self._rows += len(rows)
+    def add(self, utterance: str, digest: str, audio: PreparedAudio, rows: torch.Tensor) -> None:
+        """Take the frames of one utterance."""
+        self._entries.append(ShardEntry(utterance, digest, -1, self._rows, audio.segments))
+        self._latents.append(rows)
+        self._energy.append(audio.energy[: len(rows)])
+        self._rows += len(rows)
+
+    def flush_if_large(self) -> None:
+        """Write a shard if there is enough for one; asked between whole batches."""
         size = sum(rows.nbytes for rows in self._latents)
         if size >= SHARD_BYTES or time.monotonic() - self._since >= SHARD_SECONDS:
             self.flush()
@@ -292,56 +329,27 @@ def _why_not_finite(name: str, rows: torch.Tensor) -> str:
     return f"the encoder '{name}' gave {wrong} of {len(rows)} frames not finite" if wrong else ""
 
 
-def _taken(
-    encoder: Encoder, name: str, audio: Sequence[PreparedAudio], returned: Any, given: str
-) -> list[torch.Tensor]:
-    """The frames of each utterance.
+def _fitting(returned: Any, counts: Sequence[int], dim: int) -> tuple[list[torch.Tensor], str]:
+    """The frames of each utterance; or none, and what came instead of what the contract says.
 
-    Raises:
-        LatentbenchError: other types, shapes or frame counts than the contract's; what does not
-            fit would be stored as the frames of another utterance.
+    What does not fit would be stored as the frames of another utterance.
     """
-    counts = [sum(one.segments) for one in audio]
-    expected = f"float32 [{len(audio)}, at least {max(counts)}, {encoder.dim}] and frames {counts}"
     match returned:
         case (torch.Tensor() as latents, torch.Tensor() as frames):
-            came = f"{_type(latents)} and frames {frames.tolist()}"
             fits = (
                 latents.dtype == torch.float32
                 and latents.ndim == 3  # noqa: PLR2004 - B, F, D
-                and latents.shape[0] == len(audio)
+                and latents.shape[0] == len(counts)
                 and latents.shape[1] >= max(counts)
-                and latents.shape[2] == encoder.dim
+                and latents.shape[2] == dim
                 and frames.tolist() == counts
             )
-            if fits:
-                rows = latents.cpu()
-                return [rows[number, :count] for number, count in enumerate(counts)]
+            if not fits:
+                return [], f"{_type(latents)} and frames {frames.tolist()}"
+            return [rows[:count] for rows, count in zip(latents.cpu(), counts, strict=True)], ""
         case _:
-            came = type(returned).__name__
-    raise LatentbenchError(
-        f"{_whose(encoder, name)} was given {given} and returned {came}; expected {expected}.",
-        _advice(name),
-    )
-
-
-def _of(ids: Iterable[str]) -> str:
-    first, *others = ids
-    return f"the utterance '{first}'" + (f" and {len(others)} more" if others else "")
-
-
-def _given(padded: torch.Tensor, lengths: torch.Tensor, encoder: Encoder) -> str:
-    return f"{_type(padded)} at {encoder.sample_rate} Hz, lengths {lengths.tolist()}"
+            return [], type(returned).__name__
 
 
 def _type(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def _whose(encoder: Encoder, name: str) -> str:
-    kind = type(encoder)
-    return f"The encoder '{name}' ({kind.__module__}.{kind.__qualname__})"
-
-
-def _advice(name: str) -> str:
-    return f"'latentbench plugins check {name}' looks for more of this; tell the plugin's authors."
