@@ -144,7 +144,7 @@ def read_header(path: Path) -> Header:
 
 @dataclass(frozen=True)
 class AudioFile:
-    """A file of audio and who speaks in it: `Utterance` before its header was looked at."""
+    """A file of audio and who speaks in it, before its header is read."""
 
     path: Path
     id: str
@@ -154,7 +154,7 @@ class AudioFile:
 
 
 def described(files: Sequence[AudioFile], workspace: Workspace, title: str) -> list[Utterance]:
-    """Each file as an utterance of the rate and length of its header, or with what is wrong.
+    """Read the headers of files and list them as utterances; a file that cannot be used says why.
 
     Headers come from the ledger where the file was not touched since.
     """
@@ -184,7 +184,7 @@ def _described(file: AudioFile, entry: Entry | None, ledger: Ledger) -> Utteranc
 
 
 def _samples(file: soundfile.SoundFile, content: bytes) -> NDArray[np.float32]:
-    """All samples, [samples, channels]; no more are asked for than may be."""
+    """All samples, [samples, channels]; refuses a file that is too long before it allocates."""
     header = Header(file.samplerate, file.frames, file.channels)
     _require_length(header)
     samples: NDArray[np.float32]

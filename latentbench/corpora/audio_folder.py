@@ -1,4 +1,4 @@
-"""The user's own files below a folder: audio that libsndfile reads, and who speaks in it."""
+"""Files below a folder and their speakers, and the corpus `folder` of the user's own audio."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ListedFile:
 
 
 class FolderCorpus(Corpus):
-    """Files in order of their paths; who speaks comes from the paths or from a CSV.
+    """Base of corpora of the user's own files; paths or a CSV say who speaks.
 
     A file without a speaker in the CSV is a speaker of its own. Other columns of the CSV, and
     other names in the pattern, are attributes of the utterance.
@@ -86,7 +86,7 @@ class FolderCorpus(Corpus):
         """Every file that fits the pattern, or that the CSV lists; see `listed`."""
 
     def inside(self, path: str) -> Sequence[str]:
-        """The paths of what is in a file, given by its path below the root: itself alone."""
+        """Paths of the utterances in a file; here the file is one utterance."""
         return [path]
 
     def is_there(self, path: PurePosixPath) -> bool:
@@ -94,7 +94,7 @@ class FolderCorpus(Corpus):
         return (self._root / path).exists()
 
     def listed(self) -> list[ListedFile]:
-        """Every file that fits the pattern, or that the CSV lists, there or not.
+        """List every file that fits the pattern, or every file of the CSV, there or not.
 
         Raises:
             UsageError: no root, no files, no speakers, or a CSV that is none.
@@ -247,7 +247,7 @@ def _as_text(name: str) -> str:
 
 
 def _links_to_listed(root: Path, listed: Sequence[ListedFile]) -> dict[str, str]:
-    """Id -> what is wrong with a link to a file that is listed itself: the same audio twice."""
+    """Find links to files that are listed too, the same audio twice: id -> what is wrong."""
     links = [item for item in listed if (root / item.path).is_symlink()]
     if not links:
         return {}

@@ -1,4 +1,4 @@
-"""Whether an audio file holds as much as its header promises.
+"""Check that an audio file holds as much as its header promises.
 
 libsndfile reads what is there and says nothing of a file that was cut, or whose header is of
 another file. Looked at: RIFF (WAV), RF64, W64, AIFF, AU, CAF, NIST SPHERE and Ogg; libsndfile
@@ -36,7 +36,7 @@ OGG_LAST = 4
 
 @dataclass(frozen=True)
 class _Chunks:
-    """How a file of chunks is laid out: in bytes, but for the order of them.
+    """Layout of a file format made of chunks; lengths are in bytes.
 
     Attributes:
         start: of the first chunk.
@@ -93,7 +93,7 @@ def require_whole(file: BinaryIO) -> None:
 
 
 def _promised_and_held(file: BinaryIO, end: int) -> tuple[int, int] | None:
-    """Bytes of audio, None where the format does not say or does not know."""
+    """Bytes of audio that the header promises and that follow; None where it does not say."""
     magic = file.read(4)
     if layout := LAYOUTS.get(magic):
         return _of_chunks(file, end, layout)
@@ -109,7 +109,7 @@ def _promised_and_held(file: BinaryIO, end: int) -> tuple[int, int] | None:
 
 
 def _of_chunks(file: BinaryIO, end: int, layout: _Chunks) -> tuple[int, int] | None:
-    """What the chunk of samples promises, and what is there beside other chunks."""
+    """Bytes that the chunk of samples promises, and bytes that are no other chunk."""
     large = 0
     for name, start, size in _chunks(file, layout.start, end, layout):
         if name == b"ds64":  # its second number is the size of the samples
@@ -143,7 +143,7 @@ def _chunks(file: BinaryIO, at: int, end: int, layout: _Chunks) -> Iterator[tupl
 
 
 def _unexplained(file: BinaryIO, at: int, end: int, layout: _Chunks) -> int:
-    """Bytes from there on that are not chunks, padded as they should be or not at all."""
+    """Bytes from `at` on that belong to no chunk, whether chunks are padded or not."""
     left = end - at
     for one in (layout, replace(layout, pad=1)):
         reached = at

@@ -1,4 +1,4 @@
-"""The corpus contract: utterances that are described at once and decoded only when asked."""
+"""The corpus contract: a corpus lists utterances and decodes none before it is asked to."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recording(NamedTuple):
 
 
 class AudioSource(ABC):
-    """Where the samples of one utterance are.
+    """Place of the samples of one utterance.
 
     Attributes:
         size: of the content, such as the bytes of a file: sources of different size are not
@@ -64,7 +64,7 @@ class AudioSource(ABC):
         """A hex digest of the content: equal exactly where the samples are the same file."""
 
     def record(self, sample_rate: float) -> Recording:
-        """The samples with the digest of what they were made of.
+        """Read the samples, with the digest of the content they were made of.
 
         Args:
             sample_rate: of the utterance.
@@ -107,7 +107,7 @@ class Utterance:
 
 
 class LatentFormat(NamedTuple):
-    """Of a corpus that holds latents: D, and frames per second."""
+    """D and frames per second of a corpus that holds latents."""
 
     dim: int
     frame_rate: float

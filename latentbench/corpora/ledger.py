@@ -51,7 +51,7 @@ class Header(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What is known of a file in one state, which the first four tell from others."""
+    """What is known of one state of a file; path, size and time stamps name the state."""
 
     path: str
     size: int
@@ -94,7 +94,7 @@ class Ledger:
 
     @classmethod
     def of(cls, workspace: Workspace) -> Self:
-        """The one of a cache folder."""
+        """The ledger of a cache folder."""
         return cls(workspace.cache / "ledger.sqlite3")
 
     def __reduce__(self) -> tuple[type[Ledger], tuple[Path]]:

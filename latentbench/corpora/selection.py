@@ -1,4 +1,4 @@
-"""The audio a run uses: which utterances, on which side, what is left out and why."""
+"""Choice of the audio of a run: which utterances it uses, on which side, and why not others."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ MIN_SPEAKERS = 2
 
 
 class LeftOut(NamedTuple):
-    """Why an utterance is not used: `dropped` by an option, or `skipped` for what it is.
+    """Reason why a run does not use an utterance.
+
+    An option dropped it (`dropped`), or it cannot be used (`skipped`).
 
     What stands before a colon in the reason is common to many.
     """
@@ -60,7 +62,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Audio:
-    """What a run listens to.
+    """The utterances of a run and its speaker split.
 
     Attributes:
         corpus: where the utterances are from.
@@ -127,7 +129,7 @@ def choose_audio(
 def leave_out(
     utterances: Sequence[Utterance], *, min_seconds: float, limit: int | None, progress: Progress
 ) -> dict[str, LeftOut]:
-    """Id -> why, of every utterance that is not used as far as listing knows.
+    """Find the utterances that a run cannot or must not use, as far as listing knows: id -> why.
 
     Those that cannot be read, those shorter than `min_seconds`, copies of others, and those
     beyond `limit`, which takes from every speaker in turn.
@@ -161,7 +163,7 @@ def audio_digests(utterances: Sequence[Utterance], progress: Progress) -> dict[s
 
 
 def copies(utterances: Iterable[Utterance], progress: Progress) -> dict[str, str]:
-    """Id of every utterance whose content came before -> id of the first that has it.
+    """Find utterances that are copies of others: id -> id of the first with that content.
 
     It would be scored as if it were new, or, on the other side of the split, as another voice.
     Only those of equal length, rate and size are looked into.
@@ -230,7 +232,7 @@ def left_out(counts: Mapping[str, Counts]) -> Iterator[str]:
 
 
 def _most_common(left_out: Mapping[str, LeftOut]) -> str:
-    """What most of the others are left out for."""
+    """The most common reason, with an example."""
     reasons = Counter(one.reason.partition(":")[0] for one in left_out.values())
     if not reasons:
         return ""

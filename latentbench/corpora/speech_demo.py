@@ -34,7 +34,7 @@ STRIDE = 7  # prime to the number of sentences: neighbours begin with different 
 
 @dataclass(frozen=True)
 class Speaker:
-    """One made speaker."""
+    """One synthetic speaker."""
 
     name: str
     sex: str
@@ -108,7 +108,7 @@ SENTENCES = (
 
 
 class SpeechDemo(Corpus):
-    """Made speakers who each say some of the same sentences, each from another one on.
+    """Synthetic speakers. Each says some of the same sentences, and begins with another one.
 
     The files are made once, in `speech-demo/` of the cache, and again where one is missing or
     damaged. Attributes of an utterance: `sex`, `accent`.

@@ -63,7 +63,7 @@ class NoiseSource(AudioSource):
 
 
 class WhiteNoise(Corpus):
-    """Utterances of one length by speakers who differ in nothing; made in memory, no files.
+    """White noise by speakers who differ in nothing; made in memory, without files.
 
     The seed of an utterance is (seed, speaker, utterance): more speakers or utterances leave
     those there were as they are.

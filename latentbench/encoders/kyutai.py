@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 
-from latentbench.encoders.network_encoder import NetworkEncoder, NetworkOptions
+from latentbench.encoders.network_encoder import NetworkEncoder
 from latentbench.encoders.state_dicts import (
     INDEX,
     of_parts,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from latentbench.encoders.plugin import MimiOptions, PocketTTSOptions
     from latentbench.encoders.weights import HubFile
     from latentbench.workspace import Workspace
 
@@ -62,19 +63,11 @@ class SeanetNetwork(nn.Module):
         return self.encoded(audio).transpose(1, 2)
 
     def encoded(self, audio: torch.Tensor) -> torch.Tensor:
-        """The same as [B, D, T / hop]."""
+        """Encode [B, T], T a whole number of hops, to [B, D, T / hop]."""
         hidden = self.encoder(audio[:, None]).transpose(1, 2)
         hidden = self.encoder_transformer(hidden)[0].transpose(1, 2)
         latents: torch.Tensor = self.downsample(hidden)
         return latents
-
-
-class KyutaiOptions(NetworkOptions, Protocol):
-    """The options every such encoder has."""
-
-    @property
-    def partial_frame(self) -> str:
-        """Whether the last frame counts where the audio ends inside it: `keep` or `drop`."""
 
 
 class KyutaiEncoder(NetworkEncoder):
@@ -102,7 +95,7 @@ class KyutaiEncoder(NetworkEncoder):
     published_architecture: ClassVar[Mapping[str, Any]]
     fixed: ClassVar[tuple[str, ...]]
     takes: ClassVar[str]
-    options: KyutaiOptions
+    options: MimiOptions | PocketTTSOptions
     libraries = ("transformers",)
     suffixes = (".safetensors", INDEX)
     sample_rate = 24_000
@@ -110,7 +103,7 @@ class KyutaiEncoder(NetworkEncoder):
     max_batch_seconds = 16.0  # more only leaves the caches: 8 x 14 s take longer than one by one
     gpu_batch_seconds = 120.0
 
-    def __init__(self, options: KyutaiOptions, workspace: Workspace) -> None:
+    def __init__(self, options: MimiOptions | PocketTTSOptions, workspace: Workspace) -> None:
         super().__init__(options, workspace)
         file = self.local_file()
         self._config = file.with_name("config.json") if file else None
@@ -182,7 +175,7 @@ class KyutaiEncoder(NetworkEncoder):
 
     @property
     def _changed(self) -> Mapping[str, Any]:
-        """What is not as published."""
+        """Values of the architecture that are not the published ones."""
         published = self.published_architecture
         return {key: value for key, value in self.architecture.items() if value != published[key]}
 
@@ -226,7 +219,7 @@ class KyutaiEncoder(NetworkEncoder):
 
 
 def _flat(config: Path) -> dict[str, Any]:
-    """A config.json, the parameters of its rotary embedding among the others.
+    """Read a config.json, with the parameters of its rotary embedding among the others.
 
     Raises:
         UsageError: it cannot be read.

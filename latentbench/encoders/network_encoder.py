@@ -42,7 +42,7 @@ class NetworkOptions(Protocol):
 
 
 class NetworkEncoder(Encoder):
-    """What is the same for codecs, for Mimi and its relatives, and for models of a library.
+    """Base of codecs, of Mimi and its relatives, and of models of a library.
 
     Attributes:
         name: of its spec, for messages and the fingerprint.
@@ -211,7 +211,7 @@ class NetworkEncoder(Encoder):
 
 
 def _found(path: Path, name: str, kind: str) -> str:
-    """What is at a place where weights were looked for."""
+    """Say what is at a place where weights were looked for."""
     if not path.is_dir():
         return f"is no folder and no {kind}" if path.exists() else "is not there"
     held = sorted(file.name + "/" * file.is_dir() for file in path.iterdir())

@@ -1,4 +1,4 @@
-"""Weights from checkpoints into networks: all of them or none, never silently random ones."""
+"""Loading of checkpoints into networks: every weight must fit, none stays random."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def tensor_names(file: Path) -> set[str]:
 
 
 def read_tensors(file: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """Those of the tensors called `names` that are there, of the dtype they have there.
+    """Read the tensors called `names`, as far as they are there, in their own dtype.
 
     Args:
         file: a safetensors file, or the index of several.
@@ -116,7 +116,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Any]) -> None:
 
 
 def of_parts(names: Iterable[str], network: nn.Module) -> list[str]:
-    """Those of the names that lie in a part the network has: a decoder beside it is left out."""
+    """Keep the names in parts that the network has; a decoder beside it is left out."""
     parts = {_part(name) for name in network.state_dict()}
     return [name for name in names if _part(name) in parts]
 

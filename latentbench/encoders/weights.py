@@ -1,4 +1,4 @@
-"""Published weights: one file on the Hugging Face Hub or elsewhere on the web, always verified."""
+"""Download of published weights, from the Hugging Face Hub or another address, verified."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class HubFile:
         return Path(found) if isinstance(found, str) else None
 
     def _expected(self, file: Path) -> str:
-        """The sha256 the content must have: the client names large content by the hub's own."""
+        """The sha256 the content must have; the client names large files by the hub's sha256."""
         blob = file.resolve().name
         return self.sha256 or (blob if SHA256.fullmatch(blob) else "")
 

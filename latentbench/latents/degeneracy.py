@@ -1,4 +1,4 @@
-"""What makes a likelihood of latents meaningless: found on a sample of frames, and said in words.
+"""Properties of latents that make a likelihood meaningless: measured on a sample, and explained.
 
 Constant dimensions, repeated frames, digital silence, values on a lattice, and directions without
 variance.
@@ -35,7 +35,7 @@ MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class LatentFacts:
-    """What a sample of the frames of one side looks like.
+    """Properties of a sample of the frames of one side.
 
     Attributes:
         frames: looked at.
@@ -116,7 +116,7 @@ def check_latents(
 
 
 def degeneracies(latents: LatentFacts | None) -> Iterator[Degeneracy]:
-    """What a reader of the scores must know of these latents."""
+    """Explain what is wrong with latents to a reader of their scores."""
     if latents is None:
         return
     if latents.lattice > MOSTLY:

@@ -1,4 +1,4 @@
-"""Fills a latent store: decode ahead, encode in batches of like length, write behind.
+"""Filling of a latent store: decode ahead, encode in batches of like length, write behind.
 
 Batches are planned over the whole list of utterances, not over what is missing, so a run
 that was killed and continued encodes the very batches an undisturbed one would have.
@@ -41,7 +41,7 @@ SHARD_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the store holds for the wanted utterances, in their order.
+    """Entries of the store for the wanted utterances, in their order.
 
     Attributes:
         entries: one per utterance, with the digest of what was decoded; one that is skipped
@@ -113,7 +113,7 @@ def _encode(
     device: torch.device,
     progress: Progress,
 ) -> dict[str, _Heard]:
-    """Encode the batches into shards; what became of each utterance, by id."""
+    """Encode the batches into shards, and tell what became of each utterance by its id."""
     heard: dict[str, _Heard] = {}
     missing = sum(one.seconds for batch in batches for one in batch)
     with (
@@ -137,7 +137,7 @@ def _encode(
 
 
 def _usable(store: LatentStore) -> dict[tuple[str, str], ShardEntry]:
-    """What is stored, but for the skips that earlier versions kept."""
+    """Stored entries without the skips that earlier versions kept."""
     return {key: entry for key, entry in store.entries().items() if not entry.skipped}
 
 
@@ -330,7 +330,7 @@ def _why_not_finite(name: str, rows: torch.Tensor) -> str:
 
 
 def _fitting(returned: Any, counts: Sequence[int], dim: int) -> tuple[list[torch.Tensor], str]:
-    """The frames of each utterance; or none, and what came instead of what the contract says.
+    """Take the frames of each utterance, or say what an encoder returned against its contract.
 
     What does not fit would be stored as the frames of another utterance.
     """

@@ -1,4 +1,4 @@
-"""Which utterances a run used, on which side of the split, and their latents."""
+"""The manifest of a run: its utterances, their side of the split, and where their latents are."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def require_disjoint_speakers(rows: Sequence[ManifestRow]) -> None:
 
 
 def same_sound(latents: Latents) -> dict[str, str]:
-    """Utterances that sound like one before them -> that one.
+    """Find utterances that sound like another before them: id -> id of that one.
 
     The same samples in another format, or with other tags, are other bytes, but the RMS of every
     frame is the same float32. Utterances of few different values say too little.

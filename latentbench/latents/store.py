@@ -187,7 +187,7 @@ class LatentStore:
         return found
 
     def sound_entries(self) -> dict[tuple[str, str], ShardEntry]:
-        """Everything stored whose files are all what was written."""
+        """Everything stored in files that are undamaged."""
         return {
             (entry.utterance, entry.audio): entry
             for number, reason in self._damages().items()
@@ -196,12 +196,12 @@ class LatentStore:
         }
 
     def is_sound(self) -> bool:
-        """Whether all files of the store are what was written."""
+        """Whether no file of the store is damaged."""
         described = (self.path / DESCRIPTION).exists() and not damage(self.path / DESCRIPTION)
         return described and not any(self._damages().values())
 
     def drop_damaged(self, progress: Progress) -> None:
-        """Remove shards that are not what was written, so that they are encoded again."""
+        """Remove damaged shards, so that they are encoded again."""
         numbers = self._numbers()
         total = sum(_size(self._shard(number)) for number in numbers)
         with progress.task("checking stored latents", total, "B") as meter:

@@ -1,4 +1,4 @@
-"""Maps of latents, fitted on train and applied when frames are gathered: contract and built-ins."""
+"""Transforms of latents: the contract, the built-in ones, and their fitting on train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Context, staleness and step given in time instead of frames, for encoders of any rate."""
+"""Conversion of context, staleness and step from milliseconds to frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def frames_of(milliseconds: float, frame_rate: float) -> int:
 
 @dataclass(frozen=True)
 class Timing:
-    """What a task asks for in milliseconds; None leaves the number of frames as it is.
+    """Times of a task in milliseconds; None leaves the number of frames as it is.
 
     Attributes:
         context_ms: length of the context.

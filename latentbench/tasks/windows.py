@@ -143,7 +143,7 @@ class TaskFrames:
         self._window = np.arange(-context_frames + 1, 1, dtype=np.int64) - horizon
 
     def where(self, mask: NDArray[np.bool_]) -> TaskFrames:
-        """Those of the frames that `mask` [N] is true for, with the windows they had."""
+        """The frames where `mask` [N] is true, with the windows they had."""
         view = copy.copy(self)
         view.utterance, view.t, view.rows = self.utterance[mask], self.t[mask], self.rows[mask]
         return view
