@@ -21,9 +21,11 @@ from latentbench.config import RunConfig
 from latentbench.errors import UsageError
 from latentbench.files import DamagedFileError, reading
 from latentbench.metrics.statistics import SeedMean, SpeakerTable
+from latentbench.metrics.units import NATS, PER_DIM
 from latentbench.results.assembly import metric_of
 from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.schema import Number, Record
+from latentbench.results.summary import speaker_codes
 from latentbench.results.uncertainty import difference, difference_apart
 
 if TYPE_CHECKING:
@@ -45,7 +47,6 @@ IN_NATS = (*HEADLINES, "x_gain")
 OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
 # Likelihoods themselves, of which other latents have others, and what is won without context.
 NOT_COMPARED = ("nll", "nll_baseline", "dnll_capacity")
-NATS = "nats/frame"
 OF_LATENTS = "latent units"
 
 
@@ -217,8 +218,7 @@ def _read_tables(side: _Side, horizon: HorizonResult) -> None:
     try:
         for rows in _rows_of_seeds(file, horizon, {one for read in reads.values() for one in read}):
             side.utterances = frozenset(rows["utterance"].unique().to_pylist())
-            speaker = rows["speaker"].cast(pa.string()).combine_chunks().dictionary_encode()
-            codes, speakers = speaker.indices.to_numpy(), speaker.dictionary.to_pylist()
+            codes, speakers = speaker_codes(rows)
             for name, read in reads.items():
                 if set(read) <= set(rows.column_names):
                     columns = {one: rows[one].to_numpy().astype(np.float64) for one in read}
@@ -257,7 +257,7 @@ def _compared(matched: str, name: str, other: _Side, first: _Side) -> FigureDiff
     other_latents = not _same_latents(other.run, first.run)
     per_dim = other_latents and (name in IN_NATS or unit == NATS)
     if name in IN_NATS or per_dim:
-        unit = "nats/dim" if per_dim else NATS
+        unit = PER_DIM if per_dim else NATS
     place: dict[str, Any] = {"run": other.run.label, "matched": matched, "name": name, "unit": unit}
     lacking = first.lack(name) or other.lack(name)
     if lacking or other.horizon is None or first.horizon is None:

@@ -15,7 +15,7 @@ from latentbench.comparisons.circumstances import (
     find_circumstances,
 )
 from latentbench.errors import UsageError
-from latentbench.metrics.units import is_rate, scale
+from latentbench.metrics.units import NATS, is_rate, scale
 from latentbench.plugins import load_registry
 from latentbench.results.figures import Figures
 from latentbench.results.schema import EncoderFacts, HorizonResult, Number, Record, Split
@@ -41,7 +41,6 @@ __all__ = [
 Match: TypeAlias = Literal["ms", "frames"]
 ALL = "all"
 HEADLINES = ("dnll_context", "dnll", "nll")
-NATS = "nats/frame"
 
 
 class ComparedRun(Record):

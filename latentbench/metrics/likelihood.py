@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from latentbench.metrics import columns as scores
 from latentbench.metrics.metric import MeanMetric
+from latentbench.metrics.units import NATS
 
 __all__ = [
     "NLL",
@@ -20,7 +21,7 @@ __all__ = [
 class _MeanNLL(MeanMetric):
     """The mean of one column of nats, or of the first minus the second."""
 
-    unit = "nats/frame"
+    unit = NATS
     better = "lower"
     needs = ("log_prob",)
 
@@ -36,7 +37,7 @@ class BaselineNLL(MeanMetric):
     """Mean of -log p(target) under the baseline, nats per frame."""
 
     name = "nll_baseline"
-    unit = "nats/frame"
+    unit = NATS
     better = "lower"
     columns = MappingProxyType({"nll_baseline": scores.nll_baseline})
     needs = ()

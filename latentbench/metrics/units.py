@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["Scale", "is_rate", "scale"]
+__all__ = ["NATS", "PER_DIM", "Scale", "is_rate", "scale"]
+
+NATS = "nats/frame"
+PER_DIM = "nats/dim"
 
 # What saves bits of x_t itself, by the target of the run. A change is told from x_t by the frame
 # before, so a gain on changes counts what anyone who holds that frame knows.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latentbench.metrics.units import NATS, PER_DIM
 from latentbench.reports.columns import (
     INTERVAL,
     Place,
@@ -41,8 +42,6 @@ MATCHED = {"ms": "staleness", "frames": "k"}
 # Absolute figures of different latents cannot be compared: they are in the CSV and JSON alone.
 ABSOLUTE = ("nll", "nll_baseline")
 HEADLINES = ("dnll_context", "dnll")
-NATS = "nats/frame"
-PER_DIM = "nats/dim"
 DECIMALS_PER_DIM = 4
 MARKS: Mapping[Verdict, str] = {
     "distinguishable": "*",

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from latentbench.escapes import csv_text
+from latentbench.metrics.units import NATS
 from latentbench.results.figures import GAP, MEDIAN_GAP, NON_FINITE
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["comparison_csv"]
 
 ALL = "all"
-NATS = "nats/frame"
 FAILED = (("eval", ALL),)  # the row of a horizon without figures
 OF_DIFFERENCE = ("value", "low", "high", "unit", "speakers", "verdict", "reason")
 

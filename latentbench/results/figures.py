@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentbench.errors import UsageError, nearest
 from latentbench.escapes import csv_text
+from latentbench.metrics.units import NATS
 from latentbench.results.schema import Figure
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class FigureRow:
     seed_error: float | None = None
     n: int = 0
     speakers: int = 0
-    unit: str = "nats/frame"
+    unit: str = NATS
     better: str = "lower"
 
 
