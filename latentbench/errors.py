@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "CellFailedError",
@@ -15,6 +15,7 @@ __all__ = [
     "counted",
     "missing_module",
     "nearest",
+    "some",
 ]
 
 
@@ -65,3 +66,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean '{close[0]}'?"
     return "Known: " + ", ".join(choices) + "." if choices else "None are known."
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first few of many names: `a, b, c and 7 more`."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -13,7 +13,7 @@ from latentbench.corpora.audio_files import SUFFIXES, AudioFile, described
 from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.patterns import PathPattern
 from latentbench.digest import file_digest
-from latentbench.errors import UsageError
+from latentbench.errors import UsageError, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from latentbench.workspace import Workspace
 
 __all__ = ["Folder", "FolderCorpus", "ListedFile"]
-
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class FolderCorpus(Corpus):
         if without := sorted(set(paths) - {name for name, _ in named}):
             self._workspace.progress.say(
                 f"{len(without)} files of {self.content} do not fit "
-                f"corpus.speaker_pattern={pattern.text!r} and are left out: {_some(without)}"
+                f"corpus.speaker_pattern={pattern.text!r} and are left out: {some(without)}"
             )
         return [
             ListedFile(
@@ -172,7 +170,7 @@ class FolderCorpus(Corpus):
         if alone := [str(item.path) for item in listed if item.is_alone]:
             self._workspace.progress.say(
                 f"{len(alone)} files have no speaker in '{file}'; "
-                f"each counts as a speaker of its own: {_some(alone)}"
+                f"each counts as a speaker of its own: {some(alone)}"
             )
         return listed
 
@@ -303,8 +301,3 @@ def _listed(file: Path, line: int, row: Mapping[str, str | None]) -> ListedFile:
 def _unreadable(file: Path, error: Exception) -> UsageError:
     reason = getattr(error, "strerror", None) or error
     return UsageError(f"corpus.speakers_csv='{file}' cannot be read: {reason}.")
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + rest

@@ -17,7 +17,7 @@ from latentbench.corpora.array_files import FORMATS, as_numpy, open_arrays, read
 from latentbench.corpora.audio_folder import FolderCorpus
 from latentbench.corpora.corpus import AudioError, AudioSource, Corpus, LatentFormat, Utterance
 from latentbench.corpora.ledger import Ledger
-from latentbench.errors import UsageError
+from latentbench.errors import UsageError, some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["LatentArrays", "LatentsFolder"]
 
 MATRIX = 2  # axes: frames and dimensions
-SHOWN = 3
 
 
 class LatentsFolder(FolderCorpus):
@@ -166,7 +165,7 @@ class LatentArrays(Corpus):
             raise UsageError(f"frame_rate={frame_rate!r} is no number of frames per second.")
         if without := [one for one in arrays if one not in speakers]:
             raise UsageError(
-                f"{len(without)} of {len(arrays)} utterances have no speaker: {_some(without)}.",
+                f"{len(without)} of {len(arrays)} utterances have no speaker: {some(without)}.",
                 "Give `speakers` a speaker for every utterance: the split is by speaker.",
             )
         self.name = name
@@ -277,7 +276,7 @@ class _StoredArray(AudioSource):
             return names[0]
         if self._name not in names:
             wanted = f"no array '{self._name}'" if self._name else f"{len(names)} arrays"
-            raise AudioError(f"{wanted}, it holds {_some(names) or 'nothing'}")
+            raise AudioError(f"{wanted}, it holds {some(names) or 'nothing'}")
         return self._name
 
 
@@ -301,8 +300,3 @@ def _checked(values: NDArray[Any]) -> NDArray[np.float32]:
     if bad := int((~np.isfinite(single).all(1)).sum()):
         raise AudioError(f"{bad} of {len(single)} frames are not finite")
     return single
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + rest

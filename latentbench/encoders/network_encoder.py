@@ -13,7 +13,7 @@ from latentbench.digest import file_digest
 from latentbench.encoders.codec_options import RANDOM
 from latentbench.encoders.encoder import Encoder, exact_float32
 from latentbench.encoders.state_dicts import INDEX, WeightsMismatchError, fill, weights_digest
-from latentbench.errors import UsageError
+from latentbench.errors import UsageError, some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -215,5 +215,4 @@ def _found(path: Path, name: str, kind: str) -> str:
     if not path.is_dir():
         return f"is no folder and no {kind}" if path.exists() else "is not there"
     held = sorted(file.name + "/" * file.is_dir() for file in path.iterdir())
-    more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
-    return f"holds no {name}, but {', '.join(held[:SHOWN]) or 'nothing'}{more}"
+    return f"holds no {name}, but {some(held, SHOWN) or 'nothing'}"
