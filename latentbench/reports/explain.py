@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from latentbench.errors import counted
 from latentbench.reports.columns import compact
 from latentbench.reports.tables import BLANK, LABEL, Column, Line, Table, column
 
@@ -25,10 +26,8 @@ def explain_report(found: Explanation) -> Iterator[Table | Line]:
     yield _tails(found)
     for one in found.tails:
         if one.non_finite:
-            yield Line(
-                f"k = {one.horizon}, seed {one.seed}, {one.split}: {one.non_finite} frames have "
-                "no finite NLL"
-            )
+            lost = counted(one.non_finite, "frame")
+            yield Line(f"k = {one.horizon}, seed {one.seed}, {one.split}: {lost} of no finite NLL")
     yield from _worst(found, where)
     yield Line(_typical(found), "dim")
     yield _bins(found, where)
@@ -99,10 +98,11 @@ def _worst(found: Explanation, where: str) -> Iterator[Table | Line]:
 
 def _typical(found: Explanation) -> str:
     typical = found.typical
+    frames, searched = counted(typical.n, "frame"), counted(found.searched, "train context")
     return (
-        f"Of {typical.n} frames evenly spaced: distance {_number(typical.context_distance)}, "
+        f"Of {frames} evenly spaced: distance {_number(typical.context_distance)}, "
         f"nearest {_number(typical.nearest)} (rare from {_number(typical.nearest_far)}, of "
-        f"{found.searched} train contexts), log sigma {_number(typical.log_sigma)}, clamp "
+        f"{searched}), log sigma {_number(typical.log_sigma)}, clamp "
         f"{_share(typical.at_clamp)}, sigmas {_number(typical.sigmas)}."
     )
 

@@ -86,7 +86,7 @@ def _table(curve: RolloutCurve, *, perfect: bool) -> Table:
     title = (
         f"k = {curve.k} ({time_text(curve.milliseconds)} ms), "
         f"target {'Δ' if curve.target == 'delta' else 'x'}: "
-        f"{curve.utterances} utterances, {curve.n} frames{deepest}"
+        f"{counted(curve.utterances, 'utterance')}, {counted(curve.n, 'frame')}{deepest}"
     )
     return Table(keys, (likelihoods, tuple(states)), title)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latentbench.errors import counted
 from latentbench.reports.columns import compact
 from latentbench.reports.tables import BLANK, Line, Table, column
 
@@ -49,5 +50,5 @@ def _cells(found: Verification) -> Table:
         column("runs", cells, lambda one: str(one.runs)),
         column("place", cells, lambda one: one.place, left=True),
     )
-    title = f"Cells beside {len(found.runs)} reference run(s) of {found.reference}"
+    title = f"Cells beside {counted(len(found.runs), 'reference run')} of {found.reference}"
     return Table(keys, title=title)

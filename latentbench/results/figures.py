@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from latentbench.errors import UsageError, nearest
+from latentbench.errors import UsageError, counted, nearest
 from latentbench.escapes import csv_text
 from latentbench.metrics.units import NATS
 from latentbench.results.schema import Figure
@@ -134,8 +134,7 @@ class Figures:
         return iter(self.rows)
 
     def __repr__(self) -> str:
-        runs = len({row.run for row in self.rows})
-        return f"Figures({len(self.rows)} rows of {runs} run{'s' if runs != 1 else ''})"
+        return f"Figures({counted(len(self), 'row')} of {counted(len(self.runs), 'run')})"
 
     def where(self, **wanted: Any) -> Figures:
         """The rows whose columns have these values, each one value or a collection of them.
@@ -156,8 +155,26 @@ class Figures:
     def find(
         self, figure: str, k: int, *, run: str = "", split: str = "eval", slice_: str = ALL
     ) -> FigureRow | None:
-        """One figure of one run and horizon; None where it was not measured."""
-        return self._by_place.get((run, k, split, slice_, figure))
+        """One figure of one horizon; None where it was not measured.
+
+        Args:
+            figure: its name.
+            k: staleness, in frames.
+            run: which; need not be said where there is one.
+            split: whose frames.
+            slice_: which of them.
+
+        Raises:
+            UsageError: there are several runs, and none is named.
+        """
+        if not run and len(self.runs) > 1:
+            raise UsageError("These are figures of several runs.", nearest(run, self.runs))
+        return self._by_place.get((run or self.runs[0], k, split, slice_, figure))
+
+    @cached_property
+    def runs(self) -> tuple[str, ...]:
+        """What the runs are called, in order; at least one name, if an empty one."""
+        return tuple(dict.fromkeys(row.run for row in self.rows)) or ("",)
 
     def unit(self, figure: str) -> str:
         """The unit of a figure; empty for a pure number."""

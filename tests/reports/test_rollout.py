@@ -80,7 +80,7 @@ def test_80_columns_hold_every_number_in_two_tables(shown):
     rows = rows_of(text)
     assert "1024 16 -1234.56 17.25 inf 3" in rows
     assert "1024 16 1.234 -0.056 0.789 16383.91 5.22" in rows
-    assert "k = 2 (160 ms), target Δ: 16 utterances, 32000 frames, depths to 1999" in rows
+    assert "k = 2 (160 ms), target Δ: 16 utterances, 32,000 frames, depths to 1999" in rows
     assert "Rollout of mdn on soundstream, librispeech train-clean-5 [random weights]" in rows
 
 

@@ -137,11 +137,21 @@ def test_rows_are_chosen_by_one_value_or_several(make_result):
     assert [(row.k, row.figure) for row in chosen] == [
         (1, "nll"), (1, "dnll"), (8, "nll"), (8, "dnll"),
     ]  # fmt: skip
-    assert chosen.find("dnll", 1, run="mine").value == -185.44
-    assert chosen.find("dnll", 2, run="mine") is None
+    assert chosen.find("dnll", 1).value == chosen.find("dnll", 1, run="mine").value == -185.44
+    assert chosen.find("dnll", 2) is None
     with pytest.raises(UsageError, match="no column 'figures'") as told:
         figures.where(figures="dnll")
     assert told.value.hint == "Did you mean 'figure'?"
+
+
+def test_of_several_runs_one_must_be_named(make_result):
+    one, other = (Figures.of(make_result(), name) for name in ("one", "other"))
+    both = Figures([*one, *other])
+    assert repr(both) == f"Figures({2 * len(one)} rows of 2 runs)"
+    assert both.find("dnll", 1, run="other").run == "other"
+    with pytest.raises(UsageError, match="figures of several runs") as told:
+        both.find("dnll", 1)
+    assert told.value.hint == "Known: one, other."
 
 
 def test_data_frames_hold_what_the_csv_does(make_result):
