@@ -143,7 +143,8 @@ def pipeline(
         store, encoder, utterances, digests=digests, device=CPU, progress=SILENT
     )
     took = time.perf_counter() - start
-    shards = {entry.shard: store.open_shard(entry.shard)[0] for entry in encoded.entries}
+    numbers = sorted({entry.shard for entry in encoded.entries})
+    shards = {n: rows for n, (rows, _) in zip(numbers, store.open_shards(numbers), strict=True)}
     return took, [
         shards[entry.shard][entry.start : entry.start + sum(entry.segments)].clone()
         for entry in encoded.entries

@@ -23,7 +23,7 @@ from latentbench.predictors.training_batches import AHEAD
 from latentbench.results.assembly import metrics_of
 from latentbench.results.schema import SPLITS, EncoderFacts, Figure
 from latentbench.tasks.slices import check_slice
-from latentbench.tasks.timing import Timing
+from latentbench.tasks.timing import timing_in_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,9 +130,13 @@ def in_frames(config: RunConfig, frame_rate: float) -> RunConfig:
         UsageError: two horizons are the same number of frames.
     """
     task = config.task
-    timing = Timing(task.context_ms, task.horizons_ms, task.step_ms)
-    changed = task.model_copy(update=timing.in_frames(frame_rate))
-    return config.model_copy(update={"task": changed})
+    changed = timing_in_frames(
+        frame_rate,
+        context_ms=task.context_ms,
+        horizons_ms=task.horizons_ms,
+        step_ms=task.step_ms,
+    )
+    return config.model_copy(update={"task": task.model_copy(update=changed)})
 
 
 def check_components(config: RunConfig, registry: Registry) -> None:

@@ -246,19 +246,15 @@ class LatentStore:
                 "same command then continues.",
             ) from error
 
-    def open_shard(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """The latents [rows, D] (a memory map) and energy [rows] of one shard.
+    def open_shards(self, numbers: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The latents [rows, D] (a memory map) and energy [rows] of shards, checked side by side.
 
         Raises:
-            DamagedFileError: it is not what was written.
+            DamagedFileError: one is not what was written.
         """
-        tensors = load_tensors(self._shard(number), AGAIN)
-        return tensors["latents"], tensors["energy"].clone()
-
-    def open_shards(self, numbers: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Several shards, checked side by side."""
         with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(self.open_shard, numbers))
+            shards = pool.map(lambda one: load_tensors(self._shard(one), AGAIN), numbers)
+            return [(tensors["latents"], tensors["energy"].clone()) for tensors in shards]
 
     def _describe(self, progress: Progress) -> None:
         """Write `store.json` where it is not what this key says."""
