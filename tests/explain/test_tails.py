@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentbench.explain.tails import median, tail_share, trimmed_mean, worst_count
+from latentbench.explain.tails import (
+    in_spreads,
+    median,
+    spread_of,
+    tail_share,
+    trimmed_mean,
+    worst_count,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +66,10 @@ def test_medians_are_those_of_numpy():
     for n in (1, 2, 5, 1_000):
         values = np.random.default_rng(n).normal(size=n)
         assert median(values) == pytest.approx(np.median(values), rel=1e-15)
+
+
+def test_a_spread_of_frames_that_agree_or_have_no_end_makes_what_is_off_infinitely_far():
+    assert spread_of(np.full(9, np.inf)) == math.inf
+    assert spread_of(np.full(9, 3.0)) == 0.0
+    assert (in_spreads(1.0, 0.0), in_spreads(0.0, 0.0), in_spreads(3.0, 2.0)) == (math.inf, 0, 1.5)
+    assert in_spreads(math.nan, 2.0) == math.inf

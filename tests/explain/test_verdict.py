@@ -141,6 +141,13 @@ def test_bins_part_the_frames_and_share_the_excess():
     assert [one.n for one in beyond] == [0, 0, 0, 0, 0, 0, 1000]
 
 
+def test_a_frame_without_end_has_the_whole_excess():
+    nll = np.arange(1000.0)
+    nll[30] = np.inf
+    bins = distance_bins(nll, np.arange(1000) / 1000)
+    assert [one.share for one in bins] == [1, 0, 0, 0, 0, 0, 0]
+
+
 def test_the_rank_correlation_is_scipys():
     from scipy.stats import spearmanr
 
