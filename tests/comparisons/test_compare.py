@@ -159,6 +159,18 @@ def test_a_format_alone_is_on_stdout(two_runs, invoke, name):
         assert len(list(csv.DictReader(io.StringIO(found.stdout)))) == 2 * 2 * 2 * 3
 
 
+def test_a_table_for_a_paper_has_the_columns_asked_for(two_runs, invoke):
+    columns = ("--columns", "n,x_gain,parameters", "--caption", "Gain of $x$", "--label", "tab:x")
+    text = invoke(*two_runs, "--format", "latex", *columns).stdout
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert body[0] == (r"staleness & run & k & n (frames) & x gain (nats/frame) & parameters \\")
+    assert len(body) == 1 + 4  # the verdicts have none of the columns
+    assert text.count(r"\begin{table}") == text.count(r"\label{tab:x}") == 1
+    refused = invoke(*two_runs, *columns)
+    assert "--columns is for tables in Markdown or LaTeX, and none is asked for." in refused.stderr
+    assert (refused.exit_code, refused.stdout) == (2, "")
+
+
 def test_80_columns_hold_the_table(two_runs, invoke):
     found = invoke(*two_runs, env={"COLUMNS": "80"})
     assert max(map(len, found.stdout.splitlines())) <= 80
