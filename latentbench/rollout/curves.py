@@ -233,22 +233,15 @@ def _targets(run: OpenedRun, rolling: Rolling) -> tuple[list[Target], list[str]]
     return [own], missing
 
 
+@dataclass(frozen=True)
 class _Curve:
     """One horizon and target of a run."""
 
-    def __init__(
-        self,
-        run: OpenedRun,
-        rolling: Rolling,
-        moments: FirstOrder,
-        horizon: HorizonResult,
-        target: Target,
-    ) -> None:
-        self.run = run
-        self.rolling = rolling
-        self.moments = moments
-        self.horizon = horizon
-        self.target = target
+    run: OpenedRun
+    rolling: Rolling
+    moments: FirstOrder
+    horizon: HorizonResult
+    target: Target
 
     def measured(self, progress: Progress) -> RolloutCurve:
         """Roll out the models of all seeds and summarise them together."""
