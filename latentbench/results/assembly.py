@@ -202,6 +202,8 @@ def _notes(horizon: HorizonResult, config: RunConfig, density: Density) -> list[
         elif density == "samples":
             reason = NO_LOG_DENSITY
         notes.append(f"rollout: {reason}")
+    if density == "bound":
+        notes.append("the predictor bounds its NLL from above: the true one may be lower")
     measured = {one.name for one in horizon.figures}
     published = dict.fromkeys(name for _, name, _ in FIGURES.values() if name != GAP)
     notes.extend(

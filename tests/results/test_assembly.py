@@ -121,6 +121,25 @@ def test_blanks_have_their_reason(tmp_path, config, registry, write_cell, facts)
     )
 
 
+@pytest.fixture
+def bounds(monkeypatch):
+    """Take the predictor for one that bounds its NLL."""
+    monkeypatch.setattr("latentbench.results.assembly.density_of", lambda *_: "bound")
+
+
+@pytest.mark.usefixtures("bounds")
+def test_a_predictor_that_bounds_its_likelihood_is_noted(
+    tmp_path, config, registry, write_cell, facts
+):
+    with RunFolder.open(tmp_path / "run", config) as run:
+        for k in (1, 2):
+            write_cell(run.cell(k, 42), k, 42)
+        result = assemble(run, config, registry, **facts)
+    note = "the predictor bounds its NLL from above: the true one may be lower"
+    assert all(note in one.notes for one in result.horizons)
+    assert result.horizons[0].figure("eval", "all", "nll").n
+
+
 def test_what_has_no_interval_says_why(tmp_path, config, registry, write_cell, facts):
     with RunFolder.open(tmp_path / "run", config) as run:
         for k in (1, 2):
