@@ -143,11 +143,12 @@ def pipeline(
         store, encoder, utterances, digests=digests, device=CPU, progress=SILENT
     )
     took = time.perf_counter() - start
-    numbers = sorted({entry.shard for entry in encoded.entries})
+    entries = [store.entries()[one.id, encoded.digests[one.id]] for one in utterances]
+    numbers = sorted({entry.shard for entry in entries})
     shards = {n: rows for n, (rows, _) in zip(numbers, store.open_shards(numbers), strict=True)}
     return took, [
         shards[entry.shard][entry.start : entry.start + sum(entry.segments)].clone()
-        for entry in encoded.entries
+        for entry in entries
     ]
 
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from latentbench.encoders import Encoder
     from latentbench.engines import Engine
     from latentbench.latents import Latents
-    from latentbench.latents.store import ShardEntry
+    from latentbench.latents.encoding import Encoded
     from latentbench.plugins import Registry
     from latentbench.results import Result
     from latentbench.results.schema import EncoderFacts, Provenance
@@ -180,7 +180,7 @@ def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -
         device=device,
         progress=workspace.progress,
     )
-    rows = _rows(audio, {entry.utterance: entry for entry in encoded.entries})
+    rows = _rows(audio, encoded)
     if copied := same_sound(open_latents(store, rows)[0]):
         told = {one: f"a copy: the same sound as {first}" for one, first in copied.items()}
         rows = [replace(row, skipped=told.get(row.utterance, row.skipped)) for row in rows]
@@ -204,20 +204,20 @@ def _no_stub_left(folder: Path, *, keep_parent: bool) -> Iterator[None]:
         raise
 
 
-def _rows(audio: Audio, entries: Mapping[str, ShardEntry]) -> list[ManifestRow]:
+def _rows(audio: Audio, encoded: Encoded) -> list[ManifestRow]:
     """A row for every utterance that is used or skipped."""
     rows = []
     for one in audio.listed:
-        entry, out = entries.get(one.id), audio.left_out.get(one.id)
+        out = audio.left_out.get(one.id)
         if out is None or out.how == "skipped":
             rows.append(
                 ManifestRow(
                     utterance=one.id,
                     speaker=one.speaker,
                     split=audio.split.side(one.speaker),
-                    audio=entry.audio if entry else "",
+                    audio="" if out else encoded.digests[one.id],
                     seconds=one.seconds,
-                    skipped=out.reason if out else entries[one.id].skipped,
+                    skipped=out.reason if out else encoded.skipped.get(one.id, ""),
                     attributes=tuple(one.attributes.items()),
                 )
             )

@@ -41,15 +41,16 @@ SHARD_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Encoded:
-    """Entries of the store for the wanted utterances, in their order.
+    """What became of the wanted utterances.
 
     Attributes:
-        entries: one per utterance, with the digest of what was decoded; one that is skipped
-            says why and is in no shard.
-        fresh: how many of them were encoded now; those skipped were not.
+        digests: id -> digest of the audio that was decoded, now or earlier.
+        skipped: id -> why it cannot be used; all others are in the store.
+        fresh: how many were encoded now.
     """
 
-    entries: tuple[ShardEntry, ...]
+    digests: Mapping[str, str]
+    skipped: Mapping[str, str]
     fresh: int
 
 
@@ -78,10 +79,9 @@ def encode_missing(
     Raises:
         LatentbenchError: the store cannot be written, or the encoder broke its contract.
     """
-    wanted = [(one.id, digests[one.id]) for one in utterances]
-    stored = _usable(store) if store.is_sound() else {}
-    if stored.keys() >= set(wanted):  # nothing to write: the cache may be another user's
-        return Encoded(tuple(stored[one] for one in wanted), 0)
+    wanted = {(one.id, digests[one.id]) for one in utterances}
+    if store.is_sound() and _usable(store) >= wanted:  # the cache may be another user's
+        return Encoded(digests, {}, 0)
     with store.writing(progress):
         store.drop_damaged(progress)
         stored = _usable(store)
@@ -92,16 +92,9 @@ def encode_missing(
         ]
         total = sum(one.seconds for one in utterances)
         heard = _encode(store, encoder, batches, total=total, device=device, progress=progress)
-        stored = _usable(store)
-    entries = []
-    for one in utterances:
-        found = heard.get(one.id)
-        digest = (found.digest if found else "") or digests[one.id]
-        skipped = found.skipped if found else ""
-        entries.append(
-            ShardEntry(one.id, digest, -1, 0, (), skipped) if skipped else stored[one.id, digest]
-        )
-    return Encoded(tuple(entries), sum(not one.skipped for one in heard.values()))
+    decoded = {id_: one.digest for id_, one in heard.items() if one.digest}
+    skipped = {id_: one.skipped for id_, one in heard.items() if one.skipped}
+    return Encoded({**digests, **decoded}, skipped, len(heard) - len(skipped))
 
 
 def _encode(
@@ -136,9 +129,9 @@ def _encode(
     return heard
 
 
-def _usable(store: LatentStore) -> dict[tuple[str, str], ShardEntry]:
-    """Stored entries without the skips that earlier versions kept."""
-    return {key: entry for key, entry in store.entries().items() if not entry.skipped}
+def _usable(store: LatentStore) -> set[tuple[str, str]]:
+    """Id and digest of what is stored; the skips that earlier versions kept do not count."""
+    return {key for key, entry in store.entries().items() if not entry.skipped}
 
 
 def plan_batches(utterances: Sequence[Utterance], max_seconds: float) -> list[list[Utterance]]:

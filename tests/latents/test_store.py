@@ -143,8 +143,15 @@ class Filled:
 
     def rows(self, utterances, encoded):
         return [
-            ManifestRow(u.id, u.speaker, "train", e.audio, u.seconds, e.skipped)
-            for u, e in zip(utterances, encoded.entries, strict=True)
+            ManifestRow(
+                u.id,
+                u.speaker,
+                "train",
+                encoded.digests[u.id],
+                u.seconds,
+                encoded.skipped.get(u.id, ""),
+            )
+            for u in utterances
         ]
 
 
@@ -237,13 +244,10 @@ def test_bad_audio_is_skipped_with_its_reason_and_not_decoded_into_frames(filled
         utterance("silent", np.zeros(95)),
     ]
     encoded = filled.fill(utterances)
-    reasons = {entry.utterance: entry.skipped for entry in encoded.entries}
-    assert reasons == {
-        "good": "",
+    assert encoded.skipped == {
         "broken": "not finite",
         "eight": "8 channels, mono or stereo expected",
         "none": "no samples",
-        "silent": "",
     }
     latents, _ = open_latents(filled.store, filled.rows(utterances, encoded))
     assert [one.id for one in latents.utterances] == ["good", "silent"]
@@ -272,11 +276,11 @@ def test_a_passing_trouble_skips_the_utterance_in_this_run_only(
 
     with monkeypatch.context() as patched:
         patched.setattr(ArraySource, "read", fails)
-        good, unlucky = filled.fill(utterances).entries
-    assert good.skipped == ""
-    assert re.fullmatch(reason, unlucky.skipped)
+        skipped = filled.fill(utterances).skipped
+    (unlucky,) = skipped.values()
+    assert re.fullmatch(reason, unlucky)
     again = filled.fill(utterances)
-    assert (again.fresh, [entry.skipped for entry in again.entries]) == (1, ["", ""])
+    assert (again.fresh, again.skipped) == (1, {})
 
 
 def test_a_file_replaced_while_encoding_is_stored_as_what_it_became(filled, monkeypatch):
@@ -290,15 +294,15 @@ def test_a_file_replaced_while_encoding_is_stored_as_what_it_became(filled, monk
     with monkeypatch.context() as patched:
         patched.setattr(ArraySource, "record", record)
         device = torch.device("cpu")
-        (entry,) = encode_missing(
+        digests = encode_missing(
             filled.store,
             filled.encoder,
             [before],
             digests=digests,
             device=device,
             progress=filled.progress,
-        ).entries
-    assert entry.audio == after.source.digest()
+        ).digests
+    assert digests["u"] == after.source.digest()
     assert filled.fill([after]).fresh == 0
     encoded = filled.fill([before])
     assert encoded.fresh == 1
@@ -312,7 +316,7 @@ def test_skips_that_an_earlier_version_stored_are_tried_again(filled):
     with filled.store.writing(filled.progress):
         filled.store.add(torch.zeros(0, 1), torch.zeros(0), [entry])
     encoded = filled.fill(utterances)
-    assert (encoded.fresh, encoded.entries[0].skipped) == (1, "")
+    assert (encoded.fresh, encoded.skipped) == (1, {})
     assert filled.fill(utterances).fresh == 0
 
 
