@@ -23,7 +23,8 @@ options derived from it.
 The network is a `torch.nn.Module` called as `network(waves, codebooks)`: audio float32
 [B, channels, T] and how many codebooks are summed, None for the latents before the quantizer;
 it gives float32 [B, F, D]. A checkpoint is a state dict under the network's own names, all of
-them; `state_dict_of` reads one that is wrapped. Code in a checkpoint is never executed.
+them; `state_dict_of` reads one that is wrapped. Safetensors are read too. Code in a checkpoint
+is never executed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from latentbench.encoders.codec_options import codebooks_summed
 from latentbench.encoders.network_encoder import NetworkEncoder
-from latentbench.encoders.state_dicts import of_parts, read_pickled
+from latentbench.encoders.state_dicts import (
+    SAFETENSORS,
+    of_parts,
+    read_pickled,
+    read_tensors,
+    tensor_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,6 +124,8 @@ class CodecEncoder(NetworkEncoder):
 
     def tensors(self, file: Path, network: nn.Module) -> Mapping[str, Any]:
         """The weights in a checkpoint; see `NetworkEncoder.tensors`."""
+        if file.name.endswith(SAFETENSORS):
+            return read_tensors(file, of_parts(tensor_names(file), network))
         state = self.state_dict_of(read_pickled(file))
         given = {str(name): state[name] for name in state} if isinstance(state, dict) else {}
         return {name: given[name] for name in of_parts(given, network)}

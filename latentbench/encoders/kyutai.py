@@ -19,7 +19,7 @@ from torch import nn
 
 from latentbench.encoders.network_encoder import NetworkEncoder
 from latentbench.encoders.state_dicts import (
-    INDEX,
+    SAFETENSORS,
     of_parts,
     read_tensors,
     tensor_names,
@@ -97,7 +97,7 @@ class KyutaiEncoder(NetworkEncoder):
     takes: ClassVar[str]
     options: MimiOptions | PocketTTSOptions
     libraries = ("transformers",)
-    suffixes = (".safetensors", INDEX)
+    suffixes = SAFETENSORS
     sample_rate = 24_000
     hop = 1_920
     max_batch_seconds = 16.0  # more only leaves the caches: 8 x 14 s take longer than one by one

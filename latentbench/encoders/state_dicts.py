@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INDEX",
+    "SAFETENSORS",
     "WeightsMismatchError",
     "fill",
     "of_parts",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 INDEX = ".index.json"  # of a checkpoint in shards: after the name that one file would have
+SAFETENSORS = (".safetensors", INDEX)
 NAMED = 3
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from latentbench.conformance import run_checks
@@ -308,6 +309,17 @@ def test_a_checkpoint_of_something_else_is_refused(load, checkpoint, change, fou
         load(weights=str(checkpoint(change)))
     assert found in caught.value.message
     assert caught.value.hint == "toy takes http://127.0.0.1:9/v1/toy.pth."
+
+
+def test_a_folder_with_the_checkpoint_and_a_safetensors_file_are_taken(load, checkpoint, tmp_path):
+    wave, file = noise(3 * HOP), checkpoint()
+    (expected,) = encode(load(weights=str(file)), wave)
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    (folder / "toy.pth").write_bytes(file.read_bytes())
+    save_file(torch.load(file), folder / "model.safetensors")
+    for given in (folder, folder / "model.safetensors"):
+        assert torch.equal(encode(load(weights=str(given)), wave)[0], expected)
 
 
 def test_a_checkpoint_may_be_wrapped(load, checkpoint):
