@@ -125,7 +125,7 @@ def compare(
         Request(
             components={section: given.pop(section) for section in COMPONENTS},
             match=match,
-            flags=[flag_layer(given)],
+            settings=flag_layer(given),
             assignments=given["assignments"],
             preset=given["preset"],
             config_file=given["config_file"],

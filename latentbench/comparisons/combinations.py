@@ -7,23 +7,24 @@ option, `--set encoder.LABEL.weights=FILE` for that one, and wins.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from latentbench.config import assignment, nested, read_layers, resolve, shape
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from latentbench.comparisons.comparison import Match
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
+
+    Layer: TypeAlias = Mapping[str, Any]
 
 __all__ = ["COMPARED", "Combination", "Request", "combine"]
 
@@ -47,17 +48,18 @@ class Request:
     """What a user asked to compare.
 
     Attributes:
-        components: section -> as typed, `NAME` or `LABEL=NAME`; none: that of the configuration.
+        components: section -> `NAME`, `LABEL=NAME`, or a mapping with a name, options and perhaps
+            a `label`; none: that of the configuration.
         match: by time or by frames.
-        flags: layers of the everyday flags.
+        settings: a layer of the configuration, for every run.
         assignments: of `--set`.
         preset: to start from.
         config_file: of the user.
     """
 
-    components: Mapping[str, Sequence[str]]
+    components: Mapping[str, Sequence[str | Mapping[str, Any]]]
     match: Match = "ms"
-    flags: Sequence[str | Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
     assignments: Sequence[str] = ()
     preset: str | None = None
     config_file: Path | None = None
@@ -84,8 +86,9 @@ class Combination:
 class _Component:
     section: str
     label: str
-    name: str
+    given: Mapping[str, Any]
     options: frozenset[str]
+    own: list[Layer] = field(default_factory=list)  # options set for this one
 
 
 def combine(request: Request, registry: Registry) -> list[Combination]:
@@ -108,21 +111,15 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
             f"A comparison needs at least two runs; this is one: {named}.",
             "Give --encoder, --predictor or --corpus several times, or name finished run folders.",
         )
-    everywhere: list[str] = []
-    own: dict[_Component, list[str]] = {one: [] for group in chosen.values() for one in group}
-    for text, meant in _addressed(request.assignments, chosen):
-        if meant is None:
-            everywhere.append(text)
-        for component in meant or ():
-            own[component].append(text)
-    general = [*request.flags, *everywhere]
-    matched = _match_assignments(request.match, _touched(request, general))
+    everywhere = list(_addressed(map(assignment, request.assignments), chosen))
+    general = [request.settings, *everywhere]
+    matched = _matched(request.match, _touched(request, general))
     combinations = []
     for together in product(*chosen.values()):
-        names = [f"{one.section}.name={json.dumps(one.name)}" for one in together]
-        options = [_unlabelled(text, one) for one in together for text in own[one]]
+        names = [{one.section: one.given} for one in together]
+        options = [layer for one in together for layer in one.own]
         layers = read_layers(
-            request.preset, request.config_file, [*names, *matched, *general, *options]
+            request.preset, request.config_file, [*names, matched, *general, *options]
         )
         labels = [one.label for one in together if len(chosen[one.section]) > 1]
         combinations.append(
@@ -136,26 +133,21 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
     return combinations
 
 
-def _components(section: str, typed: Sequence[str], registry: Registry) -> list[_Component]:
+def _components(
+    section: str, asked: Sequence[str | Mapping[str, Any]], registry: Registry
+) -> list[_Component]:
     found = []
-    for text in typed:
-        label, equals, name = text.partition("=")
-        if not equals:
-            name = label
-        elif LABEL.fullmatch(label) is None:
-            raise UsageError(
-                f"--{section} {text}: '{label}' is no label.",
-                "A label is of letters, digits, '.', '_' and '-', a letter or digit first.",
-            )
-        options = frozenset(
-            option.name for option in fields(registry.get(section, name).spec.options)
-        )
+    for one in asked:
+        label, given = _labelled(section, one) if isinstance(one, str) else _apart(one)
+        known = fields(registry.get(section, given["name"]).spec.options)
+        options = frozenset(option.name for option in known)
         if label in options:
             raise UsageError(
-                f"--{section} {text}: '{label}' is the name of an option of '{name}'.",
+                f"--{section} {label}=...: '{label}' is the name of an option of "
+                f"'{given['name']}'.",
                 f"Choose another label, or --set {section}.{label}=... would mean both.",
             )
-        found.append(_Component(section, label, name, options))
+        found.append(_Component(section, label, given, options))
     label, times = Counter(one.label for one in found).most_common(1)[0]
     if times > 1:
         raise UsageError(
@@ -166,63 +158,77 @@ def _components(section: str, typed: Sequence[str], registry: Registry) -> list[
     return found
 
 
-def _addressed(
-    assignments: Sequence[str], chosen: Mapping[str, Sequence[_Component]]
-) -> list[tuple[str, list[_Component] | None]]:
-    """Each assignment and the components it is for, None: for no component that is compared.
+def _labelled(section: str, text: str) -> tuple[str, Mapping[str, Any]]:
+    label, equals, name = text.partition("=")
+    if not equals:
+        return label, {"name": label}
+    if LABEL.fullmatch(label) is None:
+        raise UsageError(
+            f"--{section} {text}: '{label}' is no label.",
+            "A label is of letters, digits, '.', '_' and '-', a letter or digit first.",
+        )
+    return label, {"name": name}
 
-    Those that name one component come last, and so win.
+
+def _apart(given: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    return given.get("label", given["name"]), {key: given[key] for key in given if key != "label"}
+
+
+def _addressed(
+    assignments: Iterable[tuple[list[str], Any]], chosen: Mapping[str, Sequence[_Component]]
+) -> Iterator[Layer]:
+    """Give each component the options set for it, and yield the layers that are for no component.
+
+    Those set for a component by its label come last, and so win.
     """
-    found: list[tuple[str, list[_Component] | None]] = []
-    own: list[tuple[str, list[_Component] | None]] = []
-    for text in assignments:
-        key, equals, _ = text.partition("=")
-        section, dot, rest = key.partition(".")
-        if not equals or section not in COMPARED:
-            found.append((text, None))
+    labelled: list[tuple[_Component, Layer]] = []
+    for parts, value in assignments:
+        section, *rest = parts
+        if section not in COMPARED:
+            yield nested(parts, value)
             continue
-        if not dot or rest == "name":
+        key = ".".join(parts)
+        if rest in ([], ["name"]):
             raise UsageError(
-                f"--set {text}: what is compared is named with --{section}.",
+                f"--set {key}: what is compared is named with --{section}.",
                 f"Write --{section} NAME, once for each.",
             )
-        group = chosen[section]
-        named = [one for one in group if rest.startswith(f"{one.label}.")]
+        named = [one for one in chosen[section] if _is_for(one, rest)]
         if named:
-            own.append((text, [max(named, key=lambda one: len(one.label))]))
+            meant = max(named, key=lambda one: len(one.label))
+            rest = rest[meant.label.count(".") + 1 :]
+            labelled.append((meant, nested([section, *rest], value)))
             continue
-        option = rest.partition(".")[0]
-        having = [one for one in group if option in one.options]
+        having = [one for one in chosen[section] if rest[0] in one.options]
         if not having:
-            known = {name for one in group for name in (*one.options, one.label)}
-            labels = ", ".join(one.label for one in group)
+            known = {name for one in chosen[section] for name in (*one.options, one.label)}
+            labels = ", ".join(one.label for one in chosen[section])
             raise UsageError(
-                f"--set {text}: '{option}' is neither an option of any {section} compared "
+                f"--set {key}: '{rest[0]}' is neither an option of any {section} compared "
                 f"nor the label of one ({labels}).",
-                nearest(option, known),
+                nearest(rest[0], known),
             )
-        found.append((text, having))
-    return [*found, *own]
+        for one in having:
+            one.own.append(nested(parts, value))
+    for one, layer in labelled:
+        one.own.append(layer)
 
 
-def _unlabelled(assignment: str, component: _Component) -> str:
-    section = component.section
-    _, _, rest = assignment.partition(".")
-    return f"{section}.{rest.removeprefix(f'{component.label}.')}"
+def _is_for(component: _Component, rest: Sequence[str]) -> bool:
+    label = component.label.split(".")
+    return len(rest) > len(label) and rest[: len(label)] == label
 
 
-def _touched(request: Request, general: Sequence[str | Mapping[str, Any]]) -> set[str]:
+def _touched(request: Request, general: Sequence[Layer]) -> set[str]:
     """The keys of the task that the user has set, by file, flag or `--set`."""
     given = read_layers(request.preset, request.config_file, general)["task"]
-    standard = read_layers(None, None, [])["task"]
+    standard = read_layers(None, None)["task"]
     changed = {key for key, value in given.items() if key not in standard or value != standard[key]}
-    layers = [nested(*assignment(one)) if isinstance(one, str) else one for one in general]
-    named = {key for layer in layers for key in layer.get("task", ())}
-    return changed | named
+    return changed | {key for layer in general for key in layer.get("task", ())}
 
 
-def _match_assignments(match: Match, touched: Collection[str]) -> list[str]:
-    """The settings of the task that the user left open, as `--set` takes them.
+def _matched(match: Match, touched: Collection[str]) -> Layer:
+    """The settings of the task that the user left open.
 
     Raises:
         UsageError: the user has set the task in the other unit.
@@ -239,7 +245,5 @@ def _match_assignments(match: Match, touched: Collection[str]) -> list[str]:
             "Set task.context_frames, task.horizons or task.step_frames, or choose --match ms.",
         )
     if match == "frames":
-        return []
-    return [
-        f"task.{key}={json.dumps(value)}" for key, value in IN_TIME.items() if key not in touched
-    ]
+        return {}
+    return {"task": {key: value for key, value in IN_TIME.items() if key not in touched}}

@@ -73,7 +73,7 @@ def test_corpora_of_one_kind_have_roots_of_their_own(combined):
 
 
 def test_other_options_are_for_all_and_flags_count(combined):
-    found = combined(LOGMEL_TWICE, "training.batch_size=7", flags=["training.steps=5"])
+    found = combined(LOGMEL_TWICE, "training.batch_size=7", settings={"training": {"steps": 5}})
     assert {(one.config.training.steps, one.config.training.batch_size) for one in found} == {
         (5, 7)
     }
