@@ -57,6 +57,7 @@ __all__ = [
     "density_of",
     "dotted",
     "make",
+    "merged",
     "nested",
     "preset_names",
     "read_component",
@@ -303,15 +304,21 @@ def read_layers(
         UsageError: an unknown preset, an unreadable file, an assignment without `=`, or one whose
             value is a list or mapping that was mistyped; a section that is none.
     """
-    merged: dict[str, Any] = {}
-    _merge(merged, _preset(DEFAULT_PRESET))
+    below = [_preset(DEFAULT_PRESET)]
     if preset is not None:
-        _merge(merged, _preset(preset))
+        below.append(_preset(preset))
     if config is not None:
-        _merge(merged, _read_file(config))
+        below.append(_read_file(config))
+    above = (nested(*assignment(one)) if isinstance(one, str) else one for one in layers)
+    return merged([*below, *above])
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Layers as one, later ones winning."""
+    whole: dict[str, Any] = {}
     for layer in layers:
-        _merge(merged, nested(*assignment(layer)) if isinstance(layer, str) else layer)
-    return merged
+        _merge(whole, layer)
+    return whole
 
 
 def settings_layer(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,10 +337,7 @@ def settings_layer(settings: Mapping[str, Any]) -> dict[str, Any]:
         given["seeds"] = [seed]
     if "slices" in given:
         given["slices"] = list(dict.fromkeys(("all", *given["slices"])))
-    layer: dict[str, Any] = {}
-    for key, value in given.items():
-        _merge(layer, nested(EVERYDAY.get(key, key).split("."), value))
-    return layer
+    return merged(nested(EVERYDAY.get(key, key).split("."), value) for key, value in given.items())
 
 
 def assignment(text: str) -> tuple[list[str], Any]:

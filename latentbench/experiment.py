@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from latentbench.config import RunConfig
     from latentbench.corpora.selection import Audio
     from latentbench.encoders import Encoder
@@ -78,6 +81,18 @@ class EncodedCorpus:
     store: LatentStore
     rows: tuple[ManifestRow, ...]
     fresh: int
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Utterance id -> latents, float32 [T, D].
+
+        An encoder that works in chunks has `ID#0`, `ID#1`, ..., which do not join.
+        """
+        latents, _ = self.open()
+        several = any(one.segment for one in latents.utterances)
+        return {
+            f"{one.id}#{one.segment}" if several else one.id: latents.utterance(index).numpy()
+            for index, one in enumerate(latents.utterances)
+        }
 
     def open(self) -> tuple[Latents, dict[str, list[int]]]:
         """The latents, and the utterances of each side as indices into them."""

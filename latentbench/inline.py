@@ -15,26 +15,29 @@ import sys
 import sysconfig
 from dataclasses import is_dataclass
 from functools import partial
+from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from latentbench.config import COMPONENTS
 from latentbench.errors import UsageError
 from latentbench.plugins import Component, Provider
-from latentbench.specs import KINDS, ComponentSpec, NoOptions
+from latentbench.specs import KINDS, ComponentSpec, CorpusSpec, NoOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from latentbench.corpora import Corpus
     from latentbench.plugins import Registry
 
-__all__ = ["adopt", "code_digest"]
+__all__ = ["adopt", "code_digest", "held_corpus"]
 
 WHERE = Provider("Python", "", "")
 NO_NAME = re.compile(r"[^A-Za-z0-9._:-]+|^[^A-Za-z0-9]+")
 PLAIN = (str, bytes, int, float, bool, type(None))
 HEX = 12
-INSTALLED = tuple({sysconfig.get_paths()[one] for one in ("stdlib", "purelib", "platlib")})
+STDLIB = sysconfig.get_paths()["stdlib"]
+SITES = {"site-packages", "dist-packages"}
 
 
 def adopt(layer: Mapping[str, Any], registry: Registry) -> tuple[dict[str, Any], Registry]:
@@ -51,6 +54,7 @@ def adopt(layer: Mapping[str, Any], registry: Registry) -> tuple[dict[str, Any],
         UsageError: an object is no component of its kind, or has the name of another one.
     """
     found: dict[tuple[str, str], Component] = {}
+    made: dict[int, Component] = {}  # of one object one component, whatever its code
 
     def named(kind: str, given: Any) -> Any:
         if isinstance(given, str):
@@ -59,7 +63,7 @@ def adopt(layer: Mapping[str, Any], registry: Registry) -> tuple[dict[str, Any],
             return {**given, "name": named(kind, given["name"])} if "name" in given else given
         if isinstance(given, (int, float, list, tuple, type(None))):
             return given  # the configuration says what is wrong with it
-        component = _component(kind, given)
+        component = made.setdefault(id(given), _component(kind, given))
         name = component.spec.name
         if found.setdefault((kind, name), component) != component:
             raise UsageError(f"Two different {kind}s called '{name}' are given.", "Rename one.")
@@ -75,6 +79,19 @@ def adopt(layer: Mapping[str, Any], registry: Registry) -> tuple[dict[str, Any],
         metrics = [named("metric", one) for one in whole["evaluation"]["metrics"]]
         whole["evaluation"] = {**whole["evaluation"], "metrics": metrics}
     return whole, registry.beside(_unknown(found.values(), registry))
+
+
+def held_corpus(corpus: Corpus) -> Component:
+    """A corpus that is made already, told from others by the digest of all that is in it."""
+
+    def given(*_: object) -> Corpus:
+        return corpus
+
+    summary = "held in memory, given from Python"
+    spec = CorpusSpec(name=corpus.name, summary=summary, factory=given)
+    said = [(one.id, one.speaker, one.source.digest()) for one in corpus.utterances()]
+    digest = hashlib.sha256(repr((said, corpus.latents)).encode()).hexdigest()
+    return Component(spec, WHERE, digest[:HEX])
 
 
 def _unknown(components: Iterable[Component], registry: Registry) -> Iterator[Component]:
@@ -93,6 +110,8 @@ def _unknown(components: Iterable[Component], registry: Registry) -> Iterator[Co
 
 
 def _component(kind: str, given: Any) -> Component:
+    if isinstance(given, Component):
+        return given
     spec = given if isinstance(given, ComponentSpec) else getattr(given, "spec", None)
     if isinstance(spec, ComponentSpec):
         if spec.kind != kind:
@@ -155,7 +174,9 @@ def _parts(made: Any, seen: dict[int, Any]) -> Iterator[bytes]:
                 for one in inside(made):
                     yield from _parts(one, seen)
                 return
-        raise TypeError(f"no code: {made!r}")
+        if not is_dataclass(made):
+            raise TypeError(f"no code: {made!r}")
+        yield from _parts([type(made), vars(made)], seen)
 
 
 def _of_class(made: type) -> Iterable[Any]:
@@ -194,8 +215,9 @@ def _is_library(made: Any) -> bool:
     """Whether it is of latentbench, of Python or of an installed distribution."""
     module = sys.modules.get(made.__module__)
     file = getattr(module, "__file__", None) or ""
-    builtin = made.__module__ in sys.builtin_module_names
-    return builtin or _name(made)[0].startswith("latentbench.") or file.startswith(INSTALLED)
+    if made.__module__ in sys.builtin_module_names or file.startswith(STDLIB):
+        return True
+    return _name(made)[0].startswith("latentbench.") or bool(SITES & set(Path(file).parts))
 
 
 # Kind of object -> what is inside, in an order that does not depend on chance.

@@ -86,6 +86,16 @@ class Component:
     def __str__(self) -> str:
         return f"{self.spec.kind} '{self.spec.name}' of {self.provider}"
 
+    @property
+    def name(self) -> str:
+        """What a user types."""
+        return self.spec.name
+
+    @property
+    def summary(self) -> str:
+        """One line of what it is."""
+        return self.spec.summary
+
     def missing(self) -> list[str]:
         """The requirements of the spec that this environment does not meet."""
         return [need for need in self.spec.requires if not _is_met(need)]

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
+from latentbench.api import configure
 from latentbench.cli import main
-from latentbench.cli.configuration import resolve_flags
-from latentbench.plugins import load_registry
+from latentbench.cli.configuration import settings_of
+from latentbench.cli.session import Session
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,7 +50,7 @@ def test_a_documented_command_is_one(words):
         command = found
     parsed = command.make_context("documented", list(words), resilient_parsing=False)
     if command.name in {"run", "encode"}:
-        resolve_flags(load_registry(), dict(parsed.params))
+        configure(**settings_of(Session(), parsed.params))
 
 
 def test_every_page_linked_in_the_readme_is_there():

@@ -36,7 +36,7 @@ def wait_for(word, stream, also=""):
 AT_STEP_10 = """
 import os, sys
 from contextlib import contextmanager
-import latentbench.cli.progress
+import latentbench.display
 from latentbench.cli import main
 from latentbench.progress import SilentProgress
 
@@ -56,7 +56,7 @@ class Meter:
     def note(self, text):
         pass
 
-latentbench.cli.progress.stderr_progress = Progress
+latentbench.display.default_progress = Progress
 main(sys.argv[1:-1])
 """
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from latentbench import api
 from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import Session, debug_option
 from latentbench.errors import LatentbenchError
@@ -35,10 +36,7 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
     cosine, R² and rollout gap are known exactly. Exit code 1 where an interval misses the truth
     by more than the stated bias.
     """
-    from latentbench.calibration import calibrate as calibrated  # noqa: PLC0415 - imports torch
-    from latentbench.cli.progress import stderr_progress  # noqa: PLC0415 - not for --help
-
-    checks = calibrated(session.registry(), stderr_progress(), quick=quick)
+    checks = api.calibrate(quick=quick, registry=session.registry())
     if as_json:
         echo(json.dumps([_record(one) for one in checks], indent=2))
     else:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from latentbench.cli.configuration import flag_layer, run_options
+from latentbench import api
+from latentbench.cli.configuration import run_options, settings_of
 from latentbench.cli.export import Exports, export_options
-from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench.cli.output import Verb, echo, json_option, show
 from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, debug_option
 from latentbench.cli.show import finished_runs
 from latentbench.errors import CellFailedError, UsageError
-from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
-    from latentbench.comparisons import Comparison
-    from latentbench.comparisons.combinations import Combination
-    from latentbench.config import RunConfig
+    from latentbench.answers import Answer, Comparison
+    from latentbench.planning import Plan
 
 __all__ = ["compare"]
 
@@ -32,6 +30,7 @@ COMPONENTS = {
     "predictor": "What predicts them",
     "corpus": "Where the audio is from",
 }
+PLURALS = {"encoder": "encoders", "predictor": "predictors", "corpus": "corpora"}
 FORMATS = ("table", "csv", "markdown", "latex", "json")
 
 
@@ -111,41 +110,18 @@ def compare(
                 f"Finished runs are compared as they are; --{idle[0]} would change nothing.",
                 "Leave it out, or leave out the run folders.",
             )
-        from latentbench.comparisons import compare_runs  # noqa: PLC0415 - not for --help
-        from latentbench.results.finished import read_runs  # noqa: PLC0415
-
         folders = [run for folder in runs for run in finished_runs(folder)]
-        found = compare_runs(read_runs(folders), match, strict=strict, registry=session.registry())
+        found = api.compare(folders, match=match, strict=strict, registry=session.registry())
         _show(found, format_, asked)
         return
-    from latentbench.comparisons.combinations import Request, combine  # noqa: PLC0415 - not for --help
-
-    registry = session.registry()
-    combinations = combine(
-        Request(
-            components={section: given.pop(section) for section in COMPONENTS},
-            match=match,
-            settings=flag_layer(given),
-            assignments=given["assignments"],
-            preset=given["preset"],
-            config_file=given["config_file"],
-        ),
-        registry,
-    )
+    components = {plural: given.pop(section) for section, plural in PLURALS.items()}
+    settings = settings_of(session, {**given, "cache": cache})
     if dry_run:
-        _show_plans(combinations, session, cache, as_json=as_json)
+        plans = api.plan_comparison(**components, match=match, **settings)
+        _show_plans(plans, as_json=as_json)
         return
-    from latentbench.comparisons import compare_runs  # noqa: PLC0415 - imports torch
-    from latentbench.comparisons.running import run_combinations  # noqa: PLC0415 - imports torch
-
-    finished, failures = run_combinations(
-        combinations,
-        out or _default_folder([one.config for one in combinations]),
-        session.workspace(cache),
-        registry,
-    )
-    compared = compare_runs(finished, match, failures, strict=strict, registry=registry)
-    _show(compared, format_, asked)
+    found = api.compare(**components, match=match, strict=strict, out=out, **settings)
+    _show(found, format_, asked)
 
 
 def _set_by_user(given: dict[str, Any]) -> list[str]:
@@ -155,50 +131,34 @@ def _set_by_user(given: dict[str, Any]) -> list[str]:
     return [names.get(name, name) for name, value in given.items() if value not in (None, ())]
 
 
-def _default_folder(configs: Sequence[RunConfig]) -> Path:
-    """A folder that every set of configurations has of its own."""
-    digests = "\n".join(config.digest() for config in configs)
-    return Path("runs", f"compare-{hashlib.sha256(digests.encode()).hexdigest()[:8]}")
-
-
-def _show_plans(
-    combinations: Sequence[Combination], session: Session, cache: Path | None, *, as_json: bool
-) -> None:
-    from latentbench.planning import plan_experiment  # noqa: PLC0415 - imports torch
-    from latentbench.reports.plan import plan_report  # noqa: PLC0415 - only for --dry-run
-
-    registry, workspace = session.registry(), session.workspace(cache)
-    plans = {one.label: plan_experiment(one.config, workspace, registry) for one in combinations}
+def _show_plans(plans: Mapping[str, Answer[Plan]], *, as_json: bool) -> None:
     if as_json:
-        echo(json.dumps({label: asdict(plan) for label, plan in plans.items()}, indent=2))
+        records = {label: asdict(plan.record) for label, plan in plans.items()}
+        echo(json.dumps(records, indent=2))
         return
     for label, plan in plans.items():
         echo(f"{label}:")
-        show(plan_report(plan), console())
+        show(plan)
         echo()
 
 
-def _show(comparison: Comparison, format_: str, exports: Exports) -> None:
+def _show(found: Comparison, format_: str, exports: Exports) -> None:
     """Write the exports, print the comparison, then fail if anything of it did.
 
     Raises:
         CellFailedError: a run or a horizon failed.
         UsageError: an export cannot be written.
     """
-    from latentbench.reports.comparison import comparison_page, comparison_report  # noqa: PLC0415
-    from latentbench.reports.spreadsheet import comparison_csv  # noqa: PLC0415
-
-    page = comparison_page(comparison)
-    whole = {"csv": lambda: comparison_csv(comparison), "json": comparison.to_json}
-    exports.write(page, whole)
+    exports.write(found)
+    record = found.record
     if format_ == "table":
-        show(comparison_report(comparison), console())
+        show(found)
     else:
-        echo(exports.text(format_, page, whole))
-        for warning in comparison.warnings:
+        echo(exports.text(format_, found))
+        for warning in record.warnings:
             echo(f"Warning: {warning}", err=True)
-    failed = [f"{one.run}, {one.matched}" for one in comparison.horizons if one.result.errors]
-    failed += [failure.label for failure in comparison.failures]
+    failed = [f"{one.run}, {one.matched}" for one in record.horizons if one.result.errors]
+    failed += [failure.label for failure in record.failures]
     if failed:
         raise CellFailedError(
             f"Not all that is compared could be run: {'; '.join(failed)}.",

@@ -7,7 +7,7 @@ first names the component and then sets its option, in whatever order they are t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,10 +16,10 @@ from latentbench.cli.session import GivenPath
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from latentbench.config import RunConfig
-    from latentbench.plugins import Registry
+    from latentbench.api import Settings
+    from latentbench.cli.session import Session
 
-__all__ = ["configuration_options", "flag_layer", "resolve_flags", "run_options"]
+__all__ = ["configuration_options", "run_options", "settings_of"]
 
 FLAGS = (
     *("encoder", "predictor", "corpus", "transforms", "horizons", "slices", "steps", "precision"),
@@ -94,7 +94,7 @@ RUN_OPTIONS = (
 
 
 def configuration_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add every option that `resolve_flags` takes."""
+    """Add every option that `settings_of` takes but `--cache`."""
     command = run_options(command)
     for option in reversed(COMPONENT_OPTIONS):
         command = option(command)
@@ -108,30 +108,14 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def resolve_flags(registry: Registry, given: dict[str, Any]) -> RunConfig:
-    """The configuration that the options of the command line make.
+def settings_of(session: Session, given: Mapping[str, Any]) -> Settings:
+    """What the options of the command line set, as the functions of `latentbench.api` take it.
 
     Args:
-        registry: where components are looked up.
-        given: the values of `configuration_options`, by parameter name.
-
-    Raises:
-        UsageError: an unknown name or key, or a value of a wrong type.
+        session: with the plugins to load.
+        given: the values of `configuration_options` or `run_options`, and `cache`, by parameter.
     """
-    from latentbench.config import read_layers, resolve  # noqa: PLC0415 - not for --help
-
-    layers = [flag_layer(given), *given["assignments"]]
-    return resolve(read_layers(given["preset"], given["config_file"], layers), registry)
-
-
-def flag_layer(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The everyday flags that were given, as one layer of the configuration.
-
-    Raises:
-        UsageError: flags that exclude each other.
-    """
-    from latentbench.config import settings_layer  # noqa: PLC0415 - not for --help
-
-    return settings_layer(
-        {name: given[name] for name in FLAGS if given.get(name) not in (None, ())}
-    )
+    flags = {name: given[name] for name in FLAGS if given.get(name) not in (None, ())}
+    settings = {"preset": given["preset"], "config": given["config_file"]}
+    settings |= {"set": given["assignments"], "cache": given["cache"]}
+    return cast("Settings", settings | flags | {"registry": session.registry()})

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from latentbench.cli.configuration import configuration_options, resolve_flags
+from latentbench import api
+from latentbench.cli.configuration import configuration_options, settings_of
 from latentbench.cli.output import Verb, echo, json_option
 from latentbench.cli.session import Session, cache_option, debug_option
 from latentbench.errors import counted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["encode"]
 
@@ -24,16 +22,12 @@ __all__ = ["encode"]
 @json_option
 @debug_option
 @click.pass_obj
-def encode(session: Session, /, cache: Path | None, *, as_json: bool, **given: Any) -> None:
+def encode(session: Session, /, *, as_json: bool, **given: Any) -> None:
     """Fill the latent store only.
 
     Takes the options of 'run'. A run with the same encoder and corpus then encodes nothing.
     """
-    registry = session.registry()
-    config = resolve_flags(registry, given)
-    from latentbench.experiment import encode_corpus  # noqa: PLC0415 - imports torch
-
-    encoded = encode_corpus(config, session.workspace(cache), registry)
+    encoded = api.encode(**settings_of(session, given))
     skipped = sum(bool(row.skipped) for row in encoded.rows)
     if as_json:
         found = {"store": str(encoded.store.path), "utterances": len(encoded.rows) - skipped}

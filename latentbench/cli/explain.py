@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench import api
+from latentbench.cli.output import Verb, json_option, show
 from latentbench.cli.session import RunPath, Session, cache_option, debug_option
-from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,6 @@ def explain(
     folder: Path,
     cache: Path | None,
     *,
-    device: str,
     as_json: bool,
     **asked: Any,
 ) -> None:
@@ -55,17 +54,5 @@ def explain(
 
     RUN is the folder that was given to --out of 'run'. Its latents must still be in the cache.
     """
-    from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
-
-    read_result(folder)  # a wrong name is told before the seconds that torch takes to import
-    from latentbench.explain.explain import explain_run  # noqa: PLC0415 - imports torch
-    from latentbench.opened import OpenedRun  # noqa: PLC0415 - imports torch
-    from latentbench.reports.explain import explain_report  # noqa: PLC0415 - not for --help
-
-    workspace = session.workspace(cache)
-    run = OpenedRun(folder, workspace, session.registry(), device)
-    found = explain_run(run, **asked, progress=workspace.progress)
-    if as_json:
-        echo(found.model_dump_json(indent=2))
-    else:
-        show(explain_report(found), console())
+    found = api.read(folder, cache=cache, registry=session.registry()).explain(**asked)
+    show(found, as_json=as_json)

@@ -10,12 +10,12 @@ import click
 from latentbench.cli.output import echo
 from latentbench.cli.session import GivenPath
 from latentbench.errors import UsageError
+from latentbench.files import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from latentbench.reports.tables import Page
+    from latentbench.answers import Comparison, Result
 
 __all__ = ["Exports", "export_options"]
 
@@ -65,37 +65,29 @@ class Exports:
                     f"Add --export FILE{' or FILE'.join(takers.values())}, or leave it out.",
                 )
 
-    def text(self, format_: str, page: Page, whole: Mapping[str, Callable[[], str]]) -> str:
-        """The text of one format.
-
-        Args:
-            format_: its name.
-            page: for people.
-            whole: other formats, for programs, which hold everything.
+    def text(self, format_: str, answer: Result | Comparison) -> str:
+        """What is shown in one format, by name.
 
         Raises:
             UsageError: there is no such column.
         """
-        from latentbench.reports.tables import to_latex, to_markdown  # noqa: PLC0415 - not for --help
-
-        if format_ in whole:
-            return whole[format_]()
-        names = [name.strip() for name in self.columns.split(",") if name.strip()]
-        chosen = page.select(names) if names else page
+        if format_ == "csv":
+            return answer.to_csv()
+        if format_ == "json":
+            return answer.to_json()
+        columns = [name.strip() for name in self.columns.split(",") if name.strip()]
         if format_ == "markdown":
-            return to_markdown(chosen)
-        return to_latex(chosen, self.caption, self.label)
+            return answer.to_markdown(columns)
+        return answer.to_latex(columns, self.caption, self.label)
 
-    def write(self, page: Page, whole: Mapping[str, Callable[[], str]]) -> None:
-        """Write all files, and say so on stderr; arguments as of `text`.
+    def write(self, answer: Result | Comparison) -> None:
+        """Write all files, and say so on stderr.
 
         Raises:
             UsageError: one cannot be written, or there is no such column.
         """
-        from latentbench.files import write_text  # noqa: PLC0415 - not for --help
-
         for file in self.exports:
-            text = self.text(SUFFIXES[file.suffix], page, whole)
+            text = self.text(SUFFIXES[file.suffix], answer)
             try:
                 write_text(file, text)
             except OSError as error:

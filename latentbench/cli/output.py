@@ -15,15 +15,17 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import click
 
 from latentbench.escapes import escaped, printable
+from latentbench.reports import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from io import TextIOWrapper
 
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.segment import Segment
+    from rich.console import Console
 
-__all__ = ["Verb", "console", "echo", "json_option", "spell_out"]
+    from latentbench.answers import Answer
+
+__all__ = ["Verb", "console", "echo", "json_option", "show", "spell_out"]
 
 STDOUT = "latentbench.stdout"
 FD = 1
@@ -49,20 +51,19 @@ def echo(text: str = "", *, err: bool = False) -> None:
     click.echo(printable(text.removesuffix("\n"), keep="\n"), _stream(err=err))
 
 
-def console(*, err: bool = False) -> Console:
-    """A console on stdout, or stderr, whose texts cannot hold escape sequences of their own."""
-    from rich.console import Console  # noqa: PLC0415 - costs more than all the rest
-    from rich.segment import Segment  # noqa: PLC0415
+def console() -> Console:
+    """A console on stdout whose texts cannot hold escape sequences of their own."""
+    from latentbench.display import HarmlessConsole  # noqa: PLC0415 - not for --help and --json
 
-    class Harmless(Console):
-        def render(
-            self, renderable: RenderableType, options: ConsoleOptions | None = None
-        ) -> Iterable[Segment]:
-            for segment in super().render(renderable, options):
-                text, style, control = segment
-                yield segment if control else Segment(printable(text, keep="\n"), style)
+    return HarmlessConsole(file=_stream())
 
-    return Harmless(file=_stream(err=err))
+
+def show(answer: Answer[Any], *, as_json: bool = False) -> None:
+    """Print an answer, as tables or as JSON."""
+    if as_json:
+        echo(answer.to_json())
+    else:
+        tables.show(answer.parts(), console())
 
 
 def spell_out() -> None:
@@ -87,7 +88,7 @@ def json_option(command: Any) -> Any:
     )
 
 
-def _stream(*, err: bool) -> IO[str]:
+def _stream(*, err: bool = False) -> IO[str]:
     context = click.get_current_context(silent=True)
     if err or context is None:
         return sys.stderr if err else sys.stdout

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench import api
+from latentbench.cli.output import Verb, json_option, show
 from latentbench.cli.session import RunPath, Session, cache_option, debug_option
-from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,8 +87,6 @@ def rollout(
     folder: Path,
     cache: Path | None,
     *,
-    inject: str,
-    device: str,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -96,19 +94,5 @@ def rollout(
 
     RUN is the folder that was given to --out of 'run'. Nothing is trained.
     """
-    from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
-
-    read_result(folder)  # a wrong name is told before the seconds that torch takes to import
-    from latentbench.opened import OpenedRun  # noqa: PLC0415 - imports torch
-    from latentbench.reports.rollout import rollout_report  # noqa: PLC0415
-    from latentbench.rollout.curves import Rolling, rollout_curves  # noqa: PLC0415
-    from latentbench.rollout.engine import Injection  # noqa: PLC0415
-
-    rolling = Rolling(inject=Injection.parse(inject), **given)
-    workspace = session.workspace(cache)
-    run = OpenedRun(folder, workspace, session.registry(), device)
-    found = rollout_curves(run, rolling, workspace.progress)
-    if as_json:
-        echo(found.to_json())
-    else:
-        show(rollout_report(found), console())
+    found = api.read(folder, cache=cache, registry=session.registry()).rollout(**given)
+    show(found, as_json=as_json)

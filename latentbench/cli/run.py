@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.configuration import configuration_options, resolve_flags
-from latentbench.cli.output import Verb, console, echo, json_option
+from latentbench import api
+from latentbench.cli.configuration import configuration_options, settings_of
+from latentbench.cli.output import Verb, json_option, show
 from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
-from latentbench.cli.show import make_reporter, print_files, print_result, reporter_option
+from latentbench.cli.show import reporter_of, reporter_option, show_run
 from latentbench.errors import CellFailedError, counted
-from latentbench.reports.tables import show
 
 if TYPE_CHECKING:
-    from latentbench.config import RunConfig
-    from latentbench.results.schema import Result
+    from pathlib import Path
 
 __all__ = ["run"]
-
-# What Windows refuses in a file name; other systems refuse less.
-REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
 
 
 @click.command(cls=Verb)
@@ -45,7 +37,6 @@ def run(
     session: Session,
     /,
     out: Path | None,
-    cache: Path | None,
     *,
     dry_run: bool,
     as_json: bool,
@@ -57,49 +48,17 @@ def run(
     Without options this is Phase 1: Mimi, LibriSpeech train-clean-100, the mixture density
     network, 25,000 steps. The same command continues a run that was interrupted.
     """
-    registry = session.registry()
-    config = resolve_flags(registry, given)
-    if as_json and reporter not in (None, "json"):
-        raise click.UsageError(f"--json and --reporter {reporter} exclude each other.")
-    reporter = reporter or ("json" if as_json else "table")
-    make_reporter(reporter, registry)  # a wrong one is found before anything is computed
-    workspace = session.workspace(cache)
+    settings = settings_of(session, given)
+    how = reporter_of(reporter, session.registry(), as_json=as_json)
     if dry_run:
-        from latentbench.planning import plan_experiment  # noqa: PLC0415 - imports torch
-        from latentbench.reports.plan import plan_report  # noqa: PLC0415 - only for --dry-run
-
-        plan = plan_experiment(config, workspace, registry)
-        if as_json:
-            echo(json.dumps(asdict(plan), indent=2))
-        else:
-            show(plan_report(plan), console())
+        show(api.plan(**settings), as_json=as_json)
         return
-    from latentbench.experiment import run_experiment  # noqa: PLC0415 - imports torch
-
-    folder = out or default_folder(config)
-    result = run_experiment(config, folder, workspace, registry)
-    _show(result, folder, session, reporter)
-
-
-def default_folder(config: RunConfig) -> Path:
-    """A folder that every configuration has of its own, named so that any file system takes it."""
-    names = (config.encoder.name, config.predictor.name, config.corpus.name, config.digest()[:8])
-    return Path("runs", REFUSED.sub("-", "-".join(names)))
-
-
-def _show(result: Result, folder: Path, session: Session, reporter: str) -> None:
-    """Print the result, then fail if a cell did.
-
-    Raises:
-        CellFailedError: a cell failed.
-    """
-    print_result(result, reporter, session.registry())
-    if reporter == "table":
-        print_files(folder)
-    if result.failed:
-        horizons = ", ".join(f"k={horizon.k}" for horizon in result.failed)
+    result = api.run(out=out, **settings)
+    show_run(result, how)
+    if failed := result.record.failed:
+        horizons = ", ".join(f"k={horizon.k}" for horizon in failed)
         raise CellFailedError(
-            f"{len(result.failed)} of {counted(len(result.horizons), 'horizon')} failed: "
+            f"{len(failed)} of {counted(len(result.record.horizons), 'horizon')} failed: "
             f"{horizons}.",
             "Give the same command again to run only these.",
         )

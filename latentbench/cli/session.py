@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from latentbench import api
+from latentbench.plugins import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +55,15 @@ class Session:
     debug: bool = False
 
     def registry(self) -> Registry:
-        """Everything that can be named.
+        """Everything that can be named, loaded once.
 
         Raises:
             UsageError: with `--strict-plugins`, where anything was refused or is in conflict.
         """
-        from latentbench.plugins import load_registry  # noqa: PLC0415 - not for --help
+        return self._registry
 
+    @cached_property
+    def _registry(self) -> Registry:
         registry = load_registry(self.plugin_files)
         if self.strict_plugins:
             registry.require_clean()
@@ -65,10 +71,7 @@ class Session:
 
     def workspace(self, cache: Path | None) -> Workspace:
         """The cache folder, and progress on stderr."""
-        from latentbench.cli.progress import stderr_progress  # noqa: PLC0415 - not for --help
-        from latentbench.workspace import Workspace, default_cache  # noqa: PLC0415
-
-        return Workspace(cache or default_cache(), stderr_progress())
+        return api.workspace(cache)
 
 
 def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:

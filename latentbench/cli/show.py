@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from latentbench import api
 from latentbench.cli.export import Exports, export_options
 from latentbench.cli.output import Verb, console, echo
 from latentbench.cli.session import RunPath, Session, debug_option
@@ -14,21 +15,13 @@ from latentbench.reports import tables
 from latentbench.reports.tables import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
+    from latentbench.answers import Result
     from latentbench.plugins import Registry
     from latentbench.reports.reporter import Reporter
-    from latentbench.results.schema import Result
 
-__all__ = [
-    "finished_runs",
-    "make_reporter",
-    "print_files",
-    "print_result",
-    "reporter_option",
-    "show",
-]
+__all__ = ["finished_runs", "reporter_of", "reporter_option", "show", "show_run"]
 
 
 reporter_option = click.option(
@@ -36,6 +29,11 @@ reporter_option = click.option(
     metavar="NAME",
     help="How: table (default), json, csv or a plugin's; with options, '{name: NAME, KEY: VALUE}'.",
 )
+
+
+class _Named(NamedTuple):
+    name: str
+    reporter: Reporter
 
 
 @click.command(cls=Verb)
@@ -52,86 +50,50 @@ def show(
 
     RUN is the folder that was given to --out of 'run', or one that holds such folders.
     """
-    if as_json and reporter not in (None, "json"):
-        raise click.UsageError(f"--json and --reporter {reporter} exclude each other.")
+    registry = session.registry()
+    how = reporter_of(reporter, registry, as_json=as_json)
     exports = Exports(**asked)
     exports.check()
-    from latentbench.results.folder import read_result  # noqa: PLC0415 - imports pydantic
-
-    name, registry = reporter or ("json" if as_json else "table"), session.registry()
     runs = finished_runs(folder)
-    if exports.exports:
-        _export(runs, exports)
-    if name == "json" and runs != [folder]:
-        texts = (read_result(run).to_json() for run in runs)
-        echo(f"[{','.join(texts)}]")
-        return
-    for run in runs:
-        print_result(read_result(run), name, registry)
-        if name == "table":
-            print_files(run)
-        if run != runs[-1]:
-            echo()
-
-
-def _export(runs: Sequence[Path], exports: Exports) -> None:
-    """Write a run to files.
-
-    Raises:
-        UsageError: there are several runs, or a file cannot be written.
-    """
-    if len(runs) > 1:
+    if exports.exports and len(runs) > 1:
         raise UsageError(
             f"--export writes one run, and there are {len(runs)} in the folder.",
             "Name one of them, or write them side by side with 'latentbench compare --export'.",
         )
-    from latentbench.reports.run import run_page  # noqa: PLC0415 - not for --help
-    from latentbench.results import Figures  # noqa: PLC0415 - imports pydantic
-    from latentbench.results.folder import read_result  # noqa: PLC0415
-
-    result = read_result(runs[0])
-    whole = {"csv": lambda: Figures.of(result, runs[0].name).to_csv(), "json": result.to_json}
-    exports.write(run_page(result), whole)
+    results = (api.read(run, registry=registry) for run in runs)
+    if how.name == "json" and runs != [folder]:
+        echo(f"[{','.join(result.to_json() for result in results)}]")
+        return
+    for number, result in enumerate(results):
+        if number:
+            echo()
+        exports.write(result)
+        show_run(result, how)
 
 
 def finished_runs(folder: Path) -> list[Path]:
     """The runs in a folder of runs, or else the folder; those not finished are said on stderr."""
-    from latentbench.results.folder import RunFolder, runs_in  # noqa: PLC0415 - imports pydantic
-
-    runs = runs_in(folder)
-    finished = [run for run in runs if RunFolder(run).result_file.exists()]
-    if finished:
-        for run in (run for run in runs if run not in finished):
-            echo(f"Left out: '{run}' is not finished.", err=True)
-    return finished or [folder]
+    finished, begun = api.find_runs(folder)
+    for run in begun:
+        echo(f"Left out: '{run}' is not finished.", err=True)
+    return finished
 
 
-def print_result(result: Result, reporter: str, registry: Registry) -> None:
-    """Print a result on stdout through a reporter, `NAME` or `{name: NAME, KEY: VALUE}`.
+def reporter_of(reporter: str | None, registry: Registry, *, as_json: bool) -> _Named:
+    """What `--reporter` and `--json` ask for.
 
     Raises:
         UsageError: there is no such reporter or option; names the nearest.
     """
-    make_reporter(reporter, registry).report(result, console())
+    if as_json and reporter not in (None, "json"):
+        raise click.UsageError(f"--json and --reporter {reporter} exclude each other.")
+    name = reporter or ("json" if as_json else "table")
+    return _Named(name, api.make_reporter(name, registry))
 
 
-def make_reporter(reporter: str, registry: Registry) -> Reporter:
-    """The reporter that `--reporter` names, with its options.
-
-    Raises:
-        UsageError: there is no such reporter or option; names the nearest.
-    """
-    from latentbench.config import build_options, read_component  # noqa: PLC0415 - pydantic
-
-    chosen = read_component(reporter, "--reporter")
-    options = build_options(chosen, "reporter", registry)
-    made: Reporter = registry.get("reporter", chosen.name).create(options)
-    return made
-
-
-def print_files(folder: Path) -> None:
-    """Say where the files of a run are."""
-    from latentbench.results.folder import RunFolder  # noqa: PLC0415
-
-    names = ", ".join(file.name for file in RunFolder(folder).files())
-    tables.show([Line(f"Files in {folder}: {names}", "dim")], console())
+def show_run(result: Result, how: _Named) -> None:
+    """Print a result on stdout, and below its tables where its files are."""
+    how.reporter.report(result.record, console())
+    if how.name == "table":
+        names = ", ".join(file.name for file in result.files)
+        tables.show([Line(f"Files in {result.folder}: {names}", "dim")], console())

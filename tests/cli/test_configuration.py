@@ -6,26 +6,21 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from latentbench.cli.configuration import configuration_options, resolve_flags
-from latentbench.cli.run import default_folder
+from latentbench.api import configure, default_folder
+from latentbench.cli.configuration import configuration_options, settings_of
+from latentbench.cli.session import Session
 from latentbench.config import RunConfig
-from latentbench.plugins import load_registry
-
-
-@pytest.fixture(scope="session")
-def registry():
-    return load_registry()
 
 
 @pytest.fixture
-def configured(registry):
+def configured():
     def resolve(*arguments):
         found = []
 
         @click.command()
         @configuration_options
         def command(**given):
-            found.append(resolve_flags(registry, given))
+            found.append(configure(**settings_of(Session(), {**given, "cache": None})))
 
         CliRunner().invoke(command, [str(one) for one in arguments], catch_exceptions=False)
         return found[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from latentbench.cells import CellWork
-from latentbench.cli.progress import LineProgress
 from latentbench.config import RunConfig
+from latentbench.display import LineProgress
 from latentbench.engines import Cell
 from latentbench.plugins import load_registry
 

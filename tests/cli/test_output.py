@@ -10,6 +10,7 @@ from rich.text import Text
 
 from latentbench.cli import main
 from latentbench.cli.output import console, echo
+from latentbench.display import HarmlessConsole
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil"
 
@@ -18,7 +19,7 @@ def test_escapes_of_names_do_not_reach_the_terminal(capsys):
     echo(EVIL)
     echo(EVIL, err=True)
     console().print(Text(EVIL))
-    console(err=True).print(EVIL, markup=False)
+    HarmlessConsole(stderr=True).print(EVIL, markup=False)
     for written in capsys.readouterr():
         assert written.count("evil") == 2
         assert not set(written) & set("\x1b\x07\x9b\u202e")

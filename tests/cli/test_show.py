@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-from latentbench.cli.run import _show
-from latentbench.cli.session import Session
-from latentbench.errors import CellFailedError
+from latentbench import api
 from latentbench.results import Figures
 from latentbench.results.schema import Skipped
 
@@ -41,13 +39,18 @@ def test_an_unknown_reporter_names_the_nearest(invoke, run_folder):
     assert found.exit_code == 2
 
 
-def test_a_failed_horizon_fails_the_run_after_it_is_shown(make_result, tmp_path, capsys):
+def test_a_failed_horizon_fails_the_run_after_it_is_shown(
+    invoke, make_result, tmp_path, monkeypatch
+):
     result = make_result()
     failed = result.horizons[1].model_copy(update={"status": "failed", "errors": ("diverged",)})
     result = result.model_copy(update={"horizons": (result.horizons[0], failed)})
-    with pytest.raises(CellFailedError, match=r"1 of 2 horizons failed: k=2"):
-        _show(result, tmp_path, Session(), "table")
-    assert "k=2 failed: diverged" in capsys.readouterr().out
+    (tmp_path / "result.json").write_text(result.to_json())
+    monkeypatch.setattr(api, "run", lambda **_: api.read(tmp_path))
+    found = invoke("run", "--preset", "demo")
+    assert found.exit_code == 1
+    assert "1 of 2 horizons failed: k=2" in found.stderr
+    assert "k=2 failed: diverged" in found.stdout
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
+from latentbench.api import folder_of
 from latentbench.cli import main
-from latentbench.cli.compare import FORMATS, _default_folder
+from latentbench.cli.compare import FORMATS
 from latentbench.comparisons import Comparison
 from latentbench.config import RunConfig
 from latentbench.escapes import printable
@@ -354,6 +355,6 @@ def test_names_of_folders_do_no_harm_in_any_format(two_runs, invoke):
 
 def test_the_folder_by_default_is_named_for_the_configurations():
     one, other = RunConfig(), RunConfig(device="cpu")
-    assert _default_folder([one, other]).parent == Path("runs")
-    assert re.fullmatch(r"compare-[0-9a-f]{8}", _default_folder([one, other]).name)
-    assert _default_folder([one, other]) != _default_folder([one, one])
+    assert folder_of([one, other]).parent == Path("runs")
+    assert re.fullmatch(r"compare-[0-9a-f]{8}", folder_of([one, other]).name)
+    assert folder_of([one, other]) != folder_of([one, one])

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from latentbench.amounts import bytes_text, duration_text
-from latentbench.cli.progress import BarProgress, LineProgress, amount_text, rate_text
+from latentbench.display import BarProgress, LineProgress, amount_text, rate_text
 from latentbench.progress import Networks
 
 

@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, plain timed lines everywhere else.
+"""Consoles, and progress on stderr: bars on a terminal or in a notebook, timed lines elsewhere.
 
 The unit of a task decides how its amounts and rates read: `B` or `bytes` as megabytes, `s`
 (seconds of audio) as a multiple of real time, none as work that is not counted, anything else as a
@@ -7,25 +7,38 @@ count per second.
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
+from rich.progress import Progress as RichBars
+from rich.segment import Segment
+from rich.table import Column
+from rich.text import Text
+
 from latentbench.amounts import bytes_text, duration_text
-from latentbench.cli.output import console
 from latentbench.escapes import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from rich.console import Console
-    from rich.progress import Progress as RichBars
+    from rich.console import ConsoleOptions, RenderableType
     from rich.progress import TaskID
 
     from latentbench.progress import Meter, Progress
 
-__all__ = ["BarProgress", "LineProgress", "amount_text", "rate_text", "stderr_progress"]
+__all__ = [
+    "BarProgress",
+    "HarmlessConsole",
+    "LineProgress",
+    "amount_text",
+    "default_progress",
+    "rate_text",
+]
 
 SECONDS_BETWEEN_LINES = 10.0
 BYTES = ("B", "bytes")
@@ -37,10 +50,25 @@ BYTE_SCALES = ((1e9, 1, "GB"), (1e6, 1, "MB"), (1e3, 1, "kB"), (1, 0, "B"))
 AUDIO_SCALES = ((3600, 1, "h of audio"), (60, 1, "min of audio"), (1, 0, "s of audio"))
 
 
-def stderr_progress() -> Progress:
-    """Bars where stderr is a terminal, else lines."""
-    stderr = console(err=True)
-    return BarProgress(stderr) if stderr.is_terminal else LineProgress(stderr.file)
+class HarmlessConsole(Console):
+    """A console whose texts cannot hold escape sequences of their own."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render, with what would steer the terminal spelt out."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(printable(text, keep="\n"), style)
+
+
+def default_progress() -> Progress:
+    """Bars where stderr is a terminal or this is a notebook, else lines on stderr."""
+    console = HarmlessConsole(stderr=True)
+    # In a notebook rich draws by ipywidgets, and warns where they are not installed.
+    if console.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+        return LineProgress(console.file)
+    return BarProgress(console) if console.is_terminal else LineProgress(console.file)
 
 
 def amount_text(done: float, total: float | None, unit: str) -> str:
@@ -102,8 +130,6 @@ class BarProgress:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        from rich.text import Text  # noqa: PLC0415 - as rich itself
-
         (self._bars.console if self._bars else self._console).print(Text(text))
 
 
@@ -126,31 +152,27 @@ def _leave_behind(bars: RichBars, number: TaskID) -> None:
     bars.remove_task(number)
 
 
+class _Facts(ProgressColumn):
+    """Amount, rate, time left and note."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        facts = [amount_text(task.completed, None if task.finished else task.total, unit)]
+        speed = task.finished_speed or task.speed
+        if speed and unit:
+            facts.append(rate_text(speed, unit))
+        if task.finished and task.elapsed is not None:
+            facts[0] += f" in {duration_text(task.elapsed)}"
+        elif task.time_remaining is not None:
+            facts.append(f"{duration_text(task.time_remaining)} left")
+        return Text(", ".join(filter(None, (*facts, task.fields["note"]))))
+
+
 def _bars(console: Console) -> RichBars:
-    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn  # noqa: PLC0415
-    from rich.progress import Progress as RichProgress  # noqa: PLC0415
-    from rich.table import Column  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    class Facts(ProgressColumn):
-        """Amount, rate, time left and note."""
-
-        def render(self, task: Task) -> Text:
-            unit = task.fields["unit"]
-            facts = [amount_text(task.completed, None if task.finished else task.total, unit)]
-            speed = task.finished_speed or task.speed
-            if speed and unit:
-                facts.append(rate_text(speed, unit))
-            if task.finished and task.elapsed is not None:
-                facts[0] += f" in {duration_text(task.elapsed)}"
-            elif task.time_remaining is not None:
-                facts.append(f"{duration_text(task.time_remaining)} left")
-            return Text(", ".join(filter(None, (*facts, task.fields["note"]))))
-
-    return RichProgress(
+    return RichBars(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(10),
-        Facts(table_column=Column(no_wrap=True)),
+        _Facts(table_column=Column(no_wrap=True)),
         console=console,
     )
 

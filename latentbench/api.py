@@ -1,0 +1,485 @@
+"""The front door: one function for each thing to do, for Python and for the command line alike.
+
+A setting is an everyday name (`steps`, `horizons`), or a section of the configuration as a mapping
+(`training={"batch_size": 64}`). The place of a component takes its name, a mapping with a `name`
+and options, or a Python object: a class, a factory or a spec (docs/python.md).
+
+A function imports what it needs when it is called: the command line imports this module first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+from latentbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Unpack
+
+    from latentbench.answers import Answer, Comparison, Result
+    from latentbench.calibration import Check
+    from latentbench.comparisons.combinations import Combination
+    from latentbench.config import RunConfig
+    from latentbench.experiment import EncodedCorpus
+    from latentbench.planning import Plan
+    from latentbench.plugins import Component, Registry
+    from latentbench.progress import Progress
+    from latentbench.reports.reporter import Reporter
+    from latentbench.workspace import Workspace
+
+__all__ = [
+    "Settings",
+    "calibrate",
+    "compare",
+    "components",
+    "configure",
+    "default_folder",
+    "encode",
+    "find_runs",
+    "folder_of",
+    "make_reporter",
+    "plan",
+    "plan_comparison",
+    "read",
+    "run",
+    "workspace",
+]
+
+# A name, a mapping of a name and options, a class, a factory or a spec.
+Named: TypeAlias = Any
+Section: TypeAlias = Mapping[str, Any]
+
+# What Windows refuses in a file name; other systems refuse less.
+REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
+
+
+class Settings(TypedDict, total=False):
+    """What a run is asked for; what is left out is Phase 1's.
+
+    Attributes:
+        preset: to start from: `phase1`, `demo`.
+        config: a YAML file of values over the preset's, a mapping, or `Result.config`.
+        encoder: what makes the latents.
+        corpus: where the audio is from.
+        predictor: what predicts the latents.
+        baseline: what ΔNLL is against.
+        engine: what runs the cells.
+        transforms: maps of the latents, applied in turn.
+        metrics: what is measured.
+        horizons: staleness k, in frames.
+        slices: subsets of frames that are scored beside all.
+        steps: of training.
+        precision: of training, `fp32` or `bf16`.
+        limit: use so many utterances, of all speakers in turn.
+        seed: of initialisation and sampling.
+        seeds: several, each a model of its own.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        controls: what is fitted beside the predictor.
+        utterances, split, task, training, evaluation, rollout: sections of the configuration.
+        set: assignments as on the command line, `"training.steps=400"`; they win.
+        latents: latents there are already, in the place of encoder and corpus: id -> [T, D], numpy
+            or torch, or a folder of files (the corpus `latents-folder`).
+        frame_rate: of `latents`, per second.
+        speakers: of `latents`: id -> speaker; of a folder a pattern of paths or a CSV file.
+        cache: folder of latents, downloads and made speech.
+        progress: whether, or where, it is shown how long work takes.
+        registry: what can be named; by default what is built in or installed.
+    """
+
+    preset: str | None
+    config: Path | str | Section | RunConfig | None
+    encoder: Named
+    corpus: Named
+    predictor: Named
+    baseline: Named
+    engine: Named
+    transforms: Sequence[Named]
+    metrics: Sequence[Named]
+    horizons: Sequence[int]
+    slices: Sequence[str]
+    steps: int
+    precision: str
+    limit: int
+    seed: int
+    seeds: Sequence[int]
+    device: str
+    controls: Sequence[str]
+    utterances: Section
+    split: Section
+    task: Section
+    training: Section
+    evaluation: Section
+    rollout: Section
+    set: Sequence[str]
+    latents: Mapping[str, Any] | Path | str
+    frame_rate: float
+    speakers: Mapping[str, str] | Path | str
+    cache: Path | str | None
+    progress: Progress | bool
+    registry: Registry | None
+
+
+def run(*, out: Path | str | None = None, **settings: Unpack[Settings]) -> Result:
+    """Encode, train and score.
+
+        result = lb.run(encoder="logmel", corpus="speech-demo", predictor=MyPredictor, steps=200)
+
+    A run that was interrupted continues where it was, and one that is finished is read. Horizons
+    that failed are those of `result.record.failed`.
+
+    Args:
+        out: the run folder; by default `runs/<encoder>-<predictor>-<corpus>-<digest>`.
+        **settings: see `Settings`.
+
+    Raises:
+        UsageError: the run cannot be made as it is asked for.
+        LatentbenchError: the latents cannot be had, or the disk is full.
+    """
+    asked = _asked(settings)
+    config = asked.config
+    from latentbench.answers import Result
+    from latentbench.experiment import run_experiment
+
+    folder = default_folder(config) if out is None else Path(out)
+    run_experiment(config, folder, asked.workspace, asked.registry)
+    return Result(folder, asked.registry, asked.workspace)
+
+
+def plan(**settings: Unpack[Settings]) -> Answer[Plan]:
+    """Check a run, count its frames and estimate its cost; nothing is encoded or trained.
+
+    Args:
+        **settings: see `Settings`.
+
+    Raises:
+        UsageError: the run cannot be made as it is asked for.
+    """
+    asked = _asked(settings)
+    return _planned(asked.config, asked)
+
+
+def encode(**settings: Unpack[Settings]) -> EncodedCorpus:
+    """Fill the latent store only; a run of the same encoder and corpus then encodes nothing.
+
+        latents = lb.encode(encoder="logmel", corpus="speech-demo").arrays()
+
+    Args:
+        **settings: see `Settings`.
+
+    Raises:
+        UsageError: the run cannot be made as it is asked for.
+        LatentbenchError: the store cannot be written.
+    """
+    asked = _asked(settings)
+    config = asked.config
+    from latentbench.experiment import encode_corpus
+
+    return encode_corpus(config, asked.workspace, asked.registry)
+
+
+def read(
+    folder: Path | str,
+    *,
+    cache: Path | str | None = None,
+    progress: Progress | bool = True,
+    registry: Registry | None = None,
+) -> Result:
+    """The result of a finished run.
+
+    Args:
+        folder: of the run.
+        cache: that holds its latents, for `rollout` and `explain`.
+        progress: as of `run`.
+        registry: as of `run`; a run of a component from Python needs that one again.
+
+    Raises:
+        UsageError: the folder holds no finished run.
+        DamagedFileError: its result is not what was written.
+    """
+    from latentbench.answers import Result
+
+    return Result(Path(folder), _registry(registry), workspace(cache, progress))
+
+
+def compare(
+    runs: Sequence[Path | str | Result] = (),
+    *,
+    encoders: Sequence[Named] | Mapping[str, Named] = (),
+    predictors: Sequence[Named] | Mapping[str, Named] = (),
+    corpora: Sequence[Named] | Mapping[str, Named] = (),
+    match: Literal["ms", "frames"] = "ms",
+    strict: bool = False,
+    out: Path | str | None = None,
+    **settings: Unpack[Settings],
+) -> Comparison:
+    """Put finished runs side by side, or make the runs of every combination first.
+
+        lb.compare(["runs/x", "runs/y"])
+        lb.compare(encoders={"fine": {"name": "logmel", "hop_ms": 20}, "coarse": "logmel"})
+
+    Args:
+        runs: folders, or results.
+        encoders: to compare; as a mapping, by labels.
+        predictors: likewise.
+        corpora: likewise.
+        match: pair horizons by time, or by `frames` as the original did.
+        strict: refuse runs that used different utterances.
+        out: where the run folders are made; by default `runs/compare-<digest>`.
+        **settings: see `Settings`; of runs to make.
+
+    Raises:
+        UsageError: a run cannot be read or made.
+    """
+    from latentbench.answers import Comparison, Result
+    from latentbench.comparisons import compare_runs
+
+    if runs:
+        from latentbench.results.finished import read_runs
+
+        registry = _registry(settings.get("registry"))
+        folders = [Path(one.folder if isinstance(one, Result) else one) for one in runs]
+        given = [part for one in runs if isinstance(one, Result) for part in one.registry.inline]
+        registry = registry.beside(_once(given, registry))
+        return Comparison(compare_runs(read_runs(folders), match, strict=strict, registry=registry))
+    from latentbench.comparisons.running import run_combinations
+
+    asked, combinations = _combined(settings, encoders, predictors, corpora, match)
+    folder = folder_of([one.config for one in combinations]) if out is None else Path(out)
+    finished, failures = run_combinations(combinations, folder, asked.workspace, asked.registry)
+    found = compare_runs(finished, match, failures, strict=strict, registry=asked.registry)
+    return Comparison(found)
+
+
+def plan_comparison(
+    *,
+    encoders: Sequence[Named] | Mapping[str, Named] = (),
+    predictors: Sequence[Named] | Mapping[str, Named] = (),
+    corpora: Sequence[Named] | Mapping[str, Named] = (),
+    match: Literal["ms", "frames"] = "ms",
+    **settings: Unpack[Settings],
+) -> dict[str, Answer[Plan]]:
+    """The plan of every run that `compare` would make, by its label; arguments as there."""
+    asked, combinations = _combined(settings, encoders, predictors, corpora, match)
+    return {one.label: _planned(one.config, asked) for one in combinations}
+
+
+def components(kind: str | None = None, *, registry: Registry | None = None) -> list[Component]:
+    """What can be named.
+
+        [one.name for one in lb.components("encoder")]
+
+    Args:
+        kind: `encoder`, `corpus`, `transform`, `predictor`, `metric`, `engine` or `reporter`; None
+            for all.
+        registry: as of `run`.
+    """
+    from latentbench.specs import KINDS
+
+    known = _registry(registry)
+    return [one for each in KINDS if kind in (None, each) for one in known.of_kind(each)]
+
+
+def calibrate(
+    *, quick: bool = False, progress: Progress | bool = True, registry: Registry | None = None
+) -> list[Check]:
+    """Check the instrument against worlds whose truth is known.
+
+    Args:
+        quick: about a minute, with wider intervals.
+        progress: as of `run`.
+        registry: as of `run`.
+
+    Raises:
+        LatentbenchError: a run failed.
+    """
+    from latentbench.calibration import calibrate as calibrated
+
+    return calibrated(_registry(registry), _progress(progress), quick=quick)
+
+
+def configure(**settings: Unpack[Settings]) -> RunConfig:
+    """The resolved configuration of a run.
+
+    Args:
+        **settings: see `Settings`.
+
+    Raises:
+        UsageError: an unknown name or key, or a value of a wrong type.
+    """
+    return _asked(settings).config
+
+
+def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The runs in a folder of runs, finished and not; the folder alone where there is none."""
+    from latentbench.results.folder import RunFolder, runs_in
+
+    runs = runs_in(folder)
+    finished = [run for run in runs if RunFolder(run).result_file.exists()]
+    return finished or [folder], [run for run in runs if finished and run not in finished]
+
+
+def make_reporter(named: str, registry: Registry) -> Reporter:
+    """The reporter `NAME` or `{name: NAME, KEY: VALUE}`.
+
+    Raises:
+        UsageError: there is no such reporter or option; names the nearest.
+    """
+    from latentbench.config import make, read_component
+
+    made: Reporter = make(read_component(named, "--reporter"), "reporter", registry)
+    return made
+
+
+def workspace(cache: Path | str | None = None, progress: Progress | bool = True) -> Workspace:  # noqa: FBT001, FBT002 - as of `run`
+    """The cache folder, by default the user's, and where progress is shown."""
+    from latentbench.workspace import Workspace, default_cache
+
+    return Workspace(Path(cache) if cache else default_cache(), _progress(progress))
+
+
+def default_folder(config: RunConfig) -> Path:
+    """A folder that every configuration has of its own, named so that any file system takes it."""
+    names = (config.encoder.name, config.predictor.name, config.corpus.name, config.digest()[:8])
+    return Path("runs", REFUSED.sub("-", "-".join(names)))
+
+
+def folder_of(configs: Sequence[RunConfig]) -> Path:
+    """A folder that every set of configurations has of its own."""
+    digests = "\n".join(config.digest() for config in configs)
+    return Path("runs", f"compare-{sha256(digests.encode()).hexdigest()[:8]}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What `Settings` say, with names for components and a registry that knows them."""
+
+    preset: str | None
+    file: Path | None
+    settings: Mapping[str, Any]
+    assignments: Sequence[str]
+    registry: Registry
+    workspace: Workspace
+
+    @property
+    def config(self) -> RunConfig:
+        from latentbench.config import read_layers, resolve
+
+        layers: list[str | Mapping[str, Any]] = [self.settings, *self.assignments]
+        return resolve(read_layers(self.preset, self.file, layers), self.registry)
+
+
+def _asked(settings: Mapping[str, Any]) -> _Asked:
+    from latentbench.config import merged, settings_layer
+    from latentbench.inline import adopt
+
+    given = dict(settings)
+    preset, config, assignments = (given.pop(name, None) for name in ("preset", "config", "set"))
+    registry = _registry(given.pop("registry", None))
+    place = workspace(given.pop("cache", None), given.pop("progress", True))
+    if "latents" in given:
+        given = _of_latents(given)
+    layer, registry = adopt(settings_layer(given), registry)
+    file = Path(config) if isinstance(config, (str, Path)) else None
+    if config is not None and file is None:
+        base = config if isinstance(config, Mapping) else config.model_dump()
+        layer = merged([base, layer])
+    return _Asked(preset, file, layer, assignments or (), registry, place)
+
+
+def _of_latents(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with `latents`, `frame_rate` and `speakers` as a corpus.
+
+    Raises:
+        UsageError: one is missing, or does not go with them.
+    """
+    if named := [name for name in ("encoder", "corpus") if name in given]:
+        raise UsageError(f"`latents` take the place of `{named[0]}`.", "Give one of them.")
+    if "frame_rate" not in given:
+        raise UsageError(
+            "`latents` need a `frame_rate`: how many frames a second has.",
+            "It cannot be told from the numbers; give e.g. frame_rate=12.5.",
+        )
+    rest = {name: given[name] for name in given if name not in _OF_LATENTS}
+    latents, rate, speakers = (given.get(name) for name in _OF_LATENTS)
+    if not isinstance(latents, Mapping):
+        corpus = {"name": "latents-folder", "root": str(latents), "frame_rate": rate}
+        if speakers is not None:
+            key = "speaker_pattern" if "{speaker}" in str(speakers) else "speakers_csv"
+            corpus[key] = str(speakers)
+        return {**rest, "encoder": "latents", "corpus": corpus}
+    from latentbench.corpora.latent_arrays import LatentArrays
+    from latentbench.inline import held_corpus
+
+    held = LatentArrays(latents, speakers or {}, frame_rate=rate)  # type: ignore[arg-type] # checked there
+    return {**rest, "encoder": "latents", "corpus": held_corpus(held)}
+
+
+_OF_LATENTS = ("latents", "frame_rate", "speakers")
+
+
+def _combined(
+    settings: Mapping[str, Any],
+    encoders: Sequence[Named] | Mapping[str, Named],
+    predictors: Sequence[Named] | Mapping[str, Named],
+    corpora: Sequence[Named] | Mapping[str, Named],
+    match: Literal["ms", "frames"],
+) -> tuple[_Asked, list[Combination]]:
+    """What is asked for, and every run of it."""
+    from latentbench.comparisons.combinations import Request, combine
+    from latentbench.inline import adopt
+
+    asked = _asked(settings)
+    registry = asked.registry
+    chosen: dict[str, list[Any]] = {}
+    given = {"encoder": encoders, "predictor": predictors, "corpus": corpora}
+    for section, several in given.items():
+        labelled = isinstance(several, Mapping)
+        chosen[section] = []
+        for label in several:
+            one = several[label] if isinstance(several, Mapping) else label
+            layer, registry = adopt({section: one}, registry)
+            named = layer[section]
+            if labelled:
+                named = {**(named if isinstance(named, dict) else {"name": named}), "label": label}
+            chosen[section].append(named)
+    request = Request(chosen, match, asked.settings, asked.assignments, asked.preset, asked.file)
+    return replace(asked, registry=registry), combine(request, registry)
+
+
+def _planned(config: RunConfig, asked: _Asked) -> Answer[Plan]:
+    from latentbench.answers import Answer
+    from latentbench.planning import plan_experiment
+    from latentbench.reports.plan import plan_report
+
+    return Answer(plan_experiment(config, asked.workspace, asked.registry), plan_report)
+
+
+def _once(given: Sequence[Component], registry: Registry) -> list[Component]:
+    """Components from Python that the registry does not know, each once."""
+    found: list[Component] = []
+    for one in given:
+        if one not in found and one not in registry.components:
+            found.append(one)
+    return found
+
+
+def _registry(given: Registry | None) -> Registry:
+    from latentbench.plugins import load_registry
+
+    return load_registry() if given is None else given
+
+
+def _progress(given: Progress | bool) -> Progress:  # noqa: FBT001 - as of `run`
+    if not isinstance(given, bool):
+        return given
+    from latentbench.display import default_progress
+    from latentbench.progress import SilentProgress
+
+    return default_progress() if given else SilentProgress()
