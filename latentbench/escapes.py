@@ -34,6 +34,7 @@ LATEX = {
     "^": r"\textasciicircum{}",
     "Δ": r"$\Delta$",
     "²": r"$^2$",
+    "±": r"$\pm$",
 }
 
 

@@ -62,7 +62,9 @@ def test_markdown_has_as_many_cells_as_it_was_given(name):
 def test_latex_runs_no_command_of_a_name(name):
     cell = for_latex(name)
     assert cell.splitlines() in ([cell], [])
-    ours = r"\\(textbackslash|textasciitilde|textasciicircum)\{\}|\\[&%$#_{}]|\$\\Delta\$|\$\^2\$"
+    ours = (
+        r"\\(textbackslash|textasciitilde|textasciicircum)\{\}|\\[&%$#_{}]|\$(\\Delta|\^2|\\pm)\$"
+    )
     rest = re.sub(ours, "", cell)
     if re.fullmatch(r"-?[0-9.]+(e[+-][0-9]+)?|-?inf", name) is None:
         assert not set(rest) & set("\\&%$#_{}~^")

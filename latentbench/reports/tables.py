@@ -302,7 +302,8 @@ def to_latex(page: Page, caption: str = "", label: str = "") -> str:
 
     Args:
         page: what is written.
-        caption: of a `table` around each tabular, in LaTeX; with neither there is none.
+        caption: of a `table` around each tabular, in LaTeX; with neither there is none. Of
+            several tables each is captioned with its title too.
         label: to refer to it; with several tables the second is `label-2`, and so on.
     """
     lines = [r"% needs \usepackage{booktabs}", _comment(page.title)]
@@ -310,9 +311,10 @@ def to_latex(page: Page, caption: str = "", label: str = "") -> str:
         lines += [_comment(f"{name}: {text}") for text in texts]
     for number, table in enumerate(page.tables, 1):
         lines += ["", _comment(table.title)] if table.title else []
+        own = f" ({for_latex(table.title)})" if table.title and len(page.tables) > 1 else ""
         tabular = list(_tabular(table))
         if caption or label:
-            tabular = list(_floating(tabular, caption, label, number))
+            tabular = list(_floating(tabular, caption and caption + own, label, number))
         lines += tabular
     return "\n".join(lines) + "\n"
 

@@ -131,12 +131,19 @@ def test_latex_typesets_intervals_and_numbers():
     assert "table" not in re.findall(r"\\begin\{(\w+)\}", text)
 
 
+def test_what_a_table_heads_is_plain_latex():
+    names = (Column("run", ("a", "c")),)
+    headings = (Column("seeds ±", ("1", "2")), Column("ΔNLL", ("1", "2")), Column("R²", ("1", "2")))
+    assert to_latex(page(Table(names, (headings,)))).isascii()
+
+
 def test_a_caption_and_a_label_make_tables():
-    text = to_latex(page(table(), table(title="Against a")), r"Gain of $x$", "tab:gain")
+    text = to_latex(page(table(), table(title="Against a_b")), r"Gain of $x$", "tab:gain")
     ours = (r"\begin", r"\caption", r"\label", r"\end")
     assert [line for line in text.splitlines() if line.startswith(ours)] == [
         r"\begin{table}", r"\caption{Gain of $x$}", r"\label{tab:gain}", r"\begin{tabular}{lrr}",
         r"\end{tabular}", r"\end{table}",
-        r"\begin{table}", r"\caption{Gain of $x$}", r"\label{tab:gain-2}", r"\begin{tabular}{lrr}",
+        r"\begin{table}", r"\caption{Gain of $x$ (Against a\_b)}", r"\label{tab:gain-2}",
+        r"\begin{tabular}{lrr}",
         r"\end{tabular}", r"\end{table}",
     ]  # fmt: skip
