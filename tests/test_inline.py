@@ -32,8 +32,8 @@ class Fixed(lb.Predictor):
     """One Gaussian whatever comes."""
 
     def __init__(self, options: Options, *, context_frames: int, dim: int) -> None:
-        super().__init__()
-        self.context_frames, self.dim, self.scale = context_frames, dim, options.scale
+        super().__init__(context_frames=context_frames, dim=dim)
+        self.scale = options.scale
 
     def fit(self, train, training):
         pass
