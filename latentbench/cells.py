@@ -1,8 +1,9 @@
 """One cell: fit a predictor at one horizon, score it, roll it out, write its files.
 
 The folder of a cell holds `frames.parquet` (scores per frame), `rollout.parquet`,
-`model.safetensors` and `cell.json`. The last is written when all else is there: a cell whose
-`cell.json` says `done` is not run again, and any other continues from its training checkpoint.
+`curves.parquet` (losses of training), `model.safetensors` and `cell.json`. The last is written
+when all else is there: a cell whose `cell.json` says `done` is not run again, and any other
+continues from its training checkpoint.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from latentbench.files import (
     damaged_files,
     discard,
     disk_full_explained,
+    reading,
     sealed,
     sweep,
     write_text,
@@ -40,14 +42,16 @@ from latentbench.metrics.metric import lacking, merge_columns
 from latentbench.metrics.scoring import score
 from latentbench.models import MODELS, load_model, save_models
 from latentbench.plugins import load_registry
+from latentbench.predictors.learning_curve import LearningCurve, Loss
 from latentbench.predictors.training import Training
 from latentbench.progress import SILENT, Titled
 from latentbench.results.assembly import metrics_of
-from latentbench.results.folder import read_record, write_record
-from latentbench.results.schema import SPLITS, CellRecord, Split
+from latentbench.results.folder import AGAIN, CURVES, read_record, write_record
+from latentbench.results.schema import SPLITS, CellRecord, Convergence, Split
 from latentbench.rollout.engine import rollout, rollout_frames
 from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
+from latentbench.tasks.turns import in_turn, within_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,7 +59,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from latentbench.config import EvaluationConfig, RunConfig
+    from latentbench.config import EvaluationConfig, RunConfig, TrainingConfig
     from latentbench.engines import Cell
     from latentbench.latents import Latents
     from latentbench.metrics.metric import Column
@@ -94,6 +98,18 @@ SECTION_OF = {
 }
 FRAMES = "frames.parquet"
 ROLLOUT = "rollout.parquet"
+CURVE_SCHEMA = pa.schema(
+    [
+        ("horizon", pa.int16()),
+        ("seed", pa.int32()),
+        ("role", pa.string()),
+        ("step", pa.int32()),
+        ("split", pa.string()),
+        ("loss", pa.float64()),
+    ]
+)
+# Most steps that the control without a context is given to converge, as the published run had.
+CONTROL_STEPS = 25_000
 
 
 class CellWork:
@@ -226,8 +242,21 @@ def score_columns(config: RunConfig, registry: Registry, density: Density) -> di
     return merge_columns(one for one in metrics if not lacking(one, density))
 
 
-def scored_frames(evaluation: EvaluationConfig, frames: TaskFrames) -> TaskFrames:
-    """Which frames of one side are scored: the first of the stream."""
+def scored_frames(
+    evaluation: EvaluationConfig, frames: TaskFrames, utterances: Sequence[int]
+) -> TaskFrames:
+    """Which frames of one side are scored, in stream order.
+
+    Args:
+        evaluation: says how many, and whether they are the first or of all speakers in turn.
+        frames: of the side.
+        utterances: of the side, as indices into the latents.
+    """
+    if evaluation.max_seconds_per_speaker is not None:
+        seconds = evaluation.max_seconds_per_speaker
+        frames = frames.where(within_seconds(frames, utterances, seconds))
+    if evaluation.order == "round_robin":
+        return frames.where(in_turn(frames, evaluation.max_frames))
     return frames.where(np.arange(len(frames)) < evaluation.max_frames)
 
 
@@ -284,7 +313,7 @@ class _Work:
         self.config = cell.config
         self.registry = registry
         self.progress = progress
-        self.steps: dict[str, int] = {}  # of the training of each role; 0 for a closed form
+        self.curves: dict[str, LearningCurve] = {}  # of each role that was trained
         self.device = choose_device(cell.config.device)
         stored, self.sides = open_latents(
             LatentStore.at(cell.store), read_manifest(cell.manifest)[1]
@@ -312,6 +341,7 @@ class _Work:
                 self._roll_out(predictor, baseline)
             models = {"predictor": predictor, "baseline": baseline, **controls.by_role()}
             save_models(self.cell.folder / MODELS, models)
+            self._keep_curves()
             parameters = sum(one.numel() for one in predictor.parameters())
         return CellRecord(
             horizon=self.cell.horizon,
@@ -321,7 +351,8 @@ class _Work:
             scored=scored,
             too_short={side: self._too_short(side) for side in SPLITS},
             parameters=parameters,
-            steps=self.steps.get("predictor", 0),
+            steps=self._convergence["predictor"].steps if "predictor" in self._convergence else 0,
+            convergence=self._convergence,
             dim=self.latents.dim,
             iid_floor=iid_floor(train),
             seconds=seconds,
@@ -330,21 +361,42 @@ class _Work:
 
     def _fit(self, role: str, frames: TaskFrames) -> Predictor:
         """The model of a role, fitted on `frames`."""
-        if role == UNCONDITIONAL and (before := self._fitted_before(frames)) is not None:
+        if role == UNCONDITIONAL and (before := self._fitted_before()) is not None:
             return before
         name, section = role.replace("_", " "), SECTION_OF[role]
-        checkpoint = self.cell.folder / f"{name}.checkpoint"
+        validation = self.frames.get("validation")
         training = Training(
-            config=self.config.training,
+            config=_training_of(role, self.config.training),
             seed=self.cell.seed,
             device=self.device,
-            checkpoint=checkpoint,
+            checkpoint=self.cell.folder / f"{name}.checkpoint",
             progress=self.progress if role == section else Titled(self.progress, name),
+            validation=None if validation is None else validation.seen_as(frames),
         )
         model = self._made(section)
         model.fit(frames, training)
-        self.steps[role] = self.config.training.steps if checkpoint.exists() else 0
+        self.curves[role] = training.curve
         return model.eval()
+
+    @property
+    def _convergence(self) -> dict[str, Convergence]:
+        """How each training by gradient descent ended."""
+        return {
+            role: curve.convergence
+            for role, curve in self.curves.items()
+            if curve.convergence is not None
+        }
+
+    def _keep_curves(self) -> None:
+        """Write the losses of each training; nothing where all is of closed form."""
+        rows = [
+            {"horizon": self.cell.horizon, "seed": self.cell.seed, "role": role, **one._asdict()}
+            for role, curve in self.curves.items()
+            for one in curve.points
+        ]
+        if rows:
+            with sealed(self.cell.folder / CURVES) as file:
+                pq.write_table(pa.Table.from_pylist(rows, CURVE_SCHEMA), file)
 
     def _made(self, section: str) -> Predictor:
         dim, seed = self.latents.dim, self.cell.seed
@@ -352,7 +404,7 @@ class _Work:
             self.device
         )
 
-    def _fitted_before(self, blind: TaskFrames) -> Predictor | None:
+    def _fitted_before(self) -> Predictor | None:
         """The unconditional model of a finished cell that fitted it on these very frames.
 
         Without a context the horizon shows in nothing but the choice of frames, so such cells
@@ -366,9 +418,13 @@ class _Work:
             if record is None or record.status != "done" or damaged_files(folder):
                 continue
             others = task_frames(self.config, record.horizon, self.latents, self.sides)
-            if np.array_equal(others["train"].rows, blind.rows):
+            if all(
+                np.array_equal(others[side].rows, self.frames[side].rows)
+                for side in self.frames.keys() - {"eval"}
+            ):
                 model = self._made("predictor")
                 load_model(folder / MODELS, UNCONDITIONAL, model)
+                self.curves[UNCONDITIONAL] = _curve_of(folder, record)
                 return model.eval()
         return None
 
@@ -381,7 +437,7 @@ class _Work:
         tables: list[pa.Table] = []
         scored: dict[Split, int] = {}
         for side in SPLITS:
-            frames = scored_frames(self.config.evaluation, self.frames[side])
+            frames = scored_frames(self.config.evaluation, self.frames[side], self.sides[side])
             count = scored[side] = len(frames)
             title = f"k = {self.cell.horizon}: scoring {side}"
             with self.progress.task(title, count, "frames") as meter:
@@ -461,6 +517,28 @@ class _Work:
         lengths = [self.latents.utterances[index].frames for index in self.sides[side]]
         counts = window_task(self.config, self.cell.horizon).counts(lengths)
         return int(np.count_nonzero(counts == 0))
+
+
+def _training_of(role: str, config: TrainingConfig) -> TrainingConfig:
+    """How the model of a role is trained.
+
+    The control without a context is trained until it converges, however short the others are: one
+    that was not fitted would make any gain over it look large.
+    """
+    if role == UNCONDITIONAL and config.select == "best":
+        return config.model_copy(update={"steps": max(config.steps, CONTROL_STEPS)})
+    return config
+
+
+def _curve_of(folder: Path, record: CellRecord) -> LearningCurve:
+    """The curve of the control without a context of a finished cell."""
+    curve = LearningCurve(convergence=record.convergence.get(UNCONDITIONAL))
+    file = folder / CURVES
+    if file.exists():
+        with reading(file, AGAIN):
+            rows = pq.read_table(file, filters=[("role", "=", UNCONDITIONAL)]).to_pylist()
+        curve.points = [Loss(row["step"], row["split"], row["loss"]) for row in rows]
+    return curve
 
 
 @contextmanager

@@ -145,10 +145,16 @@ MetricConfig = Annotated[ComponentConfig, PlainSerializer(_short)]
 
 
 class SplitConfig(_Section):
-    """Who is trained on and who is evaluated (the original's rule)."""
+    """Who is trained on and who is evaluated (the original's rule).
+
+    `validation_fraction` of the train speakers, at least 2 and at most 20, are kept apart by the
+    same rule with `validation_seed`: by their loss the best weights are chosen.
+    """
 
     eval_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.2
     seed: Count = 42
+    validation_fraction: Annotated[Float, Field(ge=0, lt=1)] = 0.0
+    validation_seed: Count = 43
 
 
 class UtteranceConfig(_Section):
@@ -185,7 +191,12 @@ class TaskConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """How a predictor that trains by gradient descent is trained."""
+    """How a predictor that trains by gradient descent is trained.
+
+    Where there is a validation side, the loss on `validation_frames` of it is taken every
+    `evaluate_every` steps. `select: best` keeps the weights of the least, and ends the training
+    after `patience` evaluations that did not lower it by `min_gain` nats.
+    """
 
     steps: PositiveInt = 25_000
     batch_size: PositiveInt = 256
@@ -195,12 +206,23 @@ class TrainingConfig(_Section):
     sampling: Literal["stream", "uniform"] = "stream"
     shuffle_buffer: PositiveInt = 8_192
     precision: Literal["fp32", "bf16"] = "fp32"
+    select: Literal["last", "best"] = "last"
+    evaluate_every: PositiveInt = 250
+    patience: PositiveInt = 5
+    min_gain: Annotated[Float, Field(ge=0)] = 0.02
+    validation_frames: PositiveInt = 20_000
 
 
 class EvaluationConfig(_Section):
-    """Which frames are scored, and by what: names of metrics, or mappings of name and options."""
+    """Which frames are scored, and by what: names of metrics, or mappings of name and options.
+
+    `max_frames` of a side are the first of the stream, or of every speaker in turn, at most those
+    in the first `max_seconds_per_speaker` of each.
+    """
 
     max_frames: PositiveInt = 200_000
+    order: Literal["stream", "round_robin"] = "stream"
+    max_seconds_per_speaker: PositiveFloat | None = None
     batch_size: PositiveInt = 2_048
     metrics: Annotated[
         tuple[MetricConfig, ...], Field(min_length=1), AfterValidator(_one_of_each)
@@ -388,9 +410,15 @@ def shape(layers: Mapping[str, Any]) -> RunConfig:
         UsageError: an unknown key, or a value of a wrong type.
     """
     try:
-        return RunConfig.model_validate(layers)
+        config = RunConfig.model_validate(layers)
     except ValidationError as error:
         raise _explained(error, "") from None
+    if config.training.select == "best" and not config.split.validation_fraction:
+        raise UsageError(
+            "training.select=best needs speakers to choose by, and split.validation_fraction is 0.",
+            "Add --set split.validation_fraction=0.1, or take training.select=last.",
+        )
+    return config
 
 
 def read_component(text: str, what: str) -> ComponentConfig:

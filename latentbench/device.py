@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from latentbench.errors import UsageError
 
-__all__ = ["choose_device", "describe_device", "memory_bytes"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["choose_device", "describe_device", "memory_bytes", "seeded"]
 
 # Where Linux keeps the limit of a container.
 LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -62,3 +67,12 @@ def memory_bytes(device: torch.device) -> int | None:
         return min(machine, int(LIMIT.read_text("ascii")))
     except (OSError, ValueError):  # no container, or one without a limit: `max`
         return machine
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators of the CPU and of `device`, and put them back as they were."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        yield

@@ -18,7 +18,7 @@ from latentbench.errors import UsageError
 from latentbench.metrics.units import NATS, is_rate, scale
 from latentbench.plugins import load_registry
 from latentbench.results.figures import Figures
-from latentbench.results.schema import EncoderFacts, HorizonResult, Number, Record, Split
+from latentbench.results.schema import EncoderFacts, HorizonResult, Number, Record, Side, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ class ComparedRun(Record):
     context_ms: float
     step_frames: int
     step_ms: float
-    utterances: dict[Split, int]
+    utterances: dict[Side, int]
     stamps: tuple[str, ...]
 
 

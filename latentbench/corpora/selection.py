@@ -122,7 +122,7 @@ def choose_audio(
             "Lower utterances.min_seconds, raise the limit, or tell the 'folder' corpus where the "
             "speakers are (corpus.speaker_pattern or corpus.speakers_csv).",
         )
-    sides = split_speakers(speakers, eval_fraction=split.eval_fraction, seed=split.seed)
+    sides = split_speakers(speakers, **split.model_dump())
     return Audio(corpus, listed, out, sides)
 
 

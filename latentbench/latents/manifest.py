@@ -66,7 +66,7 @@ class ManifestRow:
 
     utterance: str
     speaker: str
-    split: Literal["train", "eval", ""]
+    split: Literal["train", "validation", "eval", ""]
     audio: str
     seconds: float
     skipped: str = ""

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from latentbench.metrics.metric import Prediction
 from latentbench.predictors import Predictor
 from latentbench.predictors.densities import most_likely_component
+from latentbench.predictors.one_row import Repeated, one_row_will_do
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,11 +47,26 @@ class Controls:
         x: the same predictor fitted on x_t for a target; None where it would be the predictor
             itself, shifted by x_{t-m}, because the context holds that frame.
         x_baseline: the baseline fitted on x_t.
+        one_row: the density without a context is computed once and holds for all frames.
     """
 
     unconditional: Predictor | None = None
     x: Predictor | None = None
     x_baseline: Predictor | None = None
+    one_row: bool = False
+
+    def sharing(self, frames: TaskFrames, device: torch.device) -> Controls:
+        """The same, with one density for all frames without context where that is what it is.
+
+        Args:
+            frames: that are to be scored.
+            device: of the models.
+        """
+        model = self.unconditional
+        if model is None or model.density == "samples" or not len(frames):
+            return self
+        shares = one_row_will_do(model, frames.without_context(), device, _log_densities)
+        return replace(self, one_row=shares)
 
     def by_role(self) -> dict[str, Predictor]:
         """The fitted controls, by the names under which a run saves them."""
@@ -74,8 +90,11 @@ class Controls:
     ) -> Prediction:
         """Add the controls' densities to the prediction of the frames numbered `which`."""
         if self.unconditional is not None:
-            blind = self.unconditional.densities(
-                frames.without_context(), which, context.new_zeros(context.shape)
+            nothing = context.new_zeros(context.shape)
+            blind = (
+                Repeated(self.unconditional(nothing[:1]), len(nothing))
+                if self.one_row
+                else self.unconditional.densities(frames.without_context(), which, nothing)
             )
             prediction = replace(prediction, unconditional=blind)
         if self.x_baseline is not None:
@@ -89,6 +108,13 @@ class Controls:
             shown = Prediction(model, self.x_baseline(context), target)
             prediction = replace(prediction, x=shown)
         return prediction
+
+
+def _log_densities(
+    predictor: Predictor, context: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
+    found: torch.Tensor = predictor(context).log_prob(target)
+    return found
 
 
 class Shifted(Distribution):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from latentbench.metrics.scoring import seeded
+from latentbench.device import seeded
 from latentbench.predictors.densities import components_of
 from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.tensors import hashed_rows

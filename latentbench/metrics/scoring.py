@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.distributions import Distribution
 
+from latentbench.device import seeded
 from latentbench.errors import LatentbenchError
 from latentbench.metrics.controls import Controls
 from latentbench.metrics.metric import Prediction
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from latentbench.progress import Meter
     from latentbench.tasks import TaskFrames
 
-__all__ = ["score", "seeded", "unvalidated"]
+__all__ = ["score", "unvalidated"]
 
 NO_CONTROLS = Controls()
 
@@ -63,6 +64,7 @@ def score(
     """
     for one in (predictor, baseline, *controls.predictors()):
         one.to(device).eval()
+    controls = controls.sharing(frames, device)
     total = min(len(frames), max_frames)
     scores = {name: np.empty(total, dtype=np.float64) for name in columns}
     with torch.inference_mode(), unvalidated(), seeded(seed, device):
@@ -78,15 +80,6 @@ def score(
             if meter is not None:
                 meter.advance(len(which))
     return scores
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators of the CPU and of `device`, and put them back as they were."""
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
-        yield
 
 
 @contextmanager

@@ -25,7 +25,7 @@ __all__ = ["Checkpoint", "training_digest"]
 
 PROBED_FRAMES = 64
 # Raised when the same configuration comes to mean another order of the frames.
-ORDER = 2
+ORDER = 3
 
 
 class Checkpoint:
@@ -40,8 +40,20 @@ class Checkpoint:
         self.path = path
         self.digest = digest
 
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    def save(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        step: int,
+        beside: Mapping[str, Any],
+    ) -> None:
         """Write the state after `step` steps in place of the last one, at once.
+
+        Args:
+            module: that is trained.
+            optimizer: that trains it.
+            step: how many steps it has had.
+            beside: what else to keep: numbers, strings, tensors, and lists and mappings of them.
 
         Raises:
             LatentbenchError: it cannot be written, e.g. the disk is full.
@@ -52,6 +64,7 @@ class Checkpoint:
             "module": module.state_dict(),
             "optimizer": optimizer.state_dict(),
             "random": _random_state(module),
+            "beside": dict(beside),
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,14 +82,17 @@ class Checkpoint:
 
     def restore(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
-    ) -> int:
-        """Bring module, optimizer and random state back; the number of steps they have had.
+    ) -> tuple[int, dict[str, Any]]:
+        """Bring module, optimizer and random state back.
 
         A file that is damaged or belongs to another training is left aside: that is said, the
         module stays as it is, and the number is 0.
+
+        Returns:
+            The number of steps they have had, and what else was kept.
         """
         if not self.path.exists():
-            return 0
+            return 0, {}
         try:
             with reading(self.path, ""):
                 state = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -85,28 +101,33 @@ class Checkpoint:
             progress.say(
                 f"The checkpoint '{self.path}' is damaged ({error.reason}): training starts anew."
             )
-            return 0
+            return 0, {}
         if found != self.digest:
             progress.say(
                 f"The checkpoint '{self.path}' belongs to another configuration or other "
                 "latents: training starts anew."
             )
-            return 0
+            return 0, {}
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         _set_random_state(module, state["random"])
         step = int(state["step"])
         progress.say(f"Training goes on from step {step} of the checkpoint '{self.path}'.")
-        return step
+        return step, state["beside"]
 
 
 def training_digest(
-    module: nn.Module, frames: TaskFrames, config: TrainingConfig, seed: int
+    module: nn.Module,
+    frames: TaskFrames,
+    config: TrainingConfig,
+    seed: int,
+    validation: TaskFrames | None = None,
 ) -> str:
     """A hex digest of all that decides a training.
 
     Those are the configuration, the seed, the freshly initialised module (its options by its
-    `repr`), the kind of device, which frames are trained on and, by a sample, their values.
+    `repr`), the kind of device, which frames are trained on and validated by and, by a sample,
+    their values.
     """
     digest = hashlib.sha256()
     device = next(module.parameters()).device.type
@@ -116,7 +137,8 @@ def training_digest(
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
-    digest.update(np.ascontiguousarray(frames.rows).data)
+    for some in (frames, validation):
+        digest.update(np.ascontiguousarray(some.rows).data if some else b"none")
     for stored in frames.latents.utterances:
         digest.update(f"{stored.id}|{stored.start}|{stored.frames}\n".encode())
     probes = np.linspace(0, len(frames) - 1, PROBED_FRAMES).astype(np.int64)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from latentbench.errors import LatentbenchError
 from latentbench.predictors.checkpoint import Checkpoint, training_digest
+from latentbench.predictors.early_stopping import Validation
+from latentbench.predictors.learning_curve import LearningCurve, Loss
+from latentbench.predictors.one_row import one_row_will_do
 from latentbench.predictors.recycling_linear import release_gradients
 from latentbench.predictors.training_batches import prepared_batches, sampling
 from latentbench.progress import STEPS
@@ -42,6 +45,9 @@ class Training:
         checkpoint: file of the state under way, which is continued from if it fits; None for
             none. It is still there after training: remove it once the predictor is saved.
         progress: to whom steps and loss are reported.
+        validation: frames of speakers who are not trained on, seen as the training frames are;
+            None without such a side.
+        curve: filled in by a training by gradient descent.
     """
 
     config: TrainingConfig
@@ -49,6 +55,8 @@ class Training:
     device: torch.device
     checkpoint: Path | None
     progress: Progress
+    validation: TaskFrames | None = None
+    curve: LearningCurve = field(default_factory=LearningCurve)
 
 
 def train(predictor: Predictor, frames: TaskFrames, training: Training) -> None:
@@ -74,52 +82,113 @@ def train(predictor: Predictor, frames: TaskFrames, training: Training) -> None:
         )
     predictor.to(training.device).train()
     descent = Descent(predictor, training)
-    checkpoint = None
-    done = 0
-    if training.checkpoint is not None:
-        digest = training_digest(predictor, frames, training.config, training.seed)
-        checkpoint = Checkpoint(training.checkpoint, digest)
-        done = checkpoint.restore(predictor, descent.optimizer, training.progress)
-    if done < training.config.steps:
-        _run(descent, frames, training, checkpoint, done)
+    if frames.blind:
+        descent.use_one_row(frames)
+    course = _Course(descent, frames, training)
+    course.restore()
+    if not course.ended:
+        _run(course, frames, training)
+    course.validation.bring_back_the_best()
+    training.curve.end(steps=course.done, converged=course.validation.patience_is_over)
     predictor.eval()
 
 
-def _run(
-    descent: Descent,
-    frames: TaskFrames,
-    training: Training,
-    checkpoint: Checkpoint | None,
-    done: int,
-) -> None:
-    """Take the steps from `done` on."""
-    steps = training.config.steps
+class _Course:
+    """A training under way: what a checkpoint holds, and how far it is."""
+
+    def __init__(self, descent: Descent, frames: TaskFrames, training: Training) -> None:
+        self.descent = descent
+        self.training = training
+        self.validation = Validation(descent.predictor, training)
+        self.losses = _Losses(training)
+        self.done = 0
+        self.checkpoint = None
+        if training.checkpoint is not None:
+            digest = training_digest(
+                descent.predictor, frames, training.config, training.seed, training.validation
+            )
+            self.checkpoint = Checkpoint(training.checkpoint, digest)
+        self._saved = time.monotonic()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no step is to follow."""
+        return self.done >= self.training.config.steps or self.validation.ends_training
+
+    @property
+    def save_is_due(self) -> bool:
+        """Whether the last checkpoint is old."""
+        late = time.monotonic() - self._saved > CHECKPOINT_SECONDS
+        return self.checkpoint is not None and late
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one that fits."""
+        if self.checkpoint is None:
+            return
+        self.done, state = self.checkpoint.restore(
+            self.descent.predictor, self.descent.optimizer, self.training.progress
+        )
+        if state:
+            self.validation.restore(state["validation"])
+            self.losses.restore(state["losses"])
+            self.training.curve.points[:] = [Loss(*point) for point in state["curve"]]
+
+    def save(self) -> str:
+        """Write a checkpoint, where one is kept; the loss of the last steps, to be told.
+
+        Raises:
+            LatentbenchError: the training diverged, and there is nothing to keep.
+        """
+        told = f"{self.descent.predictor.loss_name} {self.losses.mean():.4g}"
+        if self.checkpoint is not None:
+            beside = {
+                "validation": self.validation.state(),
+                "losses": self.losses.state(),
+                "curve": [tuple(point) for point in self.training.curve.points],
+            }
+            self.checkpoint.save(self.descent.predictor, self.descent.optimizer, self.done, beside)
+        self._saved = time.monotonic()
+        return told
+
+    def step(self, batch: Batch) -> str:
+        """Take a step, and evaluate where that is due; what is to be told of it, if anything."""
+        self.done += 1
+        self.losses.add(self.done, self.descent.step(batch))
+        told = ""
+        if self.losses.full or self.done == self.training.config.steps:
+            loss = self.losses.mean()
+            self.training.curve.add(self.done, "train", loss)
+            told = f"{self.descent.predictor.loss_name} {loss:.4g}"
+        if self.validation.due(self.done):
+            loss = self.validation.evaluate()
+            self.training.curve.add(self.done, "validation", loss)
+            told = f"{self.descent.predictor.loss_name} of validation {loss:.4g}"
+        return told
+
+
+def _run(course: _Course, frames: TaskFrames, training: Training) -> None:
+    """Take the steps that are left, until one is the last."""
     # Without a context k shows in nothing but the frames: at all k one network, in one order.
     horizon = 0 if frames.blind else frames.horizon
-    units = descent.predictor.units(frames, training.config.batch_size)
+    units = course.descent.predictor.units(frames, training.config.batch_size)
     config = _in_units(training.config, len(units) / len(frames))
     indices = sampling(config, len(units), training.seed, horizon)
-    indices.skip(done)
-    losses = _Losses(training)
-    saved = time.monotonic()
+    indices.skip(course.done)
     title = f"train k={frames.horizon}"
     with (
         prepared_batches(units, indices, training.device) as batches,
-        training.progress.task(title, steps, STEPS, done=done) as meter,
+        training.progress.task(title, training.config.steps, STEPS, done=course.done) as meter,
         deferred() as interrupt,
     ):
-        for step in range(done + 1, steps + 1):
-            losses.add(step, descent.step(next(batches)))
+        while not course.ended and not interrupt.is_set():
+            told = course.step(next(batches))
             meter.advance()
-            stop = step == steps or interrupt.is_set()
-            due = checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS
-            if losses.full or due or stop:
-                meter.note(f"{descent.predictor.loss_name} {losses.mean():.4g}")
-            if checkpoint is not None and (due or stop):
-                checkpoint.save(descent.predictor, descent.optimizer, step)
-                saved = time.monotonic()
-            if interrupt.is_set():
-                return
+            stop = course.ended or interrupt.is_set()
+            if course.save_is_due or stop:
+                saved = course.save()
+                told = told or saved
+            if told:
+                meter.note(told)
 
 
 def _in_units(config: TrainingConfig, share: float) -> TrainingConfig:
@@ -146,6 +215,7 @@ class Descent:
         self.bf16 = config.precision == "bf16"
         self.device = training.device
         self.parameters = list(predictor.parameters())
+        self.one_row = False
         self.fused = training.device.type in {"cpu", "cuda"}
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -154,11 +224,18 @@ class Descent:
             fused=self.fused,
         )
 
+    def use_one_row(self, blind: TaskFrames) -> None:
+        """Compute the density that frames without a context share once a step, where it is one."""
+        self.one_row = one_row_will_do(
+            self.predictor, blind, self.device, type(self.predictor).loss
+        )
+
     def step(self, batch: Batch) -> torch.Tensor:
         """The loss of the batch before the step, detached, on the device."""
         release_gradients(self.predictor)
+        context = batch.context[:1] if self.one_row else batch.context
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            loss = self.predictor.loss(batch.context, batch.target)
+            loss = self.predictor.loss(context, batch.target)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._clip()
         self.optimizer.step()
@@ -191,6 +268,13 @@ class _Losses:
     @property
     def full(self) -> bool:
         return self._count == LOSSES_KEPT
+
+    def state(self) -> dict[str, Any]:
+        return {"values": self._values, "first": self._first, "count": self._count}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._values.copy_(state["values"])
+        self._first, self._count = state["first"], state["count"]
 
     def add(self, step: int, loss: torch.Tensor) -> None:
         if self.full or not self._count:

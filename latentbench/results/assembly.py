@@ -18,7 +18,7 @@ from latentbench.latents.degeneracy import degeneracies
 from latentbench.metrics.metric import NO_LOG_DENSITY, lacking
 from latentbench.models import MODELS
 from latentbench.results.figures import GAP, Figures
-from latentbench.results.folder import AGAIN, read_record
+from latentbench.results.folder import AGAIN, CURVES, read_record
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result
 from latentbench.results.summary import summarise_frames, summarise_rollouts
@@ -50,7 +50,7 @@ CONTROL_METRICS = {
 ALL = "all"
 NOT_RUN = "it was not run"
 # What the cells of all seeds of a horizon have in common.
-ALIKE = ("parameters", "steps", "dim", "iid_floor", "frames", "scored", "too_short")
+ALIKE = ("parameters", "dim", "iid_floor", "frames", "scored", "too_short")
 
 
 def assemble(
@@ -168,6 +168,11 @@ def _horizon(
         seeds=tuple(done),
         figures=tuple(figures),
         rollout=summarise_rollouts(rollouts) if done else None,
+        steps=max((one.steps for one in done.values() if one.steps is not None), default=None),
+        convergence={
+            role: tuple(one.convergence[role] for one in done.values())
+            for role in (first.convergence if first else {})
+        },
         seconds=_sums([record.seconds for record in done.values()]),
         **alike,
     )
@@ -245,8 +250,11 @@ def _write(run: RunFolder, result: Result, seeds: Sequence[int]) -> None:
     done = [(found.k, seed) for found in result.horizons for seed in found.seeds]
     frames = _existing_of(run, done, "frames.parquet")
     rollouts = _existing_of(run, done, "rollout.parquet")
-    needed = sum(file.stat().st_size for file in (*frames, *rollouts)) + len(result.to_json())
+    curves = _existing_of(run, done, CURVES)
+    parts = (*frames, *rollouts, *curves)
+    needed = sum(file.stat().st_size for file in parts) + len(result.to_json())
     with disk_full_explained(run.path, needed):
+        _merge(curves, run.curves_file)
         _merge(frames, run.frames_file)
         _merge(rollouts, run.rollout_file)
         for k, seed in done:

@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     from latentbench.config import RunConfig
     from latentbench.progress import Progress
 
-__all__ = ["AGAIN", "RunFolder", "read_record", "read_result", "runs_in", "write_record"]
+__all__ = ["AGAIN", "CURVES", "RunFolder", "read_record", "read_result", "runs_in", "write_record"]
 
 LOCK = ".lock"
 LEVELS = 2  # of folders between a folder of runs and its runs
 ABSENT = "(absent)"
 SHOWN = 8  # runs of a folder that an error names
 RECORD = "cell.json"
+CURVES = "curves.parquet"
 AGAIN = "Give the same 'latentbench run' command again: it is made again."
 
 
@@ -134,6 +135,11 @@ class RunFolder:
     def rollout_file(self) -> Path:
         """The rollout scores of every frame rolled out."""
         return self.path / "rollout.parquet"
+
+    @property
+    def curves_file(self) -> Path:
+        """The losses of every training by gradient descent; not there where none was."""
+        return self.path / CURVES
 
     def is_run(self) -> bool:
         """Whether there is a run in the folder, finished or not."""

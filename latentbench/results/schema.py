@@ -14,12 +14,14 @@ from latentbench.corpora.selection import Counts  # noqa: TC001 - pydantic reads
 from latentbench.encoders.encoder import sight_text
 from latentbench.errors import UsageError, nearest
 from latentbench.latents.degeneracy import LatentFacts
+from latentbench.predictors.learning_curve import Convergence
 from latentbench.records import Number, Record
 
 __all__ = [
     "SCHEMA_VERSION",
     "SPLITS",
     "CellRecord",
+    "Convergence",
     "CorpusFacts",
     "DepthGap",
     "EncoderFacts",
@@ -32,12 +34,15 @@ __all__ = [
     "Record",
     "Result",
     "RolloutFigures",
+    "Side",
     "Skipped",
     "Split",
 ]
 
 SCHEMA_VERSION = 1
 
+Side = Literal["train", "validation", "eval"]
+# What is scored.
 Split = Literal["train", "eval"]
 SPLITS: tuple[Split, Split] = ("train", "eval")
 
@@ -55,6 +60,7 @@ class CellRecord(Record):
         too_short: utterances of each split without a valid frame.
         parameters: learned numbers of the predictor.
         steps: it was trained for, 0 for a closed form; None where an older version ran it.
+        convergence: how each training by gradient descent ended, by the role of its model.
         dim: D of what was predicted, after the transforms.
         iid_floor: ΔNLL that white latents would score, nats per frame (docs/metrics.md).
         seconds: wall time of `fit`, `score` and `rollout`.
@@ -73,6 +79,7 @@ class CellRecord(Record):
     too_short: dict[Split, int] = {}
     parameters: int = 0
     steps: int | None = None
+    convergence: dict[str, Convergence] = {}
     dim: int = 0
     iid_floor: float = 0.0
     seconds: dict[str, float] = {}
@@ -182,6 +189,8 @@ class HorizonResult(Record):
         seeds: that the figures are means over.
         parameters: learned numbers of the predictor.
         steps: it was trained for, 0 for a closed form; None where an older version ran it.
+        convergence: how each training by gradient descent ended, by the role of its model, one for
+            each of `seeds`.
         dim: D of what was predicted, after the transforms.
         iid_floor: ΔNLL that white latents would score, nats per frame (docs/metrics.md).
         frames: frames of each split that have a whole context.
@@ -201,6 +210,7 @@ class HorizonResult(Record):
     seeds: tuple[int, ...] = ()
     parameters: int = 0
     steps: int | None = None
+    convergence: dict[str, tuple[Convergence, ...]] = {}
     dim: int = 0
     iid_floor: float = 0.0
     frames: dict[Split, int] = {}
@@ -264,9 +274,9 @@ class CorpusFacts(Record):
 
     name: str
     identity: dict[str, str] = {}
-    speakers: dict[Split, tuple[str, ...]]
-    utterances: dict[Split, int]
-    seconds: dict[Split, float]
+    speakers: dict[Side, tuple[str, ...]]
+    utterances: dict[Side, int]
+    seconds: dict[Side, float]
     skipped: tuple[Skipped, ...] = ()
     counts: dict[str, Counts] = {}
 

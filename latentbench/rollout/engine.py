@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import torch
 
+from latentbench.device import seeded
 from latentbench.errors import UsageError, nearest
 from latentbench.metrics.columns import NORM_FLOOR, nll, nll_baseline
-from latentbench.metrics.scoring import score, seeded, unvalidated
+from latentbench.metrics.scoring import score, unvalidated
 from latentbench.predictors.densities import most_likely_component
 from latentbench.tasks import TaskFrames, WindowTask
 

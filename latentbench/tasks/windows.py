@@ -160,6 +160,12 @@ class TaskFrames:
         view.target = target
         return view
 
+    def seen_as(self, other: TaskFrames) -> TaskFrames:
+        """The same frames with the target of `other`, and blind where it is."""
+        view = self.with_target(other.target)
+        view.blind = other.blind
+        return view
+
     @property
     def sees_previous(self) -> bool:
         """Whether x_{t-m} is in the context: a delta and x_t then have one density, shifted."""

@@ -51,6 +51,31 @@ def test_sides_are_disjoint_complete_and_independent_of_order(ids, fraction, see
     assert split_speakers(shuffled, eval_fraction=fraction, seed=seed) == split
 
 
+def test_validation_is_cut_from_train_by_the_same_rule_and_leaves_eval_alone():
+    ids = [str(one) for one in range(251)]
+    plain = split_speakers(ids, eval_fraction=0.2, seed=42)
+    split = split_speakers(ids, eval_fraction=0.2, seed=42, validation_fraction=0.1)
+    assert split.eval == plain.eval
+    assert set(split.train) | set(split.validation) == set(plain.train)
+    assert len(split.validation) == 20
+    again = split_speakers(plain.train, eval_fraction=0.1, seed=43)
+    assert (split.train, split.validation) == (again.train, again.eval)
+    assert plain.sides.keys() == {"train", "eval"}
+    assert list(split.sides) == ["train", "validation", "eval"]
+
+
+@pytest.mark.parametrize(("speakers", "fraction", "count"), [(12, 0.1, 2), (500, 0.2, 20)])
+def test_validation_has_at_least_2_and_at_most_20_speakers(speakers, fraction, count):
+    ids = map(str, range(speakers))
+    split = split_speakers(ids, eval_fraction=0.25, seed=42, validation_fraction=fraction)
+    assert len(split.validation) == count
+
+
+def test_validation_that_leaves_none_to_train_is_refused():
+    with pytest.raises(UsageError, match=r"takes 2 of 2 train speakers .*leaves none to train"):
+        split_speakers("abc", eval_fraction=0.3, seed=42, validation_fraction=0.1)
+
+
 def test_numbers_are_sorted_as_numbers():
     as_numbers = split_speakers(["2", "10", "1"], eval_fraction=0.5, seed=0)
     same_ranks = split_speakers(["b", "c", "a"], eval_fraction=0.5, seed=0)
