@@ -5,7 +5,9 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from latentbench.signals import Ended, deferred, raising
@@ -18,10 +20,16 @@ RUN = (
 )
 
 
+@contextmanager
 def start(tmp_path, *arguments, **kwargs):
+    """The command line in a process of its own, which does not outlive the block."""
     command = [sys.executable, "-m", "latentbench", *arguments]
     environment = os.environ | {"LATENTBENCH_CACHE": str(tmp_path / "cache")}
-    return subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, **kwargs)
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, **kwargs) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(word, stream, also=""):
@@ -30,6 +38,22 @@ def wait_for(word, stream, also=""):
             assert also in line
             return
     pytest.fail(f"'{word}' was never said")
+
+
+def alive_in(group):
+    """Processes of a group. One that has ended and waits for its parent to look is none."""
+    return [
+        process
+        for process in psutil.process_iter(["status"])
+        if process.info["status"] != psutil.STATUS_ZOMBIE and group_of(process) == group
+    ]
+
+
+def group_of(process):
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 # The command line with a progress that sends a signal to the process at the tenth step.
@@ -91,6 +115,7 @@ def test_a_terminal_that_is_closed_leaves_a_checkpoint(tmp_path):
             shown += os.read(ours, 4096)
         os.close(ours)
         command.send_signal(signal.SIGHUP)
+        command.wait(timeout=60)
     assert command.returncode == CODES[signal.SIGHUP]
     assert (tmp_path / "run" / "cells" / "k1-seed42" / "predictor.checkpoint").exists()
     assert not (tmp_path / "run" / "cells" / "k1-seed42" / "cell.json").exists()
@@ -104,8 +129,7 @@ def test_no_child_is_left_that_makes_speech(tmp_path, number):
         command.send_signal(number)
         command.communicate(timeout=60)
     assert command.returncode == CODES[number]
-    with pytest.raises(ProcessLookupError):
-        os.killpg(command.pid, 0)
+    assert not alive_in(command.pid)
 
 
 def test_what_nohup_ignores_stays_ignored():

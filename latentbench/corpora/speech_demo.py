@@ -16,6 +16,7 @@ from latentbench.corpora.espeak import Voice, speak
 from latentbench.errors import LatentbenchError
 from latentbench.files import damage, is_sealed, seal
 from latentbench.locks import locked
+from latentbench.signals import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,12 +175,18 @@ class SpeechDemo(Corpus):
         missing = self._missing(folder)
         progress = self._workspace.progress
         total = len(missing) * self._options.sentences
+        # A signal waits for the speakers that are being made: raised while a thread starts, it
+        # would leave one that no pool knows, and its process with it.
         with (
-            ThreadPoolExecutor(PARALLEL) as pool,
             progress.task("making speech", total, "sentences") as meter,
+            deferred() as asked,
+            ThreadPoolExecutor(PARALLEL) as pool,
         ):
             for _ in pool.map(lambda speaker: self._make(speaker, folder), missing):
                 meter.advance(self._options.sentences)
+                if asked.is_set():
+                    pool.shutdown(cancel_futures=True)
+                    break
 
     def _make(self, speaker: Speaker, folder: Path) -> None:
         """Make one speaker's folder aside and put it in place whole."""

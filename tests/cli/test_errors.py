@@ -131,9 +131,12 @@ def test_interrupting_a_real_process_says_that_it_continues(tmp_path, number, co
         stderr=subprocess.PIPE,
         text=True,
     ) as command:
-        assert command.stderr.readline() == "ready\n"
-        os.kill(command.pid, number)
-        _, text = command.communicate(timeout=30)
+        try:
+            assert command.stderr.readline() == "ready\n"
+            os.kill(command.pid, number)
+            _, text = command.communicate(timeout=30)
+        finally:
+            command.kill()
     assert command.returncode == code
     assert text == "\nInterrupted. The same command continues from here.\n"
 
