@@ -239,7 +239,7 @@ def fit_controls(config: RunConfig, train: TaskFrames, fit: Fit) -> Controls:
 def score_columns(config: RunConfig, registry: Registry, density: Density) -> dict[str, Column]:
     """The columns of the metrics of a run that a predictor of such a density has."""
     metrics = metrics_of(config, registry)
-    return merge_columns(one for one in metrics if not lacking(one, density))
+    return merge_columns(one for one in metrics if not lacking(one, density, config.controls))
 
 
 def scored_frames(

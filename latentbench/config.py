@@ -245,8 +245,9 @@ class RolloutConfig(_Section):
 
 
 class RunConfig(_Section):
-    """Everything that decides the numbers of a run."""
+    """Everything that decides the numbers of a run, and the protocol that it follows."""
 
+    protocol: str = "phase1"
     encoder: ComponentConfig = ComponentConfig(name="mimi")
     corpus: ComponentConfig = ComponentConfig(name="librispeech")
     transforms: tuple[ComponentConfig, ...] = ()
@@ -273,7 +274,9 @@ class RunConfig(_Section):
 
     def digest(self) -> str:
         """A hex digest of all that decides the numbers."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"engine"}), sort_keys=True)
+        text = json.dumps(
+            self.model_dump(mode="json", exclude={"engine", "protocol"}), sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_yaml(self) -> str:
@@ -284,6 +287,11 @@ class RunConfig(_Section):
 CHANGED = "If you changed it yourself, copy it out of its run folder and give the copy."
 DEFAULT_PRESET = "phase1"
 BRACKETS = {"[": "]", "{": "}"}
+IN_EITHER_UNIT = {
+    "context_frames": "context_ms",
+    "horizons": "horizons_ms",
+    "step_frames": "step_ms",
+}
 COMPONENTS = {
     "encoder": "encoder",
     "corpus": "corpus",
@@ -512,7 +520,9 @@ def _preset(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise UsageError(f"There is no preset called '{name}'.", nearest(name, preset_names()))
     file = resources.files("latentbench") / "presets" / f"{name}.yaml"
-    return _mapping(file.read_text("utf-8"), f"preset '{name}'")
+    given = _mapping(file.read_text("utf-8"), f"preset '{name}'")
+    below = given.pop("extends", None)
+    return merged([_preset(below), given]) if below else given
 
 
 def _resolved(config: ComponentConfig, section: str, registry: Registry) -> ComponentConfig:
@@ -550,7 +560,13 @@ def _spelt_out(config: ComponentConfig, registry: Registry) -> ComponentConfig:
 
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    """Merge nested mappings; naming another component drops the options of the former."""
+    """Merge nested mappings; naming another component drops the options of the former.
+
+    A time in frames takes the place of one in milliseconds from below.
+    """
+    for in_frames, in_ms in IN_EITHER_UNIT.items():
+        if in_frames in layer and in_ms not in layer:
+            into.pop(in_ms, None)
     for key, given in layer.items():
         value = {"name": given} if key in COMPONENTS and isinstance(given, str) else given
         old = into.get(key)

@@ -504,7 +504,8 @@ def test_transforms_are_fitted_on_train_and_saved_with_the_run(speech, tmp_path)
     assert names == {"transform-0-standardize.safetensors", "transform-1-pca.safetensors"}
     weights = load_file(tmp_path / "run" / "model-k1.safetensors")
     assert weights["predictor.means.weight"].shape[0] == 8 * 4
-    assert result.config["transforms"][1] == {"name": "pca", "components": 4, "whiten": False}
+    pca = {"name": "pca", "components": 4, "whiten": False, "keep": 1e-6}
+    assert result.config["transforms"][1] == pca
     store, rows = read_manifest(tmp_path / "run" / "manifest.parquet")
     stored, sides = open_latents(LatentStore.at(tmp_path / "cache" / "latents" / store), rows)
     seen = restore_transforms(

@@ -45,7 +45,9 @@ COMPONENT_OPTIONS = (
     click.option("--corpus", metavar="NAME", help="Where the audio is from, e.g. librispeech."),
 )
 RUN_OPTIONS = (
-    click.option("--preset", metavar="NAME", help="Start from a preset: phase1 (default), demo."),
+    click.option(
+        "--preset", metavar="NAME", help="Start from a preset: phase1, lb1, lb1-small, quick, demo."
+    ),
     click.option(
         "--config",
         "config_file",

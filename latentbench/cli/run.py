@@ -10,7 +10,7 @@ from latentbench import api
 from latentbench.cli.configuration import configuration_options, settings_of
 from latentbench.cli.output import Verb, json_option, show
 from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
-from latentbench.cli.show import reporter_of, reporter_option, show_run
+from latentbench.cli.show import full_option, reporter_of, reporter_option, show_run
 from latentbench.errors import CellFailedError, counted
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = ["run"]
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
 @json_option
 @reporter_option
+@full_option
 @debug_option
 @click.pass_obj
 def run(
@@ -41,6 +42,7 @@ def run(
     dry_run: bool,
     as_json: bool,
     reporter: str | None,
+    full: bool,
     **given: Any,
 ) -> None:
     """Encode, train and score: one command, one result.
@@ -49,7 +51,7 @@ def run(
     network, 25,000 steps. The same command continues a run that was interrupted.
     """
     settings = settings_of(session, given)
-    how = reporter_of(reporter, session.registry(), as_json=as_json)
+    how = reporter_of(reporter, session.registry(), as_json=as_json, full=full)
     if dry_run:
         show(api.plan(**settings), as_json=as_json)
         return

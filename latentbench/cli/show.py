@@ -21,13 +21,18 @@ if TYPE_CHECKING:
     from latentbench.plugins import Registry
     from latentbench.reports.reporter import Reporter
 
-__all__ = ["finished_runs", "reporter_of", "reporter_option", "show", "show_run"]
+__all__ = ["finished_runs", "full_option", "reporter_of", "reporter_option", "show", "show_run"]
 
 
 reporter_option = click.option(
     "--reporter",
     metavar="NAME",
     help="How: table (default), json, csv or a plugin's; with options, '{name: NAME, KEY: VALUE}'.",
+)
+
+
+full_option = click.option(
+    "--full", is_flag=True, help="Every figure: on train too, of every slice, and rollouts."
 )
 
 
@@ -39,19 +44,27 @@ class _Named(NamedTuple):
 @click.command(cls=Verb)
 @click.argument("folder", metavar="RUN", type=RunPath())
 @reporter_option
+@full_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --reporter json.")
 @export_options
 @debug_option
 @click.pass_obj
 def show(
-    session: Session, /, folder: Path, reporter: str | None, *, as_json: bool, **asked: Any
+    session: Session,
+    /,
+    folder: Path,
+    reporter: str | None,
+    *,
+    full: bool,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Show a finished run again, or all in a folder of runs.
 
     RUN is the folder that was given to --out of 'run', or one that holds such folders.
     """
     registry = session.registry()
-    how = reporter_of(reporter, registry, as_json=as_json)
+    how = reporter_of(reporter, registry, as_json=as_json, full=full)
     exports = Exports(**asked)
     exports.check()
     runs = finished_runs(folder)
@@ -79,15 +92,21 @@ def finished_runs(folder: Path) -> list[Path]:
     return finished
 
 
-def reporter_of(reporter: str | None, registry: Registry, *, as_json: bool) -> _Named:
-    """What `--reporter` and `--json` ask for.
+def reporter_of(
+    reporter: str | None, registry: Registry, *, as_json: bool, full: bool = False
+) -> _Named:
+    """What `--reporter`, `--json` and `--full` ask for.
 
     Raises:
         UsageError: there is no such reporter or option; names the nearest.
     """
     if as_json and reporter not in (None, "json"):
         raise click.UsageError(f"--json and --reporter {reporter} exclude each other.")
+    if full and (as_json or reporter not in (None, "table")):
+        raise click.UsageError("--full is of the tables; --json and --reporter show all they have.")
     name = reporter or ("json" if as_json else "table")
+    if full:
+        return _Named("table", api.make_reporter("{name: table, full: true}", registry))
     return _Named(name, api.make_reporter(name, registry))
 
 

@@ -39,6 +39,7 @@ IN_TIME: dict[str, Any] = {
     "frame_set": "common",
 }
 # By frames W and k are as they are, whatever a frame lasts, as in the original.
+DEFAULT_PRESET = "lb1"
 FRAME_KEYS = ("context_frames", "horizons", "step_frames")
 TIME_KEYS = ("context_ms", "horizons_ms", "step_ms")
 
@@ -53,7 +54,7 @@ class Request:
         match: by time or by frames.
         settings: a layer of the configuration, for every run.
         assignments: of `--set`.
-        preset: to start from.
+        preset: to start from; by default `lb1`.
         config_file: of the user.
     """
 
@@ -98,7 +99,8 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         UsageError: fewer than two combinations, an unknown component, label or option, or a
             task set in the wrong unit.
     """
-    ground = shape(read_layers(request.preset, request.config_file, []))
+    preset = request.preset or DEFAULT_PRESET
+    ground = shape(read_layers(preset, request.config_file, []))
     chosen = {
         section: _components(
             section, request.components.get(section) or (getattr(ground, section).name,), registry
@@ -118,9 +120,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
     for together in product(*chosen.values()):
         names = [{one.section: one.given} for one in together]
         options = [layer for one in together for layer in one.own]
-        layers = read_layers(
-            request.preset, request.config_file, [*names, matched, *general, *options]
-        )
+        layers = read_layers(preset, request.config_file, [*names, matched, *general, *options])
         labels = [one.label for one in together if len(chosen[one.section]) > 1]
         combinations.append(
             Combination(
@@ -245,5 +245,5 @@ def _matched(match: Match, touched: Collection[str]) -> Layer:
             "Set task.context_frames, task.horizons or task.step_frames, or choose --match ms.",
         )
     if match == "frames":
-        return {}
+        return {"task": dict.fromkeys(TIME_KEYS)}
     return {"task": {key: value for key, value in IN_TIME.items() if key not in touched}}

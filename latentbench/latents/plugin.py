@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import TransformSpec
@@ -22,6 +22,9 @@ class PcaOptions:
 
     components: Annotated[int, Ge(0), "how many, by variance; 0: all that carry any"] = 0
     whiten: Annotated[bool, "scale every component to unit variance"] = False
+    keep: Annotated[
+        float, Gt(0), Lt(1), "least share of the largest variance that a component must have"
+    ] = 1e-6
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,6 @@ __all__ = [
 
 RUN_AGAIN = "Give the same 'latentbench run' command again: it is fitted again."
 CHUNK = 65_536
-# Directions of less variance than this share of the largest are noise of float32.
-SMALLEST_SHARE = 1e-6
 
 
 class Transform(ABC):
@@ -161,12 +159,12 @@ class Pca(_Affine):
         mean, covariance = moments(latents, train)
         values, vectors = np.linalg.eigh(covariance)
         values, vectors = values[::-1], vectors[:, ::-1]
-        usable = int((values > SMALLEST_SHARE * values[0]).sum())
+        usable = int((values > self.options.keep * values[0]).sum())
         wanted = self.options.components or usable
         if wanted > usable:
             raise UsageError(
                 f"pca:{wanted} was asked for, but the train latents have {usable} of "
-                f"{latents.dim} directions with more than {SMALLEST_SHARE:g} of the largest "
+                f"{latents.dim} directions with more than {self.options.keep:g} of the largest "
                 "variance.",
                 f"Use at most pca:{usable}.",
             )

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributions import Distribution
 
     from latentbench.metrics.metric import Prediction
 
 __all__ = [
     "NORM_FLOOR",
     "cosine",
+    "dimensions",
     "log_norm",
     "log_norm_mean",
     "nll",
@@ -23,6 +25,7 @@ __all__ = [
     "nll_unconditional",
     "nll_x",
     "nll_x_baseline",
+    "without_context",
 ]
 
 NORM_FLOOR = 1e-8
@@ -45,9 +48,18 @@ def nll_unconditional(prediction: Prediction) -> torch.Tensor:
     Raises:
         ValueError: the prediction has no such density.
     """
+    return -without_context(prediction).log_prob(prediction.target).double()
+
+
+def without_context(prediction: Prediction) -> Distribution:
+    """The density of the same model fitted without context.
+
+    Raises:
+        ValueError: the prediction has none.
+    """
     if prediction.unconditional is None:
         raise ValueError("the control 'unconditional' was not fitted")
-    return -prediction.unconditional.log_prob(prediction.target).double()
+    return prediction.unconditional
 
 
 def nll_x(prediction: Prediction) -> torch.Tensor:
@@ -72,6 +84,12 @@ def _x(prediction: Prediction) -> Prediction:
     if prediction.x is None:
         raise ValueError("the control 'x_target' was not fitted")
     return prediction.x
+
+
+def dimensions(prediction: Prediction) -> torch.Tensor:
+    """D of each target: a gain is compared by the dimension."""
+    target = prediction.target
+    return target.new_full(target.shape[:1], target.shape[-1]).double()
 
 
 def cosine(prediction: Prediction) -> torch.Tensor:

@@ -14,25 +14,78 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.metric import MeanMetric
+from latentbench.metrics.columns import without_context
+from latentbench.metrics.metric import MeanMetric, Metric
+from latentbench.metrics.statistics import Skill, Sums
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
+    from torch.distributions import Distribution
 
     from latentbench.metrics.metric import Prediction
 
-__all__ = ["EnergyScore", "energy", "energy_of_samples"]
+__all__ = [
+    "EnergyScore",
+    "EnergySkill",
+    "SpreadSkill",
+    "energy",
+    "energy_of_samples",
+    "energy_unconditional",
+    "sample_spread",
+    "squared_error_of_mean",
+]
 
 
 def energy(prediction: Prediction) -> torch.Tensor:
     """The energy score of each frame, float64 [B], in units of the latents."""
+    return _of_draws(prediction.model, prediction.target, energy_of_samples)
+
+
+def energy_unconditional(prediction: Prediction) -> torch.Tensor:
+    """The same of the model fitted without context.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return _of_draws(without_context(prediction), prediction.target, energy_of_samples)
+
+
+def sample_spread(prediction: Prediction) -> torch.Tensor:
+    """Variance of S samples, times (S + 1)/S, summed over dimensions, float64 [B].
+
+    By that factor it is what the squared error of their mean is for a calibrated density: the
+    target varies as a sample does, and the mean of S as 1/S of one (Fortin et al. 2014).
+    """
+    return _of_draws(prediction.model, prediction.target, _spread)
+
+
+def squared_error_of_mean(prediction: Prediction) -> torch.Tensor:
+    """Squared distance of the mean of the samples from the target, float64 [B]."""
+    return _of_draws(prediction.model, prediction.target, _squared_error)
+
+
+def _of_draws(
+    density: Distribution,
+    target: torch.Tensor,
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
     from latentbench.metrics.draws import draw_blocks  # noqa: PLC0415 - figures need no torch
 
-    target = prediction.target
     scores = target.new_empty(len(target)).double()
-    for rows, drawn in draw_blocks(prediction.model, target):
-        scores[rows] = energy_of_samples(drawn, target[rows])
+    for rows, drawn in draw_blocks(density, target):
+        scores[rows] = score(drawn, target[rows])
     return scores
+
+
+def _spread(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:  # noqa: ARG001 - as the other scores
+    samples = drawn.shape[1]
+    return drawn.double().var(1).sum(-1) * (samples + 1) / samples
+
+
+def _squared_error(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return (drawn.double().mean(1) - target.double()).square().sum(-1)
 
 
 def energy_of_samples(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -57,4 +110,40 @@ class EnergyScore(MeanMetric):
     unit = "latent units"
     better = "lower"
     columns = MappingProxyType({"energy_score": energy})
+    needs = ("sample",)
+
+
+class EnergySkill(Metric):
+    """1 - energy score / that of the same model without context.
+
+    0 where the context helps nothing, 1 for a perfect forecast; for models that only sample, too.
+    """
+
+    name = "energy_skill"
+    better = "higher"
+    control = "unconditional"
+    columns = MappingProxyType(
+        {"energy_score": energy, "energy_unconditional": energy_unconditional}
+    )
+    statistic = Skill("energy_score", "energy_unconditional")
+    needs = ("sample",)
+
+
+class SpreadSkill(Metric):
+    """Mean variance of samples over the mean squared error of their mean (Fortin et al. 2014).
+
+    1 for a calibrated density, below it for one that is too sure, 0 for one that never varies.
+    """
+
+    name = "spread_skill"
+    better = "nominal"
+    nominal = 1.0
+    columns = MappingProxyType(
+        {"sample_spread": sample_spread, "squared_error_of_mean": squared_error_of_mean}
+    )
+    statistic = Sums(
+        ("sample_spread", "squared_error_of_mean"),
+        lambda columns: [columns["sample_spread"], columns["squared_error_of_mean"]],
+        lambda _n, spread, error: spread / error,
+    )
     needs = ("sample",)

@@ -79,6 +79,8 @@ class Metric:
         statistic: of the columns, by `latentbench.metrics.statistics`.
         needs: what the columns ask of the model's density: some of `log_prob`, `mean`, `sample`.
             A predictor that lacks one of them has no figure, and the tables say why.
+        control: the control that the columns look at, `unconditional` or `x_target`; empty for
+            none. Where it was not fitted there is no figure.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Metric:
     columns: Mapping[str, Column]
     statistic: Statistic
     needs: Collection[str] = ALL_NEEDS
+    control: str = ""
 
     def __init__(self, options: Any = NoOptions()) -> None:  # noqa: B008 - it has no state
         self.options = options
@@ -169,10 +172,18 @@ class _OfFunction(MeanMetric):
         self.columns = MappingProxyType({self.spec.name: column})
 
 
-def lacking(metric: Metric, density: Density) -> str:
-    """Why a predictor of such a density has no figure of a metric; empty where it has."""
+def lacking(metric: Metric, density: Density, controls: Collection[str]) -> str:
+    """Why a run has no figure of a metric; empty where it has.
+
+    Args:
+        metric: that is asked for.
+        density: what the predictor gives.
+        controls: that are fitted.
+    """
     if density == "samples" and "log_prob" in metric.needs:
         return NO_LOG_DENSITY
+    if metric.control and metric.control not in controls:
+        return f"the control '{metric.control}' was not fitted"
     return ""
 
 

@@ -42,6 +42,16 @@ def latentbench_metrics() -> Iterator[MetricSpec]:
         factory="latentbench.metrics.likelihood:ContextNLL",
     )
     yield MetricSpec(
+        name="gain",
+        summary="what the context is worth: NLL without it minus NLL with it, nats/frame",
+        factory="latentbench.metrics.likelihood:Gain",
+    )
+    yield MetricSpec(
+        name="r2i",
+        summary="the gain per dimension as a coefficient of determination, 1 - exp(-2 G/D)",
+        factory="latentbench.metrics.likelihood:InformationalR2",
+    )
+    yield MetricSpec(
         name="x_gain",
         summary="gain on x_t itself, which has no iid floor, nats/frame",
         factory="latentbench.metrics.likelihood:XGain",
@@ -65,6 +75,16 @@ def latentbench_metrics() -> Iterator[MetricSpec]:
         name="energy_score",
         summary="energy score of 32 samples of the model, in latent units",
         factory="latentbench.metrics.energy:EnergyScore",
+    )
+    yield MetricSpec(
+        name="energy_skill",
+        summary="1 - energy score / that of the same model without context",
+        factory="latentbench.metrics.energy:EnergySkill",
+    )
+    yield MetricSpec(
+        name="spread_skill",
+        summary="variance of samples over squared error of their mean; 1: calibrated",
+        factory="latentbench.metrics.energy:SpreadSkill",
     )
     yield MetricSpec(
         name="crps",

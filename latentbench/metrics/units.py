@@ -12,7 +12,7 @@ PER_DIM = "nats/dim"
 
 # What saves bits of x_t itself, by the target of the run. A change is told from x_t by the frame
 # before, so a gain on changes counts what anyone who holds that frame knows.
-RATES = {"delta": ("x_gain",), "x": ("x_gain", "dnll", "dnll_context", "dnll_capacity")}
+RATES = {"delta": ("x_gain",), "x": ("gain", "x_gain", "dnll", "dnll_context", "dnll_capacity")}
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch.distributions import Distribution
 
+from latentbench.predictors.densities import components_of
 from latentbench.predictors.predictor import Predictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from latentbench.predictors.densities import Components
     from latentbench.tasks import TaskFrames
 
 __all__ = ["Repeated", "one_row_will_do"]
@@ -37,6 +39,11 @@ class Repeated(Distribution):
     def __init__(self, base: Distribution, rows: int) -> None:
         self.base = base
         super().__init__(torch.Size([rows]), base.event_shape, validate_args=False)
+
+    @property
+    def components(self) -> Components | None:
+        """The parts of the one density, batch [1]; None where it is no known mixture."""
+        return components_of(self.base)
 
     @property
     def mean(self) -> torch.Tensor:

@@ -23,6 +23,7 @@ __all__ = [
     "is_tabled",
     "shown_interval",
     "shown_value",
+    "tabled_names",
     "time_text",
     "uncertainty_columns",
     "value_column",
@@ -36,6 +37,10 @@ HEADINGS = {
     "dnll": ("ΔNLL", 2),
     "dnll_capacity": ("capacity", 2),
     "dnll_context": ("context", 2),
+    "gain": ("gain", 2),
+    "r2i": ("R²_I", 3),
+    "energy_skill": ("skill", 3),
+    "spread_skill": ("spread", 2),
     "x_gain": ("x gain", 2),
     "direction_cos": ("cosine", 4),
     "logmag_r2": ("R²", 4),
@@ -72,6 +77,11 @@ def decimals_of(name: str) -> int:
 def is_tabled(name: str) -> bool:
     """Whether the tables have a place for a figure; others stand with their interval."""
     return name in HEADINGS
+
+
+def tabled_names() -> tuple[str, ...]:
+    """The figures that tables have a place for."""
+    return tuple(HEADINGS)
 
 
 def compact(value: float, decimals: int, width: int = 8) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from latentbench.hookspecs import hookimpl
 from latentbench.specs import ReporterSpec
@@ -10,7 +11,14 @@ from latentbench.specs import ReporterSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["latentbench_reporters"]
+__all__ = ["TableOptions", "latentbench_reporters"]
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Options of the reporter `table`; `--full` sets the one."""
+
+    full: Annotated[bool, "every figure, on train too and of every slice"] = False
 
 
 @hookimpl
@@ -18,8 +26,9 @@ def latentbench_reporters() -> Iterator[ReporterSpec]:
     """For people, for programs, and for comparison with the published table."""
     yield ReporterSpec(
         name="table",
-        summary="tables per slice for the terminal, from 80 columns",
+        summary="what a result says, and one table, for the terminal, from 80 columns",
         factory="latentbench.reports.run:TableReporter",
+        options=TableOptions,
     )
     yield ReporterSpec(
         name="json",

@@ -1,12 +1,13 @@
-"""A run as tables: one for each slice, train below eval at every horizon, and remarks.
+"""A run in words and one table; in full as tables for each slice, train below eval.
 
-Columns come in groups: likelihood, its parts, direction and magnitude, rollout. 80 columns of the
-terminal hold the first in one table, 120 two or three.
+Columns of the full tables come in groups: likelihood, its parts, direction and magnitude, rollout.
+80 columns of the terminal hold the first in one table, 120 two or three.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from latentbench.corpora.selection import left_out
@@ -19,20 +20,24 @@ from latentbench.reports.columns import (
     compact,
     is_tabled,
     shown_value,
+    tabled_names,
     time_text,
     uncertainty_columns,
     value_column,
 )
 from latentbench.reports.reporter import Reporter
 from latentbench.reports.tables import BLANK, Column, Line, Page, Table, column, show
+from latentbench.reports.words import TITLE, words_of_run
 from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, Figures, median_gap_at
 from latentbench.results.horizons import horizons_csv
+from latentbench.results.standing import NOT_FITTED, withheld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
+    from latentbench.reports.plugin import TableOptions
     from latentbench.results.figures import FigureRow
     from latentbench.results.schema import HorizonResult, Result, Split
 
@@ -45,16 +50,24 @@ EVAL_THEN_TRAIN: tuple[Split, Split] = ("eval", "train")
 LIKELIHOOD = ("nll", "nll_baseline", "dnll")
 PARTS = ("dnll_context", "dnll_capacity", "x_gain")
 UNCERTAIN = ("dnll", "dnll_context", "x_gain")
+# What is shown first: of Phase 1, and where the gain is measured.
+FIRST = {
+    False: ("dnll", "dnll_context", "dnll_capacity", "direction_cos", "logmag_r2"),
+    True: ("gain", "r2i", "energy_skill", "spread_skill", "dnll", "dnll_capacity"),
+}
 SCALED = {"dnll": "ΔNLL", "x_gain": "x gain"}
 SKIPPED_SHOWN = 3
+NOT_ASKED = "not among evaluation.metrics"
 
 
 class TableReporter(Reporter):
-    """Writes the title, the tables, the scale of k = 1, and what failed or was left out."""
+    """Writes the title, what it says, the figures, and what failed or was left out."""
+
+    options: TableOptions
 
     def report(self, result: Result, console: Console) -> None:
-        """Write the result as tables as wide as the console, which has 80 columns or more."""
-        show(run_report(result), console)
+        """Write the result as wide as the console, which has 80 columns or more."""
+        show(run_report(result, full=self.options.full), console)
 
 
 class CsvReporter(Reporter):
@@ -73,14 +86,24 @@ class JsonReporter(Reporter):
         console.file.write(printable(result.to_json(), keep="\n"))
 
 
-def run_report(result: Result) -> Iterator[Table | Line]:
-    """What the terminal shows of a run."""
+def run_report(result: Result, *, full: bool = False) -> Iterator[Table | Line]:
+    """What the terminal shows of a run.
+
+    Args:
+        result: of the run.
+        full: every figure, on train too and of every slice; else one table of all eval frames.
+    """
     stamps = tuple((f" [{stamp}]", "bold yellow") for stamp in result.stamps)
     yield Line(_title(result), "bold", stamps)
     yield from (Line(text, "dim") for text in _circumstances(result))
-    yield from _tables(result, units=False)
     yield Line()
-    yield from map(Line, remarks(result))
+    yield Line(TITLE, "bold")
+    yield from (Line(f"- {text}") for text in words_of_run(result))
+    yield from _tables(result, units=False) if full else [_summary(result)]
+    yield Line()
+    yield from map(Line, remarks(result) if full else _failures(result))
+    if not full:
+        yield Line("--full shows train, slices, rollouts and remarks.", "dim")
 
 
 def run_page(result: Result) -> Page:
@@ -118,6 +141,53 @@ def _circumstances(result: Result) -> Iterator[str]:
     seeds = result.config["seeds"]
     told = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     yield f"{sizes or 'no'} parameters, {how}, {told}"
+    if result.protocol:
+        yield f"protocol: {result.protocol}"
+
+
+def _summary(result: Result) -> Table:
+    """One table: the figures of all eval frames that a reader asks for first.
+
+    Of a horizon whose models were not fitted it shows no number that could be quoted.
+    """
+    rows = result.horizons
+    figures = Figures.of(result)
+    unfit = [NOT_FITTED in withheld(result, one) if one.seeds else False for one in rows]
+    measured = {one.name for found in rows for one in found.figures}
+    names = [one for one in FIRST["gain" in measured] if one in measured]
+    known = {*FIRST[False], *FIRST[True], *LIKELIHOOD, *PARTS, *tabled_names()}
+    names += sorted(measured - known)
+    columns: list[Column] = []
+    places = [Place(one.k) for one in rows]
+    first = next((one for one in ("gain", "dnll_context", "dnll") if one in names), "")
+    for name in names:
+        columns.append(value_column(figures, places, name))
+        if name == first or not is_tabled(name):
+            columns += uncertainty_columns(figures, places, name, seeds=name != first)
+    shown = [
+        replace(
+            one,
+            cells=tuple(
+                (BLANK if number else NOT_FITTED) if bad else cell
+                for bad, cell in zip(unfit, one.cells, strict=True)
+            ),
+        )
+        for number, one in enumerate(columns)
+    ]
+    counts = (
+        column("n", rows, lambda one: str(one.scored.get("eval", 0)) if one.seeds else "failed"),
+        column("speakers", rows, lambda one: str(_speakers(one) or BLANK)),
+    )
+    keys = (
+        column("k", rows, lambda one: str(one.k)),
+        column("ms", rows, lambda one: time_text(one.milliseconds)),
+    )
+    return Table(keys, ((*counts, *shown),), title="Eval, all frames; nats are per frame")
+
+
+def _speakers(horizon: HorizonResult) -> int:
+    """Eval speakers whose frames were scored."""
+    return max((one.speakers for one in horizon.figures if one.split == "eval"), default=0)
 
 
 def _tables(result: Result, *, units: bool) -> Iterator[Table]:
@@ -207,6 +277,18 @@ def remarks(result: Result) -> Iterator[str]:
     for horizon in result.horizons:
         yield from (f"k={horizon.k} failed: {error}" for error in horizon.errors)
     yield from _notes(result)
+    yield from _of_data(result)
+
+
+def _failures(result: Result) -> Iterator[str]:
+    """What a reader must know even in short: what failed, leaks, degenerates or was skipped."""
+    for horizon in result.horizons:
+        yield from (f"k={horizon.k} failed: {error}" for error in horizon.errors)
+    yield from (note for note in _notes(result) if NOT_ASKED not in note)
+    yield from _of_data(result)
+
+
+def _of_data(result: Result) -> Iterator[str]:
     if leaky := [str(horizon.k) for horizon in result.horizons if horizon.leaky]:
         yield (
             f"k={','.join(leaky)}: leaky, within the encoder's look-ahead of "

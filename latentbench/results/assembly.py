@@ -17,6 +17,7 @@ from latentbench.files import disk_full_explained, reading, sealed, write_sealed
 from latentbench.latents.degeneracy import degeneracies
 from latentbench.metrics.metric import NO_LOG_DENSITY, lacking
 from latentbench.models import MODELS
+from latentbench.protocols import followed
 from latentbench.results.figures import GAP, Figures
 from latentbench.results.folder import AGAIN, CURVES, read_record
 from latentbench.results.horizons import FIGURES, horizons_csv
@@ -89,6 +90,7 @@ def assemble(
     limit = config.utterances.limit
     result = Result(
         config=config.model_dump(mode="json"),
+        protocol=followed(config, registry),
         encoder=encoder,
         corpus=corpus,
         horizons=tuple(horizons),
@@ -155,7 +157,7 @@ def _horizon(
         [file for seed in done if (file := run.cell(k, seed) / name).exists()]
         for name in ("frames.parquet", "rollout.parquet")
     )
-    absent = {one.name: lacking(one, density) for one in metrics}
+    absent = {one.name: lacking(one, density, config.controls) for one in metrics}
     figures = summarise_frames(frames, metrics, config.task.slices, absent) if done else ()
     first = next(iter(done.values()), None)
     alike = {name: getattr(first, name) for name in ALIKE} if first else {}

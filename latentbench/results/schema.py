@@ -321,12 +321,15 @@ class Result(Record):
 
     Attributes:
         config: the resolved configuration, as plain values.
+        protocol: that it follows, and what it changes of it: `lb1 with seeds=[0]`; empty where an
+            older version ran it.
         stamps: what a reader must know before comparing, e.g. `random weights`.
         latents: what the frames of each side look like, where any were looked at.
     """
 
     schema_version: Literal[1] = 1
     config: dict[str, Any]
+    protocol: str = ""
     encoder: EncoderFacts
     corpus: CorpusFacts
     horizons: tuple[HorizonResult, ...]

@@ -72,7 +72,7 @@ def latents_of(result: Result) -> str:
     transforms = result.config["transforms"]
     for latents, components in PCA.items():
         pca = {"name": "pca", "components": components, "whiten": False}
-        if name == "mimi" and transforms == [pca]:
+        if name == "mimi" and len(transforms) == 1 and pca.items() <= transforms[0].items():
             return latents
     known = {run.latents for run in reference_runs()}
     return name if name in known and not transforms else ""

@@ -14,6 +14,7 @@ from latentbench.results.finished import FinishedRun
 
 RATE = 16_000
 SMALL = (
+    *("--preset", "phase1"),
     *("--set", "encoder.mels=4", "--set", "predictor.width=8", "--set", "training.batch_size=8"),
     *("--set", "utterances.min_seconds=0", "--set", "split.eval_fraction=0.25"),
     *("--set", "task.horizons_ms=[80, 160]", "--steps", "3", "--device", "cpu"),

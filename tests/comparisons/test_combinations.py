@@ -42,7 +42,10 @@ def test_every_combination_is_a_run_of_its_own(combined):
 def test_a_label_names_only_what_is_compared(combined):
     found = combined({"encoder": ("logmel", "mimi"), "corpus": ("speech-demo",)})
     assert [one.label for one in found] == ["logmel", "mimi"]
-    assert [one.folder for one in found] == ["logmel-mdn-speech-demo", "mimi-mdn-speech-demo"]
+    assert [one.folder for one in found] == [
+        "logmel-mdn-robust-speech-demo",
+        "mimi-mdn-robust-speech-demo",
+    ]
 
 
 def test_an_option_goes_to_every_component_that_has_it(combined):
@@ -89,8 +92,19 @@ def test_by_time_is_the_default(combined):
 
 
 def test_by_frames_is_the_task_of_phase_1(combined):
-    for one in combined(LOGMEL_TWICE, match="frames"):
+    for one in combined(LOGMEL_TWICE, match="frames", preset="phase1"):
         assert one.config.task == RunConfig().task
+
+
+def test_a_comparison_follows_lb1_unless_told_otherwise(combined):
+    assert {one.config.protocol for one in combined(LOGMEL_TWICE)} == {"lb1"}
+    by_frames, _ = combined(LOGMEL_TWICE, match="frames")
+    assert by_frames.config.task.horizons == (1, 2, 4, 8)
+    assert (by_frames.config.task.horizons_ms, by_frames.config.task.context_ms) == (None, None)
+    assert by_frames.config.training.select == "best"
+    published, _ = combined(LOGMEL_TWICE, preset="phase1")
+    assert published.config.protocol == "phase1"
+    assert published.config.training.select == "last"
 
 
 def test_settings_in_milliseconds_are_the_users(combined, tmp_path):

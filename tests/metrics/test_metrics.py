@@ -12,13 +12,15 @@ from torch.distributions import Independent, Normal
 
 from latentbench.metrics import Prediction
 from latentbench.metrics.crps import CRPS, LogMagnitudeCRPS, LogMagnitudeSkill
-from latentbench.metrics.energy import EnergyScore
+from latentbench.metrics.energy import EnergyScore, EnergySkill, SpreadSkill
 from latentbench.metrics.likelihood import (
     NLL,
     BaselineNLL,
     CapacityNLL,
     ContextNLL,
     DeltaNLL,
+    Gain,
+    InformationalR2,
     XGain,
 )
 from latentbench.metrics.metric import merge_columns
@@ -30,6 +32,10 @@ from latentbench.specs import NoOptions
 ALL = (NLL, BaselineNLL, DeltaNLL, DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var)
 # Tested in files of their own.
 OTHERS = (
+    EnergySkill,
+    Gain,
+    InformationalR2,
+    SpreadSkill,
     CapacityNLL,
     ContextNLL,
     XGain,
@@ -178,6 +184,7 @@ def test_the_registry_lists_every_metric_by_the_name_its_class_says():
         "dnll",
         "dnll_capacity",
         "dnll_context",
+        "gain",
         "x_gain",
     }
 

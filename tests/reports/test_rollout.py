@@ -142,7 +142,7 @@ def test_a_run_shows_the_median_gap_at_a_few_depths_in_80_columns(make_result):
     horizons[3] = horizons[3].model_copy(update={"rollout": rollout})
     console = Console(file=io.StringIO(), width=80, color_system=None)
     component = load_registry().get("reporter", "table")
-    component.create(component.spec.options()).report(
+    component.create(component.spec.options(full=True)).report(
         result.model_copy(update={"horizons": tuple(horizons)}), console
     )
     rows = rows_of(console.file.getvalue())

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from latentbench.encoders import WHOLE_UTTERANCE
 from latentbench.plugins import load_registry
+from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.columns import compact, time_text
 from latentbench.results.horizons import horizons_csv
 from latentbench.results.schema import Figure
@@ -16,12 +17,13 @@ from latentbench.results.schema import Figure
 
 @pytest.fixture
 def shown():
-    """The text a reporter writes to a console of a given width."""
+    """The text a reporter writes to a console of a given width, tables in full."""
 
-    def show(result, width=80, reporter="table"):
+    def show(result, width=80, reporter="table", **options):
         component = load_registry().get("reporter", reporter)
         console = Console(file=io.StringIO(), width=width, color_system=None)
-        component.create(component.spec.options()).report(result, console)
+        options = {"full": True} | options if reporter == "table" else options
+        component.create(component.spec.options(**options)).report(result, console)
         return console.file.getvalue()
 
     return show
@@ -209,3 +211,29 @@ def test_uncertainty_stands_beside_the_figures_that_have_one(make_result, shown)
     assert "95 % interval" in text
     assert "-190.50 to -180.25" in text
     assert "seeds ±" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_in_short_there_are_words_and_one_table_of_eval(make_result, shown, width):
+    text = shown(make_result(slices=("all", "high_energy")), width, full=False)
+    lines = text.splitlines()
+    assert "What this says" in lines
+    rows = [line.split() for line in lines if line.split()[:1] and line.split()[0].isdigit()]
+    assert [row[:3] for row in rows] == [
+        [k, ms, "200000"] for k, ms in (("1", "80"), ("2", "160"), ("4", "320"), ("8", "640"))
+    ]
+    assert [row[4] for row in rows] == ["-185.44", "-131.07", "-84.85", "-66.79"]
+    assert "train" not in text[text.index("Eval, all frames") :].split("--full")[0]
+    assert max(map(len, lines)) <= width
+    assert "--full shows train" in text
+
+
+def test_a_horizon_that_was_not_fitted_has_no_number_in_short(make_result, shown):
+    cut = Convergence(steps=9, best_step=9, converged=False)
+    first, *others = make_result().horizons
+    unfit = first.model_copy(update={"convergence": {"predictor": (cut,)}})
+    text = shown(make_result(horizons=(unfit, *others)), full=False)
+    (row,) = (line for line in text.splitlines() if line.split()[:2] == ["1", "80"])
+    assert "not fitted" in row
+    assert "185.44" not in row
+    assert "Not fitted at 80 ms" in text

@@ -1,0 +1,205 @@
+"""What a run says, in words: rules from its figures to a few plain sentences.
+
+Every sentence follows from the figures by a threshold that stands here and is tested on both of
+its sides. Nothing is said that the intervals do not carry.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from latentbench.metrics.units import is_rate, scale
+from latentbench.reports.columns import compact, time_text
+from latentbench.results.standing import NOT_FITTED, gain_of, withheld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from latentbench.results.schema import Figure, HorizonResult, Result
+
+__all__ = ["TITLE", "words_of_run"]
+
+TITLE = "What this says"
+ALL = "all"
+# Of ΔNLL: from here on most of it was won without a context.
+MOSTLY = 0.5
+# Of a gain on eval: what is lost against train beyond it is called overfitting.
+OVERFIT = 1.0 / 3.0
+UNCONDITIONAL = "unconditional"
+
+
+def words_of_run(result: Result) -> list[str]:
+    """Three to six sentences: what the context is worth, how sure that is, what is in ΔNLL.
+
+    Args:
+        result: of a run; of horizons that failed nothing is said.
+    """
+    done = [one for one in result.horizons if one.seeds]
+    if not done:
+        return ["Every horizon failed: there is nothing to say."]
+    usable = [one for one in done if NOT_FITTED not in withheld(result, one)]
+    sentences = [*_not_fitted(result, done)]
+    if usable:
+        sentences += _worth(result, usable)
+        sentences += _split(usable)
+        sentences += _overfits(usable)
+        sentences += _smallest(result, usable)
+    sentences += _convergence(done)
+    sentences += _rollout(done)
+    return sentences
+
+
+def _not_fitted(result: Result, done: Sequence[HorizonResult]) -> Iterator[str]:
+    unfit = [one for one in done if NOT_FITTED in withheld(result, one)]
+    if unfit:
+        yield (
+            f"Not fitted at {_times(unfit)}: a model or its control was still learning when its "
+            "training ended, so its figures say nothing of the latents. Give it more "
+            "training.steps, with training.select=best."
+        )
+
+
+def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
+    """The gain at each staleness, or that there is none."""
+    gains = [(one, gain) for one in usable if (gain := gain_of(one)) is not None]
+    if not gains:
+        yield (
+            "How much the context is worth is unknown: the control without a context was not "
+            "fitted (controls=[unconditional])."
+        )
+        return
+    sure = [(one, gain) for one, gain in gains if _above_zero(gain)]
+    others = [one for one, gain in gains if not _above_zero(gain) and not _below_zero(gain)]
+    worse = [one for one, gain in gains if _below_zero(gain)]
+    if sure:
+        told = "; ".join(
+            f"{'' if number else 'The context is worth '}{_nats(gain)}"
+            f"{'' if number else ' nats a frame'} at {_time(one)}{_bounds(gain)}"
+            for number, (one, gain) in enumerate(sure)
+        )
+        yield f"{told}{_rate(result, sure)}."
+    if others:
+        before = "No information was found" if not sure else "Nothing that can be told from 0"
+        yield f"{before} at {_times(others)}: the interval of the gain holds 0."
+    if worse:
+        yield (
+            f"No information was found by this model at {_times(worse)}: it predicts new speakers "
+            "worse with the context than without."
+        )
+
+
+def _split(usable: Sequence[HorizonResult]) -> Iterator[str]:
+    """How much of ΔNLL was capacity and floor, at the smallest staleness."""
+    first = usable[0]
+    found = (first.find("eval", ALL, name) for name in ("dnll", "dnll_capacity"))
+    dnll, capacity = found
+    if dnll is None or capacity is None or not dnll.n or not capacity.n:
+        return
+    if not (math.isfinite(dnll.value) and math.isfinite(capacity.value)) or dnll.value >= 0:
+        return
+    share = capacity.value / dnll.value
+    floor = f" White latents would score {compact(first.iid_floor, 1)}." if first.iid_floor else ""
+    if share >= MOSTLY:
+        yield (
+            f"Of ΔNLL {_nats(dnll)} at {_time(first)}, {_nats(capacity)} was won without any "
+            f"context: most of it is the shape of the marginal, not prediction.{floor}"
+        )
+    elif floor:
+        yield f"ΔNLL is {_nats(dnll)} at {_time(first)}.{floor}"
+
+
+def _overfits(usable: Sequence[HorizonResult]) -> Iterator[str]:
+    overfit = []
+    for one in usable:
+        ours, theirs = gain_of(one), gain_of(one, "train")
+        if ours is None or theirs is None or not _above_zero(theirs):
+            continue
+        if ours.value < (1.0 - OVERFIT) * theirs.value:
+            overfit.append(one)
+    if overfit:
+        yield (
+            f"It overfits at {_times(overfit)}: on the speakers it was trained on the context is "
+            f"worth {_nats(_gain(overfit[0], 'train'))} nats, on new ones "
+            f"{_nats(_gain(overfit[0]))}. More speakers would help more than a larger network."
+        )
+
+
+def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
+    """The smallest gain that so many speakers can show: half the width of its interval."""
+    speakers = len(result.corpus.speakers.get("eval", ()))
+    widths = [
+        (gain.high - gain.low) / 2.0
+        for one in usable
+        if (gain := gain_of(one)) is not None and gain.low is not None and gain.high is not None
+    ]
+    if widths:
+        yield (
+            f"With {speakers} eval speakers a gain below about {compact(max(widths), 1)} nats "
+            "cannot be told from 0."
+        )
+    elif usable and gain_of(usable[0]) is not None:
+        yield "There is no interval: how much of this is these speakers is unknown."
+
+
+def _convergence(done: Sequence[HorizonResult]) -> Iterator[str]:
+    told = [one for found in done for ones in found.convergence.values() for one in ones]
+    if not told:
+        return
+    if all(one.converged for one in told):
+        steps = sorted(one.steps for one in told)
+        yield f"Every network converged, after {steps[0]:,} to {steps[-1]:,} steps."
+    elif all(one.converged is None for one in told):
+        yield (
+            "Whether the networks converged is unknown: no speakers were kept for validation "
+            "(split.validation_fraction)."
+        )
+
+
+def _rollout(done: Sequence[HorizonResult]) -> Iterator[str]:
+    rolled = [one for one in done if one.rollout is not None and one.rollout.n]
+    if broken := [one for one in rolled if one.rollout is not None and one.rollout.non_finite]:
+        yield f"Rolled out on its own frames it diverges at {_times(broken)}."
+
+
+def _gain(horizon: HorizonResult, split: str = "eval") -> Figure:
+    found = gain_of(horizon, split)
+    assert found is not None  # noqa: S101 - it was looked at before
+    return found
+
+
+def _above_zero(gain: Figure) -> bool:
+    return gain.low is not None and gain.low > 0.0
+
+
+def _below_zero(gain: Figure) -> bool:
+    return gain.high is not None and gain.high < 0.0
+
+
+def _nats(figure: Figure) -> str:
+    return compact(figure.value, 1)
+
+
+def _bounds(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f" ({compact(figure.low, 1)} to {compact(figure.high, 1)})"
+
+
+def _rate(result: Result, sure: Sequence[tuple[HorizonResult, Figure]]) -> str:
+    horizon, gain = sure[0]
+    hertz = result.encoder.frame_rate
+    if not is_rate("gain", target=result.config["task"]["target"], horizon=horizon.k):
+        return ""
+    kbps = scale(gain.value, dim=horizon.dim, frame_rate=hertz, rate=True).kbps
+    return f", {1000 * (kbps or 0):,.0f} bits a second at {_time(horizon)}"
+
+
+def _time(horizon: HorizonResult) -> str:
+    return f"{time_text(horizon.milliseconds)} ms"
+
+
+def _times(horizons: Sequence[HorizonResult]) -> str:
+    """`20, 40 and 80 ms`."""
+    times = [time_text(one.milliseconds) for one in horizons]
+    return f"{' and '.join(filter(None, (', '.join(times[:-1]), times[-1])))} ms"

@@ -1,0 +1,79 @@
+"""Which horizons of a run may be quoted and ranked, and why the others may not."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latentbench.results.schema import Figure, HorizonResult, Result
+
+__all__ = ["FEWEST_SPEAKERS", "NOT_FITTED", "gain_of", "withheld"]
+
+FEWEST_SPEAKERS = 4
+NOT_FITTED = "not fitted"
+UNCONDITIONAL = "unconditional"
+ALL = "all"
+
+
+def gain_of(horizon: HorizonResult, split: str = "eval") -> Figure | None:
+    """What the context is worth, nats per frame, positive is good.
+
+    From `gain`, or from `dnll_context` with its sign turned; None where the control without a
+    context was not fitted or nothing was scored.
+    """
+    if (found := horizon.find(split, ALL, "gain")) is not None and found.n:
+        return found
+    turned = horizon.find(split, ALL, "dnll_context")
+    if turned is None or not turned.n:
+        return None
+    return turned.model_copy(
+        update={
+            "name": "gain",
+            "better": "higher",
+            "value": -turned.value,
+            "low": None if turned.high is None else -turned.high,
+            "high": None if turned.low is None else -turned.low,
+        }
+    )
+
+
+def withheld(result: Result, horizon: HorizonResult) -> tuple[str, ...]:
+    """Why the gain of a horizon takes no part in a comparison; empty where it does.
+
+    The first reason is the gravest. `not fitted` means that its numbers are of models that were
+    still learning, and say nothing of the latents.
+    """
+    reasons = []
+    if _not_fitted(horizon):
+        reasons.append(NOT_FITTED)
+    if horizon.leaky:
+        reasons.append("leaky")
+    speakers = len(result.corpus.speakers.get("eval", ()))
+    if speakers < FEWEST_SPEAKERS:
+        reasons.append(f"{speakers} eval speakers, at least {FEWEST_SPEAKERS} are needed")
+    if 0 < horizon.frames.get("train", 0) * horizon.dim < horizon.parameters:
+        reasons.append("fewer numbers to train on than parameters")
+    gain = gain_of(horizon)
+    if gain is not None and gain.high is not None and gain.high < 0:
+        reasons.append("no information found by this model")
+    return tuple(reasons)
+
+
+def _not_fitted(horizon: HorizonResult) -> bool:
+    """A training that ended before it converged, or a control that misses the mere marginal.
+
+    The latter is how a control shows that it was not trained for long enough where there was no
+    validation to tell.
+    """
+    if any(one.converged is False for ones in horizon.convergence.values() for one in ones):
+        return True
+    told = horizon.convergence.get(UNCONDITIONAL, ())
+    if any(one.converged for one in told):
+        return False
+    capacity = horizon.find("train", ALL, "dnll_capacity")
+    return capacity is not None and bool(capacity.n) and not _at_most(capacity.value, 0.0)
+
+
+def _at_most(value: float, bound: float) -> bool:
+    return not math.isnan(value) and value <= bound

@@ -1,0 +1,211 @@
+"""What a result says in words, on both sides of every threshold."""
+
+import math
+
+import pytest
+
+from latentbench.predictors.learning_curve import Convergence
+from latentbench.reports.words import words_of_run
+from latentbench.results.schema import CorpusFacts, EncoderFacts, Figure, HorizonResult
+from latentbench.results.standing import withheld
+
+DONE = Convergence(steps=400, best_step=200, best_loss=1.0, last_loss=1.1, converged=True)
+CUT = DONE.model_copy(update={"converged": False})
+UNKNOWN = DONE.model_copy(update={"converged": None})
+
+
+def figure(name, value, low=None, high=None, split="eval"):
+    return Figure(
+        split=split,
+        slice="all",
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        n=1000,
+        better="higher",
+        speakers=6,
+    )
+
+
+def horizon(k=1, gain=(5.0, 4.0, 6.0), train=(5.0, 4.0, 6.0), fits=(DONE, DONE), **changes):
+    figures = [
+        figure("gain", *gain),
+        figure("gain", *train, split="train"),
+        figure("dnll", changes.pop("dnll", -10.0)),
+        figure("dnll_capacity", changes.pop("capacity", -4.0)),
+        figure("dnll_capacity", changes.pop("capacity_on_train", -4.0), split="train"),
+    ]
+    convergence = dict(zip(("predictor", "unconditional"), ((one,) for one in fits), strict=False))
+    whole = {
+        "k": k,
+        "milliseconds": 20.0 * k,
+        "status": "done",
+        "seeds": (0,),
+        "parameters": 1000,
+        "dim": 8,
+        "frames": {"train": 1000, "eval": 500},
+        "scored": {"train": 1000, "eval": 500},
+        "figures": tuple(figures),
+        "convergence": convergence,
+    }
+    return HorizonResult(**whole | changes)
+
+
+@pytest.fixture
+def result(make_result):
+    def make(*horizons, speakers=6, target="x"):
+        made = make_result()
+        config = made.config | {"task": made.config["task"] | {"target": target}}
+        corpus = CorpusFacts(
+            name="speech",
+            speakers={"train": ("a", "b"), "eval": tuple(map(str, range(speakers)))},
+            utterances={"train": 2, "eval": speakers},
+            seconds={"train": 9.0, "eval": 9.0},
+        )
+        encoder = EncoderFacts(name="e", dim=8, frame_rate=50.0, hop=320, sample_rate=16000)
+        changes = {"horizons": horizons, "corpus": corpus, "encoder": encoder, "config": config}
+        return made.model_copy(update=changes)
+
+    return make
+
+
+def said(result, word):
+    return [one for one in words_of_run(result) if word in one]
+
+
+def test_a_gain_above_zero_is_said_with_its_interval_and_rate(result):
+    (told,) = said(result(horizon()), "is worth")
+    # 5 nats = 7.2 bits, 50 times a second.
+    assert told == (
+        "The context is worth 5.0 nats a frame at 20 ms (4.0 to 6.0), 361 bits a second at 20 ms."
+    )
+
+
+def test_a_rate_is_said_only_of_x_at_one_frame(result):
+    assert "bits" not in said(result(horizon(), target="delta"), "is worth")[0]
+    assert "bits" not in said(result(horizon(k=2)), "is worth")[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.001, 2.0, "The context is worth"),
+        (0.0, 2.0, "No information was found at 20 ms: the interval of the gain holds 0"),
+        (-2.0, 0.0, "No information was found at 20 ms: the interval of the gain holds 0"),
+        (-2.0, -0.001, "No information was found by this model at 20 ms: it predicts new speakers"),
+    ],
+)
+def test_what_the_interval_does_not_carry_is_not_said(result, low, high, word):
+    gain = ((low + high) / 2, low, high)
+    told = words_of_run(result(horizon(gain=gain, train=(0.0, -1.0, 1.0))))
+    assert told[0].startswith(word)
+    assert sum("nformation" in one or "is worth" in one for one in told) == 1
+
+
+def test_several_horizons_are_told_in_one_sentence_each_way(result):
+    told = words_of_run(
+        result(
+            horizon(1), horizon(2), horizon(4, gain=(0.1, -1.0, 1.0)), horizon(8, gain=(0, -1, 1))
+        )
+    )
+    assert told[0].startswith("The context is worth 5.0 nats a frame at 20 ms (4.0 to 6.0); 5.0 at")
+    assert told[1] == (
+        "Nothing that can be told from 0 at 80 and 160 ms: the interval of the gain holds 0."
+    )
+
+
+@pytest.mark.parametrize(("capacity", "most"), [(-4.9, False), (-5.0, True), (-9.0, True)])
+def test_most_of_dnll_is_capacity_from_a_half_on(result, capacity, most):
+    assert bool(said(result(horizon(capacity=capacity)), "most of it is the shape")) is most
+
+
+@pytest.mark.parametrize(("floor", "told"), [(-2.5, True), (0.0, False)])
+def test_the_floor_is_named_where_there_is_one(result, floor, told):
+    assert bool(said(result(horizon(iid_floor=floor)), "White latents would score")) is told
+
+
+@pytest.mark.parametrize(("train", "told"), [(7.4, False), (7.6, True)])
+def test_a_third_less_on_new_speakers_is_overfitting(result, train, told):
+    # 5 on eval is two thirds of 7.5.
+    overfit = said(result(horizon(train=(train, 4.0, 9.0))), "overfits at 20 ms")
+    assert bool(overfit) is told
+
+
+def test_a_gain_on_train_that_may_be_zero_is_no_overfitting(result):
+    assert not said(result(horizon(gain=(0, -1, 1), train=(9.0, -1.0, 19.0))), "overfits")
+
+
+def test_the_smallest_difference_is_half_the_widest_interval(result):
+    told = said(result(horizon(1), horizon(2, gain=(5.0, 2.0, 8.0))), "cannot be told from 0")
+    assert told == ["With 6 eval speakers a gain below about 3.0 nats cannot be told from 0."]
+
+
+def test_without_an_interval_that_is_said(result):
+    assert said(result(horizon(gain=(5.0, None, None))), "There is no interval")
+
+
+def test_convergence_is_said_where_it_is_known(result):
+    slow = DONE.model_copy(update={"steps": 1250})
+    assert said(result(horizon(fits=(DONE, slow))), "converged") == [
+        "Every network converged, after 400 to 1,250 steps."
+    ]
+    unknown = horizon(fits=(UNKNOWN, UNKNOWN))
+    assert "no speakers were kept" in said(result(unknown), "converged is unknown")[0]
+    assert not said(result(horizon(fits=())), "converge")  # a closed form
+
+
+@pytest.mark.parametrize("fits", [(CUT, DONE), (DONE, CUT)])
+def test_what_did_not_converge_is_not_fitted_and_has_no_number(result, fits):
+    of_run = result(horizon(fits=fits))
+    assert withheld(of_run, of_run.horizons[0]) == ("not fitted",)
+    told = words_of_run(of_run)
+    assert told[0].startswith("Not fitted at 20 ms")
+    assert not any("5.0" in one for one in told)
+
+
+@pytest.mark.parametrize(("capacity", "unfit"), [(-0.1, False), (0.0, False), (0.1, True)])
+def test_without_validation_a_control_worse_than_the_marginal_is_not_fitted(
+    result, capacity, unfit
+):
+    of_run = result(horizon(fits=(UNKNOWN, UNKNOWN), capacity_on_train=capacity))
+    assert (withheld(of_run, of_run.horizons[0]) == ("not fitted",)) is unfit
+
+
+def test_a_control_that_diverged_is_not_fitted(result):
+    of_run = result(horizon(fits=(UNKNOWN, UNKNOWN), capacity_on_train=math.nan))
+    assert "not fitted" in withheld(of_run, of_run.horizons[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "speakers", "reason"),
+    [
+        ({}, 4, None),
+        ({}, 3, "3 eval speakers, at least 4 are needed"),
+        ({"parameters": 8000}, 6, None),
+        ({"parameters": 8001}, 6, "fewer numbers to train on than parameters"),
+        ({"leaky": True}, 6, "leaky"),
+        ({"gain": (-1.0, -2.0, 0.0)}, 6, None),
+        ({"gain": (-1.0, -2.0, -0.1)}, 6, "no information found by this model"),
+    ],
+)
+def test_why_a_horizon_takes_no_part_in_ranks(result, changes, speakers, reason):
+    of_run = result(horizon(**changes), speakers=speakers)
+    assert withheld(of_run, of_run.horizons[0]) == ((reason,) if reason else ())
+
+
+def test_the_published_result_speaks_from_its_context_part(make_result):
+    told = words_of_run(make_result())
+    assert "How much the context is worth is unknown" in told[0]
+    assert any("diverges at 320 ms" in one for one in told)
+
+
+def test_a_context_part_is_a_gain_with_its_sign_turned(result):
+    part = figure("dnll_context", -5.0, -6.0, -4.0)
+    of_run = result(horizon().model_copy(update={"figures": (part,)}))
+    assert words_of_run(of_run)[0].startswith("The context is worth 5.0 nats a frame at 20 ms (4.0")
+
+
+def test_where_every_horizon_failed_that_is_all(result):
+    failed = HorizonResult(k=1, milliseconds=20.0, status="failed", errors=("no",))
+    assert words_of_run(result(failed)) == ["Every horizon failed: there is nothing to say."]
