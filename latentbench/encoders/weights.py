@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from huggingface_hub import (
+    constants,
     get_hf_file_metadata,
     hf_hub_download,
     hf_hub_url,
@@ -158,7 +159,8 @@ class HubFile:
         damaged = cached is not None
         url = hf_hub_url(self.repo, self.name, revision=self.revision, endpoint=endpoint)
         try:
-            require_lookup(url)
+            if not constants.HF_HUB_OFFLINE:
+                require_lookup(url)
             size = get_hf_file_metadata(url, timeout=patience).size
             with progress.task(f"Fetching {self.repo} {self.name}", size, "B") as meter:
                 file = hf_hub_download(

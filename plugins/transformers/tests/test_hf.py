@@ -324,9 +324,10 @@ def test_random_weights_are_stamped_and_follow_their_seed(saved):
 
 
 def test_measuring_leaves_the_weights_and_the_random_numbers_as_they_were(saved, make):
+    folder = saved("mimi")  # making it seeds
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    encoder = loaded(saved("mimi"))
+    encoder = loaded(folder)
     assert torch.equal(torch.get_rng_state(), state)
     for name, tensor in make("mimi").state_dict().items():
         held = encoder._network.model.state_dict()[name]
