@@ -64,10 +64,10 @@ def score(
     """
     for one in (predictor, baseline, *controls.predictors()):
         one.to(device).eval()
-    controls = controls.sharing(frames, device)
     total = min(len(frames), max_frames)
     scores = {name: np.empty(total, dtype=np.float64) for name in columns}
     with torch.inference_mode(), unvalidated(), seeded(seed, device):
+        controls = controls.sharing(frames, device)
         for start in range(0, total, batch_size):
             which = np.arange(start, min(start + batch_size, total), dtype=np.int64)
             batch = frames.batch(which)

@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.distributions import Distribution, Independent, Normal
 
 from latentbench.config import TrainingConfig
 from latentbench.latents import Latents
+from latentbench.metrics.columns import nll_unconditional
 from latentbench.metrics.controls import Controls
-from latentbench.predictors import Training
+from latentbench.metrics.scoring import score
+from latentbench.predictors import Predictor, Training
 from latentbench.predictors.mdn import MixtureDensityNetwork
 from latentbench.predictors.neural.network import neural
 from latentbench.predictors.neural.options import NeuralOptions
@@ -126,3 +130,29 @@ def test_scores_are_those_of_all_rows(name, blind):
         drawn = one.sample((4,))
     assert drawn.shape == (4, 50, 3)
     assert len(drawn.unique(dim=1)[0]) == 50  # each row has draws of its own
+
+
+def test_a_control_that_diverged_is_scored_as_infinitely_bad_and_not_refused(blind, monkeypatch):
+    monkeypatch.setattr(Distribution, "_validate_args", True)  # as torch has it
+
+    class Diverged(Predictor):
+        """A normal of torch, which checks its parameters."""
+
+        def __init__(self):
+            super().__init__(context_frames=2, dim=3)
+            self.mean = nn.Parameter(torch.full((3,), torch.nan))
+
+        def fit(self, train, training):
+            raise NotImplementedError
+
+        def forward(self, context):
+            return Independent(Normal(self.mean.expand(len(context), 3), 1.0), 1)
+
+    model, marginal = Diverged(), MixtureDensityNetwork(MDN, **SMALL)
+    columns = {"nll_unconditional": nll_unconditional}
+    controls = Controls(unconditional=model)
+    found = score(
+        marginal, marginal, blind, columns, max_frames=40, batch_size=16, device=CPU,
+        controls=controls,
+    )  # fmt: skip
+    assert np.isnan(found["nll_unconditional"]).all()
