@@ -176,7 +176,7 @@ class SpeechDemo(Corpus):
         progress = self._workspace.progress
         total = len(missing) * self._options.sentences
         # A signal waits for the speakers that are being made: raised while a thread starts, it
-        # would leave one that no pool knows, and its process with it.
+        # could leave one that no pool knows, and its process with it.
         with (
             progress.task("making speech", total, "sentences") as meter,
             deferred() as asked,

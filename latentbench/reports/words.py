@@ -120,7 +120,7 @@ def _overfits(usable: Sequence[HorizonResult]) -> Iterator[str]:
     if overfit:
         yield (
             f"It overfits at {_times(overfit)}: on the speakers it was trained on the context is "
-            f"worth {_nats(_gain(overfit[0], 'train'))} nats, on new ones "
+            f"worth {_nats(_gain(overfit[0], 'train'))} nats at {_time(overfit[0])}, on new ones "
             f"{_nats(_gain(overfit[0]))}. More speakers would help more than a larger network."
         )
 
@@ -147,8 +147,9 @@ def _convergence(done: Sequence[HorizonResult]) -> Iterator[str]:
     if not told:
         return
     if all(one.converged for one in told):
-        steps = sorted(one.steps for one in told)
-        yield f"Every network converged, after {steps[0]:,} to {steps[-1]:,} steps."
+        counts = sorted({one.steps for one in told})
+        steps = " to ".join(f"{one:,}" for one in dict.fromkeys((counts[0], counts[-1])))
+        yield f"Every network converged, after {steps} steps."
     elif all(one.converged is None for one in told):
         yield (
             "Whether the networks converged is unknown: no speakers were kept for validation "

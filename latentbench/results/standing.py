@@ -13,6 +13,8 @@ __all__ = ["FEWEST_SPEAKERS", "NOT_FITTED", "gain_of", "withheld"]
 FEWEST_SPEAKERS = 4
 NOT_FITTED = "not fitted"
 UNCONDITIONAL = "unconditional"
+# Of a gain: a control that loses more of it against the mere marginal was not fitted.
+LOST = 0.1
 ALL = "all"
 
 
@@ -64,16 +66,15 @@ def _not_fitted(horizon: HorizonResult) -> bool:
     """A training that ended before it converged, or a control that misses the mere marginal.
 
     The latter is how a control shows that it was not trained for long enough where there was no
-    validation to tell.
+    validation to tell: what it loses against the marginal counts as gain. Closed forms are fitted.
     """
     if any(one.converged is False for ones in horizon.convergence.values() for one in ones):
         return True
     told = horizon.convergence.get(UNCONDITIONAL, ())
     if any(one.converged for one in told):
         return False
-    capacity = horizon.find("train", ALL, "dnll_capacity")
-    return capacity is not None and bool(capacity.n) and not _at_most(capacity.value, 0.0)
-
-
-def _at_most(value: float, bound: float) -> bool:
-    return not math.isnan(value) and value <= bound
+    gain, capacity = gain_of(horizon, "train"), horizon.find("train", ALL, "dnll_capacity")
+    if not horizon.steps or gain is None or capacity is None or not capacity.n:
+        return False
+    lost = capacity.value
+    return math.isnan(lost) or lost > LOST * max(gain.value, 0.0) > 0.0

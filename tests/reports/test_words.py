@@ -43,6 +43,7 @@ def horizon(k=1, gain=(5.0, 4.0, 6.0), train=(5.0, 4.0, 6.0), fits=(DONE, DONE),
         "status": "done",
         "seeds": (0,),
         "parameters": 1000,
+        "steps": 400,
         "dim": 8,
         "frames": {"train": 1000, "eval": 500},
         "scored": {"train": 1000, "eval": 500},
@@ -150,6 +151,7 @@ def test_convergence_is_said_where_it_is_known(result):
     assert said(result(horizon(fits=(DONE, slow))), "converged") == [
         "Every network converged, after 400 to 1,250 steps."
     ]
+    assert said(result(horizon()), "converged") == ["Every network converged, after 400 steps."]
     unknown = horizon(fits=(UNKNOWN, UNKNOWN))
     assert "no speakers were kept" in said(result(unknown), "converged is unknown")[0]
     assert not said(result(horizon(fits=())), "converge")  # a closed form
@@ -164,12 +166,24 @@ def test_what_did_not_converge_is_not_fitted_and_has_no_number(result, fits):
     assert not any("5.0" in one for one in told)
 
 
-@pytest.mark.parametrize(("capacity", "unfit"), [(-0.1, False), (0.0, False), (0.1, True)])
-def test_without_validation_a_control_worse_than_the_marginal_is_not_fitted(
+@pytest.mark.parametrize(("capacity", "unfit"), [(-0.1, False), (0.49, False), (0.51, True)])
+def test_without_validation_a_control_that_loses_a_tenth_of_the_gain_is_not_fitted(
     result, capacity, unfit
 ):
+    # The gain on train is 5.
     of_run = result(horizon(fits=(UNKNOWN, UNKNOWN), capacity_on_train=capacity))
     assert (withheld(of_run, of_run.horizons[0]) == ("not fitted",)) is unfit
+
+
+def test_a_closed_form_is_fitted_whatever_its_control_loses(result):
+    of_run = result(horizon(fits=(), steps=0, capacity_on_train=1.0))
+    assert withheld(of_run, of_run.horizons[0]) == ()
+
+
+def test_a_loss_without_any_gain_to_inflate_is_no_matter(result):
+    bad = (-1.0, -2.0, 1.0)
+    of_run = result(horizon(fits=(UNKNOWN,), gain=bad, train=bad, capacity_on_train=0.5))
+    assert withheld(of_run, of_run.horizons[0]) == ()
 
 
 def test_a_control_that_diverged_is_not_fitted(result):
