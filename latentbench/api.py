@@ -71,6 +71,7 @@ class Settings(TypedDict, total=False):
         predictor: what predicts the latents.
         baseline: what ΔNLL is against.
         engine: what runs the cells.
+        factorization: latents to a predictable state, before the transforms.
         transforms: maps of the latents, applied in turn.
         metrics: what is measured.
         horizons: staleness k, in frames.
@@ -100,6 +101,7 @@ class Settings(TypedDict, total=False):
     predictor: Named
     baseline: Named
     engine: Named
+    factorization: Named
     transforms: Sequence[Named]
     metrics: Sequence[Named]
     horizons: Sequence[int]
@@ -214,6 +216,7 @@ def compare(
     encoders: Sequence[Named] | Mapping[str, Named] = (),
     predictors: Sequence[Named] | Mapping[str, Named] = (),
     corpora: Sequence[Named] | Mapping[str, Named] = (),
+    factorizations: Sequence[Named] | Mapping[str, Named] = (),
     match: Literal["ms", "frames"] = "ms",
     strict: bool = False,
     out: Path | str | None = None,
@@ -229,6 +232,7 @@ def compare(
         encoders: to compare; as a mapping, by labels.
         predictors: likewise.
         corpora: likewise.
+        factorizations: likewise.
         match: pair horizons by time, or by `frames` as the original did.
         strict: refuse runs that used different utterances.
         out: where the run folders are made; by default `runs/compare-<digest>`.
@@ -250,7 +254,13 @@ def compare(
         return Comparison(compare_runs(read_runs(folders), match, strict=strict, registry=registry))
     from latentbench.comparisons.running import run_combinations
 
-    asked, combinations = _combined(settings, encoders, predictors, corpora, match)
+    axes = {
+        "encoder": encoders,
+        "predictor": predictors,
+        "corpus": corpora,
+        "factorization": factorizations,
+    }
+    asked, combinations = _combined(settings, axes, match)
     folder = folder_of([one.config for one in combinations]) if out is None else Path(out)
     finished, failures = run_combinations(combinations, folder, asked.workspace, asked.registry)
     found = compare_runs(finished, match, failures, strict=strict, registry=asked.registry)
@@ -262,11 +272,18 @@ def plan_comparison(
     encoders: Sequence[Named] | Mapping[str, Named] = (),
     predictors: Sequence[Named] | Mapping[str, Named] = (),
     corpora: Sequence[Named] | Mapping[str, Named] = (),
+    factorizations: Sequence[Named] | Mapping[str, Named] = (),
     match: Literal["ms", "frames"] = "ms",
     **settings: Unpack[Settings],
 ) -> dict[str, Answer[Plan]]:
     """The plan of every run that `compare` would make, by its label; arguments as there."""
-    asked, combinations = _combined(settings, encoders, predictors, corpora, match)
+    axes = {
+        "encoder": encoders,
+        "predictor": predictors,
+        "corpus": corpora,
+        "factorization": factorizations,
+    }
+    asked, combinations = _combined(settings, axes, match)
     return {one.label: _planned(one.config, asked) for one in combinations}
 
 
@@ -276,8 +293,8 @@ def components(kind: str | None = None, *, registry: Registry | None = None) -> 
         [one.name for one in lb.components("encoder")]
 
     Args:
-        kind: `encoder`, `corpus`, `transform`, `predictor`, `metric`, `engine` or `reporter`; None
-            for all.
+        kind: `encoder`, `corpus`, `factorization`, `transform`, `predictor`, `metric`, `engine` or
+            `reporter`; None for all.
         registry: as of `run`.
     """
     from latentbench.specs import KINDS
@@ -426,9 +443,7 @@ _OF_LATENTS = ("latents", "frame_rate", "speakers")
 
 def _combined(
     settings: Mapping[str, Any],
-    encoders: Sequence[Named] | Mapping[str, Named],
-    predictors: Sequence[Named] | Mapping[str, Named],
-    corpora: Sequence[Named] | Mapping[str, Named],
+    given: Mapping[str, Sequence[Named] | Mapping[str, Named]],
     match: Literal["ms", "frames"],
 ) -> tuple[_Asked, list[Combination]]:
     """What is asked for, and every run of it."""
@@ -438,7 +453,6 @@ def _combined(
     asked = _asked(settings)
     registry = asked.registry
     chosen: dict[str, list[Any]] = {}
-    given = {"encoder": encoders, "predictor": predictors, "corpus": corpora}
     for section, several in given.items():
         labelled = isinstance(several, Mapping)
         chosen[section] = []

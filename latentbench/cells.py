@@ -24,6 +24,7 @@ from latentbench.config import make
 from latentbench.device import choose_device
 from latentbench.digest import XXH3, file_digest
 from latentbench.errors import LatentbenchError
+from latentbench.factorizations.stored import is_factored
 from latentbench.files import (
     DamagedFileError,
     damaged_files,
@@ -173,6 +174,7 @@ def _inputs(cell: Cell) -> str:
         cell.config.digest(),
         corpus_digest(rows),
         *(file_digest(file, XXH3) for file in cell.transforms),
+        *([cell.store.name] if is_factored(cell.config) else []),  # named by what was fitted
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -18,6 +18,7 @@ from latentbench.config import density_of, make
 from latentbench.corpora.selection import choose_audio
 from latentbench.device import choose_device, memory_bytes
 from latentbench.errors import LatentbenchError, UsageError
+from latentbench.factorizations.stored import is_factored
 from latentbench.metrics.metric import merge_columns
 from latentbench.predictors.training_batches import AHEAD
 from latentbench.results.assembly import metrics_of
@@ -105,7 +106,8 @@ def listen(prepared: Prepared, workspace: Workspace, registry: Registry) -> Prep
     audio = choose_audio(prepared.corpus, config.utterances, config.split, workspace.progress)
     check_slices(config, audio.utterances)
     frames, lacking = count_frames(config, encoder, audio.sides)
-    if not config.transforms:  # whose number of dimensions is known once they are fitted
+    # The number of dimensions is known once these are fitted.
+    if not (config.transforms or is_factored(config)):
         most = max(count for of_side in frames.values() for count in of_side.values())
         check_memory(
             config,
@@ -140,13 +142,14 @@ def in_frames(config: RunConfig, frame_rate: float) -> RunConfig:
 
 
 def check_components(config: RunConfig, registry: Registry) -> None:
-    """Make the engine, the transforms and the metrics, and look at what the metrics say.
+    """Make the engine, the maps of latents and the metrics, and look at what the metrics say.
 
     Raises:
         UsageError: one cannot be made here, two metrics are at odds, a metric says what a result
             cannot hold, or the baseline has no log-density.
     """
     make(config.engine, "engine", registry)
+    make(config.factorization, "factorization", registry)
     for one in config.transforms:
         make(one, "transform", registry)
     metrics = metrics_of(config, registry)

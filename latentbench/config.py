@@ -25,6 +25,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
     model_serializer,
@@ -250,6 +251,7 @@ class RunConfig(_Section):
     protocol: str = "phase1"
     encoder: ComponentConfig = ComponentConfig(name="mimi")
     corpus: ComponentConfig = ComponentConfig(name="librispeech")
+    factorization: ComponentConfig = ComponentConfig(name="none")
     transforms: tuple[ComponentConfig, ...] = ()
     predictor: ComponentConfig = ComponentConfig(name="mdn")
     baseline: ComponentConfig = ComponentConfig(name="marginal")
@@ -266,6 +268,14 @@ class RunConfig(_Section):
     rollout: RolloutConfig = RolloutConfig()
     seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct] = (42,)
     device: str = "auto"
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the factorisation `none` out: runs older than it have the same digest."""
+        found: dict[str, Any] = handler(self)
+        if self.factorization.name == "none":
+            found.pop("factorization", None)
+        return found
 
     @property
     def rollout_seed(self) -> int:
@@ -295,6 +305,7 @@ IN_EITHER_UNIT = {
 COMPONENTS = {
     "encoder": "encoder",
     "corpus": "corpus",
+    "factorization": "factorization",
     "predictor": "predictor",
     "baseline": "predictor",
     "engine": "engine",

@@ -15,6 +15,12 @@ from latentbench.corpora.selection import LeftOut, choose_audio, require_same_au
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell
 from latentbench.errors import LatentbenchError, UsageError
+from latentbench.factorizations import Fitting
+from latentbench.factorizations.stored import (
+    factored_store,
+    fit_factorization,
+    is_factored,
+)
 from latentbench.files import SUMS, DamagedFileError, disk_full_explained
 from latentbench.latents.degeneracy import check_latents
 from latentbench.latents.encoding import encode_missing
@@ -127,12 +133,17 @@ def run_experiment(
         manifest = _keep_manifest(run, encoded)
         config = in_frames(config, encoded.encoder.frame_rate)
         latents, sides = encoded.open()
+        encoded_latents, store = latents, encoded.store
+        if is_factored(config):
+            with timed(seconds, "factorization"):
+                store = _factor(run, encoded, config, workspace, registry)
+                latents, sides = open_latents(store, encoded.rows)
         with timed(seconds, "transforms"), waiting("fitting transforms"):
             transforms = fit_transforms(latents, sides, config, registry, folder)
         with timed(seconds, "guards"), waiting("looking at the latents"):
             seen = restore_transforms(latents, config, registry, transforms)
-            looks = {side: check_latents(latents, seen, sides[side]) for side in SPLITS}
-        if config.transforms:
+            looks = {side: check_latents(encoded_latents, seen, sides[side]) for side in SPLITS}
+        if config.transforms or is_factored(config):
             check_memory(
                 config,
                 registry,
@@ -145,7 +156,7 @@ def run_experiment(
                 config=config,
                 horizon=horizon,
                 seed=seed,
-                store=encoded.store.path,
+                store=store.path,
                 manifest=manifest,
                 folder=run.cell(horizon, seed),
                 transforms=transforms,
@@ -203,6 +214,21 @@ def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -
     audio = replace(audio, left_out={**audio.left_out, **skipped})
     _require_all_sides(audio, rows)
     return EncodedCorpus(encoder, facts, audio, store, tuple(rows), encoded.fresh)
+
+
+def _factor(
+    run: RunFolder,
+    encoded: EncodedCorpus,
+    config: RunConfig,
+    workspace: Workspace,
+    registry: Registry,
+) -> LatentStore:
+    """Fit the factorisation of the run, and bring z_dyn of every utterance into its store."""
+    fitting = Fitting(choose_device(config.device), workspace.progress)
+    file = fit_factorization(*encoded.open(), config, registry, folder=run.path, fitting=fitting)
+    return factored_store(
+        encoded.store, encoded.rows, config, registry, file=file, progress=workspace.progress
+    )
 
 
 @contextmanager

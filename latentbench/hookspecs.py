@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CorpusSpec,
         EncoderSpec,
         EngineSpec,
+        FactorizationSpec,
         MetricSpec,
         PredictorSpec,
         ReporterSpec,
@@ -40,6 +41,11 @@ def latentbench_corpora() -> Iterable[CorpusSpec]:  # type: ignore[empty-body]
 @hookspec
 def latentbench_encoders() -> Iterable[EncoderSpec]:  # type: ignore[empty-body]
     """Yield maps from audio to latents. Contract: `latentbench.encoders.Encoder`."""
+
+
+@hookspec
+def latentbench_factorizations() -> Iterable[FactorizationSpec]:  # type: ignore[empty-body]
+    """Yield maps to a predictable state. Contract: `latentbench.factorizations.Factorization`."""
 
 
 @hookspec

@@ -9,6 +9,7 @@ from latentbench.config import RunConfig
 from latentbench.device import choose_device
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus
+from latentbench.factorizations.stored import factored_store, is_factored
 from latentbench.files import DamagedFileError
 from latentbench.latents.manifest import open_latents
 from latentbench.latents.store import LatentStore
@@ -59,6 +60,8 @@ class OpenedRun:
         self.registry = registry
         self.device = choose_device(device or self.config.device)
         stored, self.sides = self._stored(run, workspace)
+        if is_factored(self.config):
+            stored, self.sides = self._factored(run, workspace)
         files = [
             folder / f"transform-{number}-{component.name}.safetensors"
             for number, component in enumerate(self.config.transforms)
@@ -106,6 +109,21 @@ class OpenedRun:
                 f"The run has no finished cell of seed {seed} at k = {horizon}.",
                 f"Finished seeds there: {known}.",
             )
+
+    def _factored(
+        self, run: FinishedRun, workspace: Workspace
+    ) -> tuple[Latents, dict[str, list[int]]]:
+        """The states of the run's factorisation; what is missing is encoded again."""
+        name = self.config.factorization.name
+        store = factored_store(
+            LatentStore.at(workspace.cache / "latents" / run.store),
+            run.utterances,
+            self.config,
+            self.registry,
+            file=self.folder.path / f"factorization-{name}.safetensors",
+            progress=workspace.progress,
+        )
+        return open_latents(store, run.utterances)
 
     def _stored(
         self, run: FinishedRun, workspace: Workspace

@@ -24,6 +24,7 @@ from latentbench.cells import (
 )
 from latentbench.checks import prepare
 from latentbench.errors import LatentbenchError
+from latentbench.factorizations.stored import is_factored
 from latentbench.latents import Latents
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.metrics.scoring import score
@@ -120,8 +121,10 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
     stored, audio = trial.parameters * trial.networks, prepared.audio
     for one in missing:
         stored += (prepared.encoder.dim + 1) * _frames(prepared, one)
-    if config.transforms:
-        notes.append("sizes and times are those of the latents before the transforms")
+    if config.transforms or is_factored(config):
+        notes.append(
+            "sizes and times are those of the latents before the factorisation and the transforms"
+        )
     return Plan(
         encoder=config.encoder.name,
         corpus=prepared.corpus.name,

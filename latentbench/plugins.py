@@ -39,6 +39,7 @@ BUILTIN = (
     "latentbench.corpora.plugin",
     "latentbench.encoders.plugin",
     "latentbench.latents.plugin",
+    "latentbench.factorizations.plugin",
     "latentbench.predictors.plugin",
     "latentbench.metrics.plugin",
     "latentbench.engines.plugin",

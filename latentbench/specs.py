@@ -29,6 +29,7 @@ __all__ = [
     "DensityBy",
     "EncoderSpec",
     "EngineSpec",
+    "FactorizationSpec",
     "MetricSpec",
     "NoOptions",
     "OptionField",
@@ -123,6 +124,16 @@ class TransformSpec(ComponentSpec):
     hook: ClassVar[str] = "latentbench_transforms"
 
 
+class FactorizationSpec(ComponentSpec):
+    """Latents to a predictable state, fitted on train.
+
+    `factory(options) -> latentbench.factorizations.Factorization`.
+    """
+
+    kind: ClassVar[str] = "factorization"
+    hook: ClassVar[str] = "latentbench_factorizations"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PredictorSpec(ComponentSpec):
     """A conditional density.
@@ -190,6 +201,7 @@ KINDS: dict[str, type[ComponentSpec]] = {
     for spec in (
         CorpusSpec,
         EncoderSpec,
+        FactorizationSpec,
         TransformSpec,
         PredictorSpec,
         MetricSpec,

@@ -19,6 +19,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {
     "corpus": "corpora.md",
     "encoder": "encoders.md",
+    "factorization": "factorisation.md",
     "predictor": "predictors.md",
     "metric": "metrics.md",
     "reporter": "results.md",

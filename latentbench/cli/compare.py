@@ -29,8 +29,14 @@ COMPONENTS = {
     "encoder": "What makes the latents",
     "predictor": "What predicts them",
     "corpus": "Where the audio is from",
+    "factorization": "What the latents are factored by",
 }
-PLURALS = {"encoder": "encoders", "predictor": "predictors", "corpus": "corpora"}
+PLURALS = {
+    "encoder": "encoders",
+    "predictor": "predictors",
+    "corpus": "corpora",
+    "factorization": "factorizations",
+}
 FORMATS = ("table", "csv", "markdown", "latex", "json")
 
 
@@ -97,9 +103,9 @@ def compare(
 ) -> None:
     """Put encoders, predictors, corpora or finished runs side by side.
 
-    Give --encoder, --predictor or --corpus several times: every combination is run in a folder
-    of its own, and one that is finished is not run again. Or name finished run folders, or a
-    folder of them.
+    Give --encoder, --predictor, --corpus or --factorization several times: every combination is
+    run in a folder of its own, and one that is finished is not run again. Or name finished run
+    folders, or a folder of them.
     """
     format_ = "json" if as_json else format_
     asked = Exports(exports, columns, caption, label)

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["configuration_options", "run_options", "settings_of"]
 
 FLAGS = (
-    *("encoder", "predictor", "corpus", "transforms", "horizons", "slices", "steps", "precision"),
+    *(
+        "encoder",
+        "predictor",
+        "corpus",
+        "factorization",
+        "transforms",
+        "horizons",
+        "slices",
+        "steps",
+        "precision",
+    ),
     *("limit", "seed", "seeds", "device"),
 )
 
@@ -43,6 +53,9 @@ COMPONENT_OPTIONS = (
     click.option("--encoder", metavar="NAME", help="What makes the latents, e.g. mimi."),
     click.option("--predictor", metavar="NAME", help="What predicts them, e.g. mdn."),
     click.option("--corpus", metavar="NAME", help="Where the audio is from, e.g. librispeech."),
+    click.option(
+        "--factorization", metavar="NAME", help="Predict a state of the latents, e.g. linear."
+    ),
 )
 RUN_OPTIONS = (
     click.option(

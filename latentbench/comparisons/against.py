@@ -314,14 +314,16 @@ def _unlike(other: _Side, first: _Side, *, same_speakers: bool) -> str:
 
 
 def _same_latents(one: FinishedRun, other: FinishedRun) -> bool:
-    """Whether the same audio has the same latents in both; transforms are fitted on train."""
+    """Whether the same audio has the same latents in both; maps of them are fitted on train."""
     first, second = one.result, other.result
-    transforms = first.config["transforms"]
+    maps, others = (
+        (one.config.get("factorization"), one.config["transforms"]) for one in (first, second)
+    )
     return (
         first.encoder == second.encoder
         and first.provenance.preparation == second.provenance.preparation
-        and transforms == second.config["transforms"]
-        and (not transforms or one.used("train") == other.used("train"))
+        and maps == others
+        and (not any(maps) or one.used("train") == other.used("train"))
     )
 
 

@@ -70,6 +70,7 @@ def _facts(run: FinishedRun) -> Iterator[tuple[tuple[str, str], str]]:
         yield ("task", "delta over"), f"{frame * task['step_frames']:.1f} ms"
     for key in TASK:
         yield ("task", f"task.{key}"), str(task.get(key))
+    yield ("factorization", "factorization"), str(config.get("factorization") or "none")
     yield ("transforms", "transforms"), str(config["transforms"] or "none")
     for topic, sections in (
         ("training", ("training",)),

@@ -1,8 +1,8 @@
 """The runs that a comparison of components asks for: every combination, each an ordinary run.
 
-`--encoder`, `--predictor` and `--corpus` take NAME, or LABEL=NAME where one component is wanted
-twice with other options. `--set encoder.weights=random` is for every encoder that has the
-option, `--set encoder.LABEL.weights=FILE` for that one, and wins.
+`--encoder`, `--predictor`, `--corpus` and `--factorization` take NAME, or LABEL=NAME where one
+component is wanted twice with other options. `--set encoder.weights=random` is for every encoder
+that has the option, `--set encoder.LABEL.weights=FILE` for that one, and wins.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPARED", "Combination", "Request", "combine"]
 
-COMPARED = ("encoder", "predictor", "corpus")
+COMPARED = ("encoder", "predictor", "corpus", "factorization")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NO_PATH = re.compile(r"[^A-Za-z0-9._-]+")
 # By time (docs/compare.md): every encoder looks back 640 ms and is 80 to 640 ms stale, in as many
@@ -111,7 +111,8 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         named = ", ".join(f"{section} '{one[0].label}'" for section, one in chosen.items())
         raise UsageError(
             f"A comparison needs at least two runs; this is one: {named}.",
-            "Give --encoder, --predictor or --corpus several times, or name finished run folders.",
+            "Give --encoder, --predictor, --corpus or --factorization several times, or name "
+            "finished run folders.",
         )
     everywhere = list(_addressed(map(assignment, request.assignments), chosen))
     general = [request.settings, *everywhere]
@@ -125,7 +126,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         combinations.append(
             Combination(
                 label=" ".join(labels),
-                folder="-".join(NO_PATH.sub("-", one.label) for one in together),
+                folder="-".join(NO_PATH.sub("-", one.label) for one in together if _named(one)),
                 corpus=together[COMPARED.index("corpus")].label,
                 config=resolve(layers, registry),
             )
@@ -156,6 +157,11 @@ def _components(
             f"--set {section}.one.OPTION=VALUE.",
         )
     return found
+
+
+def _named(component: _Component) -> bool:
+    """Whether a folder is named after it: not after the latents as they are, if nobody asked."""
+    return component.section != "factorization" or component.label != "none"
 
 
 def _labelled(section: str, text: str) -> tuple[str, Mapping[str, Any]]:

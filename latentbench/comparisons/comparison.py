@@ -51,7 +51,7 @@ class ComparedRun(Record):
         folder: where it is.
         encoder: as it was.
         predictor: name, as of the corpus.
-        transforms: of the latents, with their options.
+        transforms: of the latents, with their options; the factorisation is the first.
         seeds: that are done.
         steps: of training, per horizon.
         target: `delta` or `x`.
@@ -247,7 +247,7 @@ def _run(run: FinishedRun) -> ComparedRun:
         encoder=result.encoder,
         predictor=result.config["predictor"]["name"],
         corpus=result.corpus.name,
-        transforms=tuple(map(_transform, result.config["transforms"])),
+        transforms=tuple(map(_transform, _maps(result.config))),
         seeds=tuple(dict.fromkeys(seed for one in result.horizons for seed in one.seeds)),
         steps=result.steps,
         target=task["target"],
@@ -258,6 +258,13 @@ def _run(run: FinishedRun) -> ComparedRun:
         utterances=result.corpus.utterances,
         stamps=result.stamps,
     )
+
+
+def _maps(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The factorisation, if there is one, and the transforms."""
+    if "factorization" in config:
+        yield config["factorization"]
+    yield from config["transforms"]
 
 
 def _transform(component: Mapping[str, Any]) -> str:

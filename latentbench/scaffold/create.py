@@ -32,6 +32,7 @@ NEEDS = {
     "predictor": "torch>=2.6",
     "metric": "numpy>=1.26",
     "corpus": "numpy>=1.26",
+    "factorization": "torch>=2.6",
     "transform": "torch>=2.6",
     "engine": "annotated-types>=0.6",
     "reporter": "rich>=13",

@@ -75,7 +75,8 @@ def latents_of(result: Result) -> str:
         if name == "mimi" and len(transforms) == 1 and pca.items() <= transforms[0].items():
             return latents
     known = {run.latents for run in reference_runs()}
-    return name if name in known and not transforms else ""
+    mapped = transforms or "factorization" in result.config
+    return name if name in known and not mapped else ""
 
 
 def runs_beside(result: Result, latents: str) -> list[ReferenceRun]:

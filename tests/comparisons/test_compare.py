@@ -283,7 +283,7 @@ def test_a_dry_run_plans_every_run_and_leaves_nothing(compare, tmp_path):
         (["{fine}", "{coarse}", "--export", "no/x.csv"], "cannot be written: No such file"),
         (["{fine}", "{coarse}", "--format", "html"], "'html' is not one of"),
         (["--encoder", "logmel"], "needs at least two runs; this is one: encoder 'logmel'"),
-        ([], "Give --encoder, --predictor or --corpus several times, or name finished"),
+        ([], "Give --encoder, --predictor, --corpus or --factorization several times"),
         (["--encoder", "logmel", "--encoder", "mimmi"], "no encoder called 'mimmi'"),
     ],
 )

@@ -12,12 +12,20 @@ import torch
 from latentbench.corpora import Corpus, Utterance
 from latentbench.corpora.corpus import AudioSource
 from latentbench.engines import Engine, Outcome
+from latentbench.factorizations.unfactored import Unfactored
 from latentbench.hookspecs import hookimpl
 from latentbench.latents.transform import Transform
 from latentbench.metrics.metric import Metric
 from latentbench.metrics.statistics import Mean, OfFrames, Sums
 from latentbench.reports.reporter import Reporter
-from latentbench.specs import CorpusSpec, EngineSpec, MetricSpec, ReporterSpec, TransformSpec
+from latentbench.specs import (
+    CorpusSpec,
+    EngineSpec,
+    FactorizationSpec,
+    MetricSpec,
+    ReporterSpec,
+    TransformSpec,
+)
 
 
 def error(prediction):
@@ -207,6 +215,53 @@ class DividesByZero(SoundTransform):
         return latents.mapped(lambda rows: rows / 0, latents.dim)
 
 
+class SoundFactorization(Unfactored):
+    pass
+
+
+class SeesTheFuture(SoundFactorization):
+    def encode(self, frames):
+        return frames - frames.mean(0)
+
+
+class DecodesBackwards(SoundFactorization):
+    def decode(self, states):
+        return states.flip(0)
+
+
+class FitsOnAll(SoundFactorization):
+    def fit(self, latents, train, fitting):
+        super().fit(latents, train, fitting)
+        self.total = latents.utterance(1).sum()
+
+    def state(self):
+        return {**super().state(), "total": self.total}
+
+
+class FitsAtRandom(SoundFactorization):
+    def fit(self, latents, train, fitting):
+        super().fit(latents, train, fitting)
+        self.drawn = torch.rand(3)
+
+    def state(self):
+        return {**super().state(), "drawn": self.drawn}
+
+
+class ForgetsDim(SoundFactorization):
+    def restore(self, state):
+        pass
+
+
+class HalfAState(SoundFactorization):
+    def encode(self, frames):
+        return frames[:, :3]
+
+
+class CountsOnce(SoundFactorization):
+    def account(self, frames):
+        return replace(super().account(frames), innovation=torch.zeros(1))
+
+
 class SoundEngine(Engine):
     def __init__(self, options):
         pass
@@ -287,6 +342,11 @@ def latentbench_metrics():
 @hookimpl
 def latentbench_corpora():
     return specs(CorpusSpec, SoundCorpus)
+
+
+@hookimpl
+def latentbench_factorizations():
+    return specs(FactorizationSpec, SoundFactorization)
 
 
 @hookimpl

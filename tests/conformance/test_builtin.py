@@ -57,6 +57,27 @@ class TestShuffledFrames(Conformance):
     name = "shuffled-frames"
 
 
+class TestUnfactored(Conformance):
+    kind = "factorization"
+    name = "none"
+
+
+class TestLinearFactorization(Conformance):
+    kind = "factorization"
+    name = "linear"
+    options: ClassVar = {"dim": 3, "lags": 2}
+
+
+class TestPrincipalFactorization(Conformance):
+    kind = "factorization"
+    name = "pca"
+
+
+class TestRandomFactorization(Conformance):
+    kind = "factorization"
+    name = "random"
+
+
 class TestLocal(Conformance):
     kind = "engine"
     name = "local"

@@ -1,0 +1,135 @@
+"""The checks of factorisations; the contract is `latentbench.factorizations.Factorization`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+
+from latentbench.conformance.check import Kit, Skip, Subject, require
+from latentbench.conformance.closeness import SAME, require_same, require_tensor
+from latentbench.conformance.small_world import SmallWorld, small_world
+from latentbench.factorizations import Account, Factorization, Fitting
+
+__all__ = ["KIT"]
+
+DIM = 16  # room for the defaults of those built in
+TRAIN = (0, 2)
+EVAL = (1, 3)
+CUT = 40
+
+
+class FactorizationSubject(Subject):
+    """A factorisation, fitted on two of four utterances."""
+
+    contract = Factorization
+
+    def fit(self, world: SmallWorld) -> Factorization:
+        """A new instance, fitted on the train utterances."""
+        made: Factorization = self.make()
+        made.fit(world.latents, TRAIN, Fitting(torch.device("cpu")))
+        return made
+
+    @property
+    def world(self) -> SmallWorld:
+        """A new one: four utterances of 16 dimensions that are not centred."""
+        world = small_world(DIM)
+        world.rows.mul_(torch.arange(1.0, DIM + 1)).add_(3.0)
+        return world
+
+    @cached_property
+    def fitted(self) -> Factorization:
+        """The instance that most checks look at."""
+        return self.fit(self.world)
+
+    @cached_property
+    def frames(self) -> torch.Tensor:
+        """Those of an eval utterance, [80, 16]."""
+        return self.world.rows_of(EVAL[0]).clone()
+
+
+def encodes(subject: FactorizationSubject) -> str:
+    """`encode` gives float32 `[T, dim]`, finite, and leaves what it is given as it is."""
+    frames = subject.frames
+    before = frames.clone()
+    states = subject.fitted.encode(frames)
+    require(torch.equal(frames, before), "the given frames as they were", "other values")
+    require_tensor(states, "states", [len(frames), subject.fitted.dim])
+    require(states.dtype == torch.float32, "states of dtype float32", f"{states.dtype}")
+    return f"{DIM} to {subject.fitted.dim} dimensions"
+
+
+def causal(subject: FactorizationSubject) -> str:
+    """A state does not depend on the frames after it, nor on how many there are."""
+    frames, changed = subject.frames, subject.frames.clone()
+    changed[CUT:] = changed[CUT:].mul(-3.0).add(7.0)
+    states = subject.fitted.encode(frames)[:CUT]
+    others = subject.fitted.encode(changed)[:CUT]
+    require_same(states, others, SAME, "the states before frames that were changed")
+    short = subject.fitted.encode(frames[:CUT].clone())
+    return require_same(states, short, SAME, "the states of the first frames alone")
+
+
+def decodes(subject: FactorizationSubject) -> str:
+    """`decode` gives float32 `[T, D]`, finite, and is causal too."""
+    states = subject.fitted.encode(subject.frames)
+    rebuilt = subject.fitted.decode(states)
+    require_tensor(rebuilt, "rebuilt frames", list(subject.frames.shape))
+    changed = states.clone()
+    changed[CUT:] += 1.0
+    what = "the frames before states that were changed"
+    return require_same(rebuilt[:CUT], subject.fitted.decode(changed)[:CUT], SAME, what)
+
+
+def learns_of_train_only(subject: FactorizationSubject) -> None:
+    """What is learned does not depend on utterances that are not train."""
+    world = subject.world
+    for index in EVAL:
+        world.rows_of(index).mul_(-5.0).add_(40.0)
+    _require_same_state(subject, subject.fit(world), "with other eval latents")
+
+
+def learns_the_same(subject: FactorizationSubject) -> None:
+    """Another instance fitted on the same latents has the same state."""
+    _require_same_state(subject, subject.fit(subject.world), "of a second instance")
+
+
+def restores_states(subject: FactorizationSubject) -> str:
+    """A new instance that restores the state has the same `dim` and gives the same states."""
+    state = subject.fitted.state()
+    other: Factorization = subject.make()
+    other.restore({name: tensor.clone() for name, tensor in state.items()})
+    require(other.dim == subject.fitted.dim, f"dim {subject.fitted.dim}", f"{other.dim}")
+    mine, its = (one.encode(subject.frames) for one in (subject.fitted, other))
+    require_same(mine, its, SAME, "the states of the fitted instance from the restored one")
+    return ", ".join(state)
+
+
+def accounts(subject: FactorizationSubject) -> str:
+    """`account`, where it is known, has a finite number of nats for every frame."""
+    frames = subject.frames
+    found = subject.fitted.account(frames)
+    if found is None:
+        return Skip("it gives no account of the innovation")
+    require(isinstance(found, Account), "an Account", type(found).__name__)
+    for name in ("innovation", "kl"):
+        require_tensor(getattr(found, name), name, [len(frames)])
+    require_tensor(found.rebuilt, "rebuilt", list(frames.shape))
+    return f"{float(found.innovation.mean()):.2f} nats a frame"
+
+
+KIT = Kit(
+    FactorizationSubject,
+    gates=(encodes,),
+    checks=(causal, decodes, learns_of_train_only, learns_the_same, restores_states, accounts),
+)
+
+
+def _require_same_state(subject: FactorizationSubject, other: Factorization, what: str) -> None:
+    mine, its = subject.fitted.state(), other.state()
+    require(
+        sorted(mine) == sorted(its), f"the state {what} to hold {sorted(mine)}", f"{sorted(its)}"
+    )
+    for name, tensor in mine.items():
+        same = torch.equal(tensor, its[name])
+        require(same, f"the state {what} to hold '{name}' as it was", "other values")

@@ -1,0 +1,98 @@
+"""The contract of factorisations: latents x to a predictable state z_dyn, and back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from latentbench.progress import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+    from latentbench.latents import Latents
+    from latentbench.progress import Progress
+
+__all__ = ["Account", "Factorization", "Fitting"]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What a factorisation that trains by gradient descent needs beside the latents.
+
+    Attributes:
+        device: where it trains; what it learned is kept on the CPU.
+        progress: told its steps.
+    """
+
+    device: torch.device
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True)
+class Account:
+    """What the frames of one stretch cost beyond z_dyn, and what is rebuilt with all of it.
+
+    Attributes:
+        innovation: nats of each frame given z_dyn up to it, [T]: added to the NLL of z_dyn
+            given its past, it is the length of a code for the frame, in the coordinates of lb1.
+        kl: the part of that which the innovation z_rec carries, [T]; zeros where there is none.
+        rebuilt: the frames from z_dyn and z_rec, [T, D].
+    """
+
+    innovation: torch.Tensor
+    kl: torch.Tensor
+    rebuilt: torch.Tensor
+
+
+class Factorization(ABC):
+    """x [T, D] to z_dyn [T, d]; made by `factory(options)`, then fitted or given its state.
+
+    Attributes:
+        past_only: z_dyn of a frame is a function of the frames before it, so that it costs no
+            nats once these are known.
+    """
+
+    past_only: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """d, once it is fitted or restored."""
+
+    @abstractmethod
+    def fit(self, latents: Latents, train: Sequence[int], fitting: Fitting) -> None:
+        """Learn from the train utterances (indices into `latents.utterances`) only.
+
+        The same latents must give the same state.
+
+        Raises:
+            UsageError: the latents do not allow it, e.g. more dimensions than there are.
+        """
+
+    @abstractmethod
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """z_dyn [T, d] of the frames of one stretch [T, D], float32.
+
+        Causal: row t does not depend on the frames after t.
+        """
+
+    @abstractmethod
+    def decode(self, states: torch.Tensor) -> torch.Tensor:
+        """The frames [T, D] that z_dyn [T, d] alone says, float32; causal too."""
+
+    @abstractmethod
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """All that `fit` learned, as it is saved with the run."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state` gave."""
+
+    def account(self, frames: torch.Tensor) -> Account | None:
+        """What the frames of one stretch [T, D] cost beyond z_dyn; None where it is not known."""
+        del frames
+        return None

@@ -1,0 +1,73 @@
+"""The built-in factorisations; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge, Gt, Lt
+
+from latentbench.hookspecs import hookimpl
+from latentbench.specs import FactorizationSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "LinearOptions",
+    "ProjectionOptions",
+    "RandomOptions",
+    "latentbench_factorizations",
+]
+
+
+@dataclass(frozen=True)
+class ProjectionOptions:
+    """Options of `pca`, and of every projection."""
+
+    dim: Annotated[int, Gt(0), "dimensions of z_dyn, d"] = 8
+    keep: Annotated[
+        float, Gt(0), Lt(1), "least share of the largest variance that a direction must have"
+    ] = 1e-4
+
+
+@dataclass(frozen=True)
+class LinearOptions(ProjectionOptions):
+    """Options of `linear`."""
+
+    lags: Annotated[int, Gt(0), "past frames that the one-step prediction sees"] = 4
+
+
+@dataclass(frozen=True)
+class RandomOptions(ProjectionOptions):
+    """Options of `random`."""
+
+    seed: Annotated[int, Ge(0), "of the directions"] = 0
+
+
+@hookimpl
+def latentbench_factorizations() -> Iterator[FactorizationSpec]:
+    """Yield the built-in factorisations."""
+    yield FactorizationSpec(
+        name="none",
+        summary="the latents as they are",
+        factory="latentbench.factorizations.unfactored:Unfactored",
+    )
+    yield FactorizationSpec(
+        name="linear",
+        summary="the most predictable directions, in closed form",
+        factory="latentbench.factorizations.projections:Linear",
+        options=LinearOptions,
+    )
+    yield FactorizationSpec(
+        name="pca",
+        summary="control: the directions of most variance",
+        factory="latentbench.factorizations.projections:Principal",
+        options=ProjectionOptions,
+    )
+    yield FactorizationSpec(
+        name="random",
+        summary="control: random directions of the whitened latents",
+        factory="latentbench.factorizations.projections:Random",
+        options=RandomOptions,
+    )

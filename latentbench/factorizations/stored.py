@@ -1,0 +1,156 @@
+"""The latents of a factorisation: fitted once a run, and kept in a store derived from its base.
+
+The key of the derived store is that of the base, and the digest of the fitted file: two runs that
+learned the same share it, and nothing that was learned otherwise is ever read for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from latentbench.config import make
+from latentbench.digest import file_digest
+from latentbench.latents.store import LatentStore
+from latentbench.tensors import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from latentbench.config import RunConfig
+    from latentbench.factorizations.factorization import Factorization, Fitting
+    from latentbench.latents import Latents
+    from latentbench.latents.manifest import ManifestRow
+    from latentbench.latents.store import ShardEntry
+    from latentbench.plugins import Registry
+    from latentbench.progress import Progress
+
+__all__ = ["factored_store", "fit_factorization", "is_factored", "restore_factorization"]
+
+RUN_AGAIN = "Give the same 'latentbench run' command again: it is fitted again."
+NONE = "none"
+
+
+def is_factored(config: RunConfig) -> bool:
+    """Whether a run looks at anything but the latents as they are."""
+    return config.factorization.name != NONE
+
+
+def fit_factorization(
+    latents: Latents,
+    sides: Mapping[str, Sequence[int]],
+    config: RunConfig,
+    registry: Registry,
+    *,
+    folder: Path,
+    fitting: Fitting,
+) -> Path:
+    """Fit the factorisation of a run on its train latents, and save it.
+
+    Returns:
+        The file, `factorization-NAME.safetensors`; one that is there is left as it is.
+
+    Raises:
+        UsageError: the latents do not allow it.
+        DamagedFileError: the file is not what was written.
+    """
+    file = folder / f"factorization-{config.factorization.name}.safetensors"
+    if file.exists():
+        load_tensors(file, RUN_AGAIN)
+    else:
+        made: Factorization = make(config.factorization, "factorization", registry)
+        made.fit(latents, sides["train"], fitting)
+        save_tensors(file, made.state())
+    return file
+
+
+def restore_factorization(config: RunConfig, registry: Registry, file: Path) -> Factorization:
+    """The fitted factorisation of a run.
+
+    Raises:
+        DamagedFileError: the file is gone or is not what was written.
+    """
+    made: Factorization = make(config.factorization, "factorization", registry)
+    made.restore(load_tensors(file, RUN_AGAIN))
+    return made
+
+
+def factored_store(
+    base: LatentStore,
+    rows: Sequence[ManifestRow],
+    config: RunConfig,
+    registry: Registry,
+    *,
+    file: Path,
+    progress: Progress,
+) -> LatentStore:
+    """The store of z_dyn of every usable row; encodes what it lacks.
+
+    Args:
+        base: that holds the latents of the encoder.
+        rows: of the manifest.
+        config: of the run.
+        registry: where its factorisation is.
+        file: of the fitted factorisation.
+        progress: told the utterances done.
+
+    Raises:
+        LatentbenchError: the store cannot be written.
+        DamagedFileError: the fitted file or the base is not what was written.
+    """
+    factorization = restore_factorization(config, registry, file)
+    key = _key(base, config.factorization.name, factorization.dim, file)
+    store = LatentStore.for_key(base.path.parents[1], key)
+    wanted = {(row.utterance, row.audio) for row in rows if not row.skipped}
+    if store.is_sound() and store.entries().keys() >= wanted:
+        return store
+    with store.writing(progress):
+        store.drop_damaged(progress)
+        missing = wanted - store.entries().keys()
+        with progress.task("factoring latents", len(missing), "utterances") as meter:
+            for batch in _shards(base, missing):
+                _encode(base, store, factorization, batch)
+                meter.advance(len(batch))
+    return store
+
+
+def _key(base: LatentStore, name: str, dim: int, file: Path) -> dict[str, Any]:
+    return {
+        **base.key,
+        "encoder": f"{base.key['encoder']} by {name}",
+        "geometry": {**base.key["geometry"], "dim": dim},
+        "factorization": {"base": base.path.name, "fitted": file_digest(file)},
+    }
+
+
+def _shards(base: LatentStore, missing: set[tuple[str, str]]) -> list[list[ShardEntry]]:
+    """The entries of the base that are missing, shard by shard; no more than a shard takes."""
+    by_shard: dict[int, list[ShardEntry]] = {}
+    for key, entry in base.entries().items():
+        if key in missing:
+            by_shard.setdefault(entry.shard, []).append(entry)
+    return [by_shard[number] for number in sorted(by_shard)]
+
+
+def _encode(
+    base: LatentStore,
+    store: LatentStore,
+    factorization: Factorization,
+    entries: Sequence[ShardEntry],
+) -> None:
+    """Write z_dyn of the entries of one shard of the base as one shard of the store."""
+    ((latents, energy),) = base.open_shards([entries[0].shard])
+    states, energies, placed, start = [], [], [], 0
+    with torch.inference_mode():
+        for entry in entries:
+            at = entry.start
+            for frames in entry.segments:
+                states.append(factorization.encode(latents[at : at + frames].clone()))
+                at += frames
+            energies.append(energy[entry.start : at])
+            placed.append(replace(entry, shard=-1, start=start))
+            start += at - entry.start
+    store.add(torch.cat(states), torch.cat(energies), placed)

@@ -1,0 +1,77 @@
+"""The coordinates in which factorisations are fitted and nats are counted: those of lb1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from latentbench.latents.transform import moments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from typing_extensions import Self
+
+    from latentbench.latents import Latents
+
+__all__ = ["Whitening"]
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """u = (x - mean) @ into, the principal components of train of unit variance; x = mean + u back.
+
+    The directions are those that the transform `pca` keeps with `whiten`, by variance.
+
+    Attributes:
+        mean: [D].
+        into: [D, K].
+        back: [K, D].
+    """
+
+    mean: torch.Tensor
+    into: torch.Tensor
+    back: torch.Tensor
+
+    @classmethod
+    def fitted(cls, latents: Latents, train: Sequence[int], keep: float) -> Self:
+        """Of the train frames, with the directions of more than `keep` of the largest variance."""
+        mean, covariance = moments(latents, train)
+        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        usable = values > keep * values[0]
+        values, vectors = values[usable], vectors[:, usable]
+        # An eigenvector has no sign of its own: its largest entry is made positive.
+        largest = np.abs(vectors).argmax(0)
+        vectors = vectors * np.sign(vectors[largest, np.arange(len(largest))])
+        root = np.sqrt(values)
+        return cls(*map(_float32, (mean, vectors / root, (vectors * root).T)))
+
+    @classmethod
+    def restored(cls, state: Mapping[str, torch.Tensor]) -> Self:
+        """From what `state` gave."""
+        return cls(state["mean"], state["into"], state["back"])
+
+    @property
+    def kept(self) -> int:
+        """K."""
+        return int(self.into.shape[1])
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Its three tensors by name."""
+        return {"mean": self.mean, "into": self.into, "back": self.back}
+
+    def whiten(self, frames: torch.Tensor) -> torch.Tensor:
+        """[T, D] to [T, K]."""
+        return (frames - self.mean) @ self.into
+
+    def colour(self, whitened: torch.Tensor) -> torch.Tensor:
+        """[T, K] to [T, D]."""
+        return self.mean + whitened @ self.back
+
+
+def _float32(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values)).float()
