@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentbench.answers import Answer, Comparison, Result
-    from latentbench.api import calibrate, compare, components, encode, plan, read, run
+    from latentbench.api import (
+        calibrate,
+        compare,
+        components,
+        encode,
+        factorize,
+        plan,
+        read,
+        run,
+    )
     from latentbench.corpora.corpus import Corpus, Utterance
     from latentbench.encoders.encoder import Encoder
     from latentbench.errors import LatentbenchError, UsageError
+    from latentbench.factorizations.factorization import Factorization
     from latentbench.latents.transform import Transform
     from latentbench.metrics.metric import MeanMetric, Metric, Prediction, metric
     from latentbench.predictors.predictor import Predictor
@@ -31,6 +41,7 @@ __all__ = [
     "Comparison",
     "Corpus",
     "Encoder",
+    "Factorization",
     "Figures",
     "LatentbenchError",
     "MeanMetric",
@@ -48,6 +59,7 @@ __all__ = [
     "compare",
     "components",
     "encode",
+    "factorize",
     "metric",
     "plan",
     "read",
@@ -59,10 +71,11 @@ __version__ = version("latentbench")
 
 _NAMES = {
     "answers": ("Answer", "Comparison", "Result"),
-    "api": ("calibrate", "compare", "components", "encode", "plan", "read", "run"),
+    "api": ("calibrate", "compare", "components", "encode", "factorize", "plan", "read", "run"),
     "corpora.corpus": ("Corpus", "Utterance"),
     "encoders.encoder": ("Encoder",),
     "errors": ("LatentbenchError", "UsageError"),
+    "factorizations.factorization": ("Factorization",),
     "latents.transform": ("Transform",),
     "metrics.metric": ("MeanMetric", "Metric", "Prediction", "metric"),
     "predictors.predictor": ("Predictor",),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latentbench.comparisons.combinations import Combination
     from latentbench.config import RunConfig
     from latentbench.experiment import EncodedCorpus
+    from latentbench.factoring.record import Factoring
     from latentbench.planning import Plan
     from latentbench.plugins import Component, Registry
     from latentbench.progress import Progress
@@ -42,6 +43,7 @@ __all__ = [
     "configure",
     "default_folder",
     "encode",
+    "factorize",
     "find_runs",
     "folder_of",
     "make_reporter",
@@ -267,6 +269,40 @@ def compare(
     return Comparison(found)
 
 
+def factorize(
+    *,
+    vary: Sequence[str] = (),
+    out: Path | str | None = None,
+    **settings: Unpack[Settings],
+) -> Answer[Factoring]:
+    """Put predictable states beside the latents, principal components and random directions.
+
+        lb.factorize(encoder="logmel", corpus="speech-demo", vary=["factorization.dim=4,8"])
+
+    Args:
+        vary: values of options of the factorisation, `"factorization.dim=4,8"`; several make a
+            grid.
+        out: where the run folders are made; by default `runs/factorize-<digest>`.
+        **settings: see `Settings`; by default the preset is `lb1`, the factorisation `linear`.
+
+    Raises:
+        UsageError: a run cannot be made as it is asked for.
+        LatentbenchError: a run failed.
+    """
+    from latentbench.answers import Answer
+    from latentbench.factoring.factorize import factorize as factorized
+    from latentbench.factoring.grid import points_of
+    from latentbench.reports.factoring import factoring_report
+
+    settings["preset"] = settings.get("preset") or "lb1"
+    asked = _asked({"factorization": "linear", **settings})
+    points = points_of(asked.config, vary, asked.registry)
+    configs = [asked.factored(one) for one in points]
+    folder = _folder("factorize", configs) if out is None else Path(out)
+    found = factorized(points, asked.factored, folder, asked.workspace, asked.registry)
+    return Answer(found, factoring_report)
+
+
 def plan_comparison(
     *,
     encoders: Sequence[Named] | Mapping[str, Named] = (),
@@ -369,8 +405,12 @@ def default_folder(config: RunConfig) -> Path:
 
 def folder_of(configs: Sequence[RunConfig]) -> Path:
     """A folder that every set of configurations has of its own."""
+    return _folder("compare", configs)
+
+
+def _folder(verb: str, configs: Sequence[RunConfig]) -> Path:
     digests = "\n".join(config.digest() for config in configs)
-    return Path("runs", f"compare-{sha256(digests.encode()).hexdigest()[:8]}")
+    return Path("runs", f"{verb}-{sha256(digests.encode()).hexdigest()[:8]}")
 
 
 @dataclass(frozen=True)
@@ -383,6 +423,14 @@ class _Asked:
     assignments: Sequence[str]
     registry: Registry
     workspace: Workspace
+
+    def factored(self, factorization: Mapping[str, Any]) -> RunConfig:
+        """The configuration with another factorisation."""
+        from latentbench.config import merged, resolve
+
+        given = self.config.model_dump()
+        given.pop("factorization", None)
+        return resolve(merged([given, {"factorization": factorization}]), self.registry)
 
     @property
     def config(self) -> RunConfig:

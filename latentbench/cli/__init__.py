@@ -25,6 +25,10 @@ VERBS = {
         "latentbench.cli.compare:compare",
         "Put encoders, predictors, corpora or finished runs side by side.",
     ),
+    "factorize": (
+        "latentbench.cli.factorize:factorize",
+        "Ask whether the predictable state of latents is easier to model than they are.",
+    ),
     "encode": ("latentbench.cli.encode:encode", "Fill the latent store only."),
     "calibrate": (
         "latentbench.cli.calibrate:calibrate",

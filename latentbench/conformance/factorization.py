@@ -112,8 +112,9 @@ def accounts(subject: FactorizationSubject) -> str:
     if found is None:
         return Skip("it gives no account of the innovation")
     require(isinstance(found, Account), "an Account", type(found).__name__)
-    for name in ("innovation", "kl"):
-        require_tensor(getattr(found, name), name, [len(frames)])
+    require_tensor(found.innovation, "innovation", [len(frames)])
+    if found.kl is not None:
+        require_tensor(found.kl, "kl", [len(frames)])
     require_tensor(found.rebuilt, "rebuilt", list(frames.shape))
     return f"{float(found.innovation.mean()):.2f} nats a frame"
 

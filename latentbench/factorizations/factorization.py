@@ -39,13 +39,13 @@ class Account:
     Attributes:
         innovation: nats of each frame given z_dyn up to it, [T]: added to the NLL of z_dyn
             given its past, it is the length of a code for the frame, in the coordinates of lb1.
-        kl: the part of that which the innovation z_rec carries, [T]; zeros where there is none.
-        rebuilt: the frames from z_dyn and z_rec, [T, D].
+        rebuilt: the frames from z_dyn and the innovation z_rec, [T, D].
+        kl: nats of each frame that z_rec carries, [T]; None where it is told exactly.
     """
 
     innovation: torch.Tensor
-    kl: torch.Tensor
     rebuilt: torch.Tensor
+    kl: torch.Tensor | None = None
 
 
 class Factorization(ABC):

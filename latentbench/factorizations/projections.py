@@ -97,7 +97,7 @@ class Projection(Factorization):
         whitened = self.whitening.whiten(frames)
         rest = whitened @ self.basis[:, self.dim :]
         nats = 0.5 * (rest.square() + LOG_2PI).sum(-1)
-        return Account(nats, nats, self.whitening.colour(whitened))
+        return Account(nats, self.whitening.colour(whitened))
 
 
 class Linear(Projection):

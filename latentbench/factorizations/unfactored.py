@@ -53,5 +53,4 @@ class Unfactored(Factorization):
 
     def account(self, frames: torch.Tensor) -> Account:
         """Nothing is left to tell."""
-        nothing = frames.new_zeros(len(frames))
-        return Account(nothing, nothing, frames)
+        return Account(frames.new_zeros(len(frames)), frames)

@@ -1,0 +1,54 @@
+"""`latentbench factorize`: is the predictable state easier to model than the latents?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from latentbench import api
+from latentbench.cli.configuration import configuration_options, settings_of
+from latentbench.cli.output import Verb, json_option, show
+from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["factorize"]
+
+
+@click.command(cls=Verb)
+@configuration_options
+@click.option(
+    "--vary",
+    metavar="KEY=A,B,...",
+    multiple=True,
+    help="Values of an option, e.g. factorization.dim=4,8; several make a grid.",
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=GivenPath(),
+    help="Where the run folders are made [default: runs/factorize-<digest>].",
+)
+@cache_option
+@json_option
+@debug_option
+@click.pass_obj
+def factorize(
+    session: Session,
+    /,
+    *,
+    vary: tuple[str, ...],
+    out: Path | None,
+    cache: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Put predictable states beside the latents, principal components and random directions.
+
+    Every point of the grid is a run of its own, as are its controls: one that is finished is not
+    run again. By default the protocol is lb1 and the factorisation is linear.
+    """
+    found = api.factorize(vary=vary, out=out, **settings_of(session, {**given, "cache": cache}))
+    show(found, as_json=as_json)

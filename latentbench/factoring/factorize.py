@@ -1,0 +1,289 @@
+"""A grid of factorisations, each beside its controls, as ordinary runs below one folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from latentbench.errors import UsageError
+from latentbench.experiment import run_experiment
+from latentbench.factoring.frames import principal_errors, scored_frames_of
+from latentbench.factoring.record import FactoredRow, Factoring, Measure, PointAnswer
+from latentbench.files import write_text
+from latentbench.metrics.statistics import Mean
+from latentbench.results.folder import read_result
+from latentbench.results.uncertainty import difference, estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from latentbench.config import ComponentConfig, RunConfig
+    from latentbench.factoring.frames import ScoredFrames
+    from latentbench.metrics.statistics import SpeakerTable
+    from latentbench.plugins import Registry
+    from latentbench.results import Result
+    from latentbench.results.uncertainty import Estimate
+    from latentbench.workspace import Workspace
+
+    # The factorisation as a mapping of name and options, or none -> the run's configuration.
+    Configure: TypeAlias = Callable[[Mapping[str, Any]], RunConfig]
+
+__all__ = ["CONTROLS", "factorize", "label_of"]
+
+CONTROLS = ("pca", "random")
+STILL = 0.05  # movement below which a state stands still; a published one moved less
+OFF_BUDGET = 0.2
+Role = Literal["latents", "point", "control"]
+
+
+def factorize(
+    points: Sequence[Mapping[str, Any]],
+    configure: Configure,
+    out: Path,
+    workspace: Workspace,
+    registry: Registry,
+) -> Factoring:
+    """Make the runs that are not there, and put the states side by side.
+
+    Args:
+        points: name and options of each factorisation of the grid.
+        configure: gives the run of one.
+        out: folder of the runs; `factorization.csv` and `.json` are written there.
+        workspace: cache and progress.
+        registry: where components are looked up.
+
+    Raises:
+        UsageError: the run has no control without a context, the target is a delta, or a point
+            cannot be made.
+        LatentbenchError: a run failed.
+    """
+    grid = _Grid(configure, out, workspace, registry)
+    _refuse_blind(grid.config)
+    latents = grid.row({"name": "none"}, "latents")
+    errors = principal_errors(grid.folder({"name": "none"}), grid.keep(points[0]), workspace)
+    rows, answers = [latents], []
+    for point in points:
+        row = grid.row(point, "point")
+        near = 1 + int(np.abs(errors - row.error.value).argmin())
+        controls = [{"name": name, "dim": row.dim} for name in CONTROLS]
+        matched = {"name": "pca", "dim": near}
+        rows += [row, *(grid.row(one, "control") for one in (*controls, matched))]
+        answers.append(grid.answer(point, matched))
+    found = Factoring(
+        folder=str(out),
+        encoder=grid.config.encoder.name,
+        corpus=grid.result.corpus.name,
+        predictor=grid.config.predictor.name,
+        k=grid.horizon,
+        ms=1000 * grid.horizon / grid.result.encoder.frame_rate,
+        rows=_once(rows),
+        answers=tuple(answers),
+    )
+    write_text(out / "factorization.json", found.model_dump_json(indent=2))
+    write_text(out / "factorization.csv", found.to_csv())
+    return found
+
+
+@dataclass
+class _Grid:
+    """The runs of a grid, each read once."""
+
+    configure: Configure
+    out: Path
+    workspace: Workspace
+    registry: Registry
+
+    def __post_init__(self) -> None:
+        self.results: dict[str, Result] = {}
+        self.frames: dict[str, ScoredFrames] = {}
+        self.rows: dict[str, FactoredRow] = {}
+
+    @property
+    def config(self) -> RunConfig:
+        return self.configure({"name": "none"})
+
+    @property
+    def result(self) -> Result:
+        return self.results["x"]
+
+    @property
+    def horizon(self) -> int:
+        return min(one.k for one in self.result.horizons)
+
+    def folder(self, point: Mapping[str, Any]) -> Path:
+        label = label_of(point)
+        return self.out / ("none" if label == "x" else label.replace(" ", "-"))
+
+    def keep(self, point: Mapping[str, Any]) -> float:
+        """The least share of variance by which the coordinates of nats are chosen."""
+        options = self.configure(point).factorization.options
+        return float(getattr(options, "keep", 1e-4))
+
+    def row(self, point: Mapping[str, Any], role: Role) -> FactoredRow:
+        """Run one factorisation, if that is not done, and describe its state."""
+        label = label_of(point)
+        if label in self.rows:
+            return self.rows[label]
+        config, folder = self.configure(point), self.folder(point)
+        self.workspace.progress.say(f"{label}: {folder}")
+        run_experiment(config, folder, self.workspace, self.registry)
+        self.results[label] = read_result(folder)
+        one = scored_frames_of(folder, self.horizon, self.workspace, self.registry)
+        self.frames[label] = one
+        known = "kl" in one.columns
+        kl = _measured(one.mean("kl")) if known else None
+        told = _measured(one.ratio("still_missed", "energy")) if known else None
+        movement = _measured(one.movement())
+        self.rows[label] = FactoredRow(
+            label=label,
+            role=role,
+            folder=str(folder),
+            dim=one.dim,
+            error=_measured(one.ratio("missed", "energy")),
+            rebuilt_error=told,
+            kl=kl,
+            movement=movement,
+            rank=one.rank,
+            gain=_measured(one.mean("nll_unconditional", "nll")),
+            r2i=_measured(one.r2i()),
+            excess=self._excess(label, config),
+            stamps=tuple(_stamps(config.factorization, one, movement, kl)),
+        )
+        return self.rows[label]
+
+    def _excess(self, label: str, config: RunConfig) -> Measure | None:
+        """Nats of the state and the rest over those of x, frame by frame."""
+        one, x = self.frames[label], self.frames["x"]
+        comparable = (
+            "innovation" in one.columns
+            and config.task.target == "x"
+            and _coordinates(config) == self.keep({"name": "none"})
+            and np.array_equal(one.place, x.place)
+        )
+        if label == "x" or not comparable:
+            return None
+        if one.past_only:
+            if self.horizon > 1:  # the state of t is not known from a staler past
+                return None
+            one.columns["bill"] = one.columns["innovation"]
+        else:
+            one.columns["bill"] = one.columns["nll"] - one.log_volume + one.columns["innovation"]
+        one.columns["nll_x"] = x.columns["nll"]
+        found = _measured(one.table(Mean("bill", "nll_x")))
+        return None if math.isnan(found.value) else found
+
+    def answer(self, point: Mapping[str, Any], matched: Mapping[str, Any]) -> PointAnswer:
+        """Say whether a state is easier to model than as good a summary of x."""
+        mine, other = label_of(point), label_of(matched)
+        apart = difference(self.frames[mine].r2i(), self.frames[other].r2i())
+        row = self.rows[mine]
+        verdict = _verdict(row, apart.low, apart.high)
+        found = _measure(apart, len(self.frames[mine].speaker))
+        return PointAnswer(
+            label=mine,
+            matched=other,
+            difference=found,
+            verdict=verdict,
+            sentence=_sentence(row, self.rows[other], self.rows["x"], found, verdict),
+        )
+
+
+def label_of(point: Mapping[str, Any]) -> str:
+    """Design and options of a factorisation in a few words."""
+    if point["name"] == "none":
+        return "x"
+    options = (f"{key}={value}" for key, value in point.items() if key != "name")
+    return " ".join((point["name"], *options))
+
+
+def _once(rows: Sequence[FactoredRow]) -> tuple[FactoredRow, ...]:
+    return tuple({row.label: row for row in rows}.values())
+
+
+def _coordinates(config: RunConfig) -> float | None:
+    """The `keep` of the whitening that a run looks through; None where it looks otherwise."""
+    if len(config.transforms) != 1 or config.transforms[0].name != "pca":
+        return None
+    options = config.transforms[0].options
+    return float(options.keep) if options.whiten and not options.components else None
+
+
+def _measured(table: SpeakerTable) -> Measure:
+    return _measure(estimate(table), table.frames)
+
+
+def _measure(found: Estimate, frames: int) -> Measure:
+    low, high = (None if math.isnan(one) else one for one in (found.low, found.high))
+    return Measure(value=found.value, low=low, high=high, n=frames, speakers=found.speakers)
+
+
+def _stamps(
+    component: ComponentConfig, one: ScoredFrames, movement: Measure, kl: Measure | None
+) -> list[str]:
+    """What makes the figures of a state mean something else than they say."""
+    found = []
+    if not movement.value >= STILL:
+        found.append(f"collapsed: movement {movement.value:.3f}")
+    if one.rank < one.dim / 4:
+        found.append(f"collapsed: effective rank {one.rank:.1f} of {one.dim}")
+    budget = getattr(component.options, "budget", 0.0)
+    if budget and kl is not None and abs(kl.value / budget - 1) > OFF_BUDGET:
+        found.append(f"off budget: KL {kl.value:.2f} of {budget:g} nats")
+    return found
+
+
+def _verdict(
+    row: FactoredRow, low: float, high: float
+) -> Literal["easier", "harder", "not distinguishable", "withheld"]:
+    if any(one.startswith("collapsed") for one in row.stamps):
+        return "withheld"
+    if low > 0:
+        return "easier"
+    return "harder" if high < 0 else "not distinguishable"
+
+
+def _sentence(
+    row: FactoredRow, matched: FactoredRow, x: FactoredRow, apart: Measure, verdict: str
+) -> str:
+    """The answer, with what was given up for it."""
+    left = f"{row.label} leaves {row.error.value:.0%} of the variance of x untold"
+    if verdict == "withheld":
+        return f"{left}. No answer: {'; '.join(row.stamps)}."
+    bounds = "" if apart.low is None else f" ({apart.low:+.3f} to {apart.high:+.3f})"
+    text = (
+        f"{left}, and {matched.label} {matched.error.value:.0%}. R²_I is {row.r2i.value:.3f} "
+        f"against {matched.r2i.value:.3f}, {apart.value:+.3f}{bounds}, and {x.r2i.value:.3f} of x "
+        f"itself: at matched reconstruction the state is {verdict}"
+        f"{' from it' if verdict == 'not distinguishable' else ' to model'}."
+    )
+    return f"{text}{_bill(row)}"
+
+
+def _bill(row: FactoredRow) -> str:
+    """Whether the state and the rest together cost less than x."""
+    one = row.excess
+    if one is None:
+        return ""
+    bounds = "" if one.low is None else f" ({one.low:+.2f} to {one.high:+.2f})"
+    text = f" State and rest together cost {one.value:+.2f}{bounds} nats a frame against x"
+    if one.high is not None and one.high < 0:
+        return f"{text}: no factorisation adds information, so the model of x is the poorer one."
+    return f"{text}."
+
+
+def _refuse_blind(config: RunConfig) -> None:
+    """Refuse runs without the control that G is counted from.
+
+    Raises:
+        UsageError: says which key to change.
+    """
+    if "unconditional" not in config.controls:
+        raise UsageError(
+            "factorize counts the gain from the control without a context, which is not among "
+            "`controls`.",
+            "Add --set controls=[unconditional], or take --preset lb1.",
+        )

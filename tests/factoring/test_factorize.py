@@ -1,0 +1,160 @@
+"""`latentbench factorize` where the truth is known."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import latentbench as lb
+from latentbench.api import configure
+from latentbench.cli import main
+from latentbench.errors import UsageError
+from latentbench.factoring.factorize import _stamps
+from latentbench.factoring.frames import ScoredFrames
+from latentbench.factoring.record import Measure
+
+RHO, D, STATE = 0.9, 12, 3
+# One frame of context is all that a Markov world tells, and a model of x has few parameters.
+SETTINGS = {
+    "encoder": "latents",
+    "corpus": {
+        "name": "world:factored",
+        "dim": D,
+        "predictable": STATE,
+        "rho": RHO,
+        "speakers": 40,
+        "utterances": 3,
+        "frames": 120,
+    },
+    # A full covariance: a rotation of x must not matter.
+    "predictor": {"name": "linear", "covariance": "full"},
+    "seeds": [0],
+    "task": {"horizons_ms": [80.0], "context_ms": 80.0},
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grid")
+    found = lb.factorize(
+        vary=["factorization.dim=3,6"], out=folder / "out", cache=folder / "cache", **SETTINGS
+    )
+    return folder, found
+
+
+@pytest.fixture(scope="module")
+def rows(made):
+    return {row.label: row for row in made[1].record.rows}
+
+
+def test_every_point_stands_beside_its_controls(rows):
+    wanted = ["x", "linear dim=3", "pca dim=3", "random dim=3"]
+    assert list(rows)[:4] == wanted
+    assert {"linear dim=6", "pca dim=6", "random dim=6"} < set(rows)
+    assert rows["x"].role == "latents"
+
+
+def test_the_state_gains_what_the_world_allows(rows):
+    truth = -0.5 * STATE * math.log(1 - RHO**2)
+    assert rows["linear dim=3"].gain.low < truth < rows["linear dim=3"].gain.high
+    r2i = 1 - (1 - RHO**2)
+    assert rows["linear dim=3"].r2i.low < r2i < rows["linear dim=3"].r2i.high
+
+
+def test_what_the_state_leaves_of_x(rows):
+    # All variances are 1: d of D directions are told, those of x itself all of them.
+    assert rows["linear dim=3"].error.value == pytest.approx(1 - 3 / D, abs=0.02)
+    assert rows["linear dim=6"].error.value == pytest.approx(1 - 6 / D, abs=0.02)
+    assert rows["x"].error.value == 0
+
+
+def test_how_the_state_moves(rows):
+    # E|z_t - z_{t-1}|^2 / E|z_t - mean|^2 = 2 (1 - rho).
+    assert rows["linear dim=3"].movement.value == pytest.approx(math.sqrt(2 * (1 - RHO)), rel=0.05)
+    share = STATE / D
+    of_x = math.sqrt(2 * (1 - RHO * share))
+    assert rows["x"].movement.value == pytest.approx(of_x, rel=0.02)
+    assert rows["linear dim=3"].rank == pytest.approx(3, abs=0.1)
+
+
+def test_no_factorisation_costs_less_than_x(rows):
+    # The model of x has D^2 coefficients and a covariance, fitted on 26 or more speakers: each
+    # costs 1 / 2n nats on other frames, and that is all that a state can save.
+    parameters, frames = D * D + D * (D + 1) / 2, 26 * 3 * 119
+    for label, row in rows.items():
+        if label != "x":
+            assert row.excess.high > -parameters / (2 * frames), label
+    assert rows["linear dim=3"].excess.value < 0.1
+    assert rows["pca dim=3"].excess.low > 0.5
+
+
+def test_the_answer_is_given_at_matched_reconstruction(made):
+    answers = {one.label: one for one in made[1].record.answers}
+    found = answers["linear dim=3"]
+    assert found.verdict == "easier"
+    assert found.matched in {"pca dim=2", "pca dim=3", "pca dim=4"}
+    assert "at matched reconstruction the state is easier to model" in found.sentence
+    shown = " ".join(str(made[1]).split())
+    assert " ".join(found.sentence.split()) in shown
+
+
+def test_what_is_finished_is_not_run_again(made):
+    folder, before = made
+    stamps = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("*/result.json")}
+    again = lb.factorize(
+        vary=["factorization.dim=3,6"], out=folder / "out", cache=folder / "cache", **SETTINGS
+    )
+    assert {one: one.stat().st_mtime_ns for one in stamps} == stamps
+    assert again.record == before.record
+
+
+def test_the_tables_are_kept_with_the_runs(made):
+    folder, found = made
+    assert json.loads((folder / "out" / "factorization.json").read_text()) == json.loads(
+        found.to_json()
+    )
+    lines = (folder / "out" / "factorization.csv").read_text().splitlines()
+    assert lines[0] == "row,role,dim,figure,value,low,high,n,speakers"
+    one = next(line for line in lines if line.startswith("linear dim=3,point,3,gain,"))
+    assert float(one.split(",")[4]) == found.record.rows[1].gain.value
+
+
+def test_the_command_line_says_what_is_wrong():
+    asked = ["factorize", "--corpus", "world:factored", "--encoder", "latents"]
+    done = CliRunner().invoke(main, [*asked, "--vary", "factorization.dim"])
+    assert done.exit_code == 2
+    assert "--vary 'factorization.dim' names no values" in done.stderr
+
+
+def test_without_the_control_there_is_no_gain(tmp_path):
+    with pytest.raises(UsageError, match="not among `controls`"):
+        lb.factorize(out=tmp_path / "out", cache=tmp_path / "c", controls=[], **SETTINGS)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("movement", "rank", "budget", "kl", "wanted"),
+    [
+        (0.04, 8.0, 0.0, None, ["collapsed: movement 0.040"]),
+        (math.nan, 8.0, 0.0, None, ["collapsed: movement nan"]),
+        (0.5, 1.9, 0.0, None, ["collapsed: effective rank 1.9 of 8"]),
+        (0.5, 8.0, 8.0, 6.3, ["off budget: KL 6.30 of 8 nats"]),
+        (0.5, 8.0, 8.0, 6.5, []),
+    ],
+)
+def test_what_is_stamped(movement, rank, budget, kl, wanted):
+    class Options:
+        pass
+
+    options = Options()
+    options.budget = budget
+    frames = ScoredFrames(
+        8, {}, np.zeros(0), (), np.zeros((0, 3)), rank, past_only=False, log_volume=0.0
+    )
+    moved = Measure(value=movement)
+    told = None if kl is None else Measure(value=kl)
+    component = configure().factorization.model_copy(update={"options": options})
+    assert _stamps(component, frames, moved, told) == wanted

@@ -1,0 +1,58 @@
+"""`--vary`: which points a grid has."""
+
+import pytest
+
+from latentbench.api import configure
+from latentbench.errors import UsageError
+from latentbench.factoring.grid import points_of, variations
+from latentbench.plugins import load_registry
+
+
+def test_every_combination_the_last_key_fastest():
+    assert variations(["a.x=1,2", "a.y=false,0.5"]) == [
+        {"a.x": 1, "a.y": False},
+        {"a.x": 1, "a.y": 0.5},
+        {"a.x": 2, "a.y": False},
+        {"a.x": 2, "a.y": 0.5},
+    ]
+
+
+def test_without_a_key_there_is_one_point():
+    assert variations([]) == [{}]
+
+
+@pytest.mark.parametrize("asked", ["a.x", "a.x=", "=1", "a.x=1,,2"])
+def test_what_names_no_values_is_refused(asked):
+    with pytest.raises(UsageError, match="names no values"):
+        variations([asked])
+
+
+@pytest.mark.parametrize("asked", [["a.x=1,1"], ["a.x=1", "a.x=2"]])
+def test_nothing_is_varied_twice(asked):
+    with pytest.raises(UsageError, match="given twice"):
+        variations(asked)
+
+
+@pytest.fixture
+def points():
+    def make(factorization, *vary):
+        return points_of(configure(factorization=factorization), vary, load_registry())
+
+    return make
+
+
+def test_points_name_what_is_varied_and_what_was_set(points):
+    assert points({"name": "linear", "lags": 2}, "factorization.dim=3,5") == [
+        {"name": "linear", "lags": 2, "dim": 3},
+        {"name": "linear", "lags": 2, "dim": 5},
+    ]
+    assert points("pca") == [{"name": "pca", "dim": 8}]
+
+
+def test_only_options_of_the_factorisation_are_varied(points):
+    with pytest.raises(UsageError, match=r"--vary training\.steps: factorize varies"):
+        points("linear", "training.steps=1,2")
+    with pytest.raises(UsageError, match=r"'dims' is no option .* 'linear'"):
+        points("linear", "factorization.dims=1,2")
+    with pytest.raises(UsageError, match="nothing to factorize"):
+        points("none")
