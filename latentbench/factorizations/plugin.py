@@ -17,6 +17,7 @@ __all__ = [
     "LinearOptions",
     "ProjectionOptions",
     "RandomOptions",
+    "RssmOptions",
     "latentbench_factorizations",
 ]
 
@@ -45,6 +46,22 @@ class RandomOptions(ProjectionOptions):
     seed: Annotated[int, Ge(0), "of the directions"] = 0
 
 
+@dataclass(frozen=True)
+class RssmOptions(ProjectionOptions):
+    """Options of `rssm`."""
+
+    innovation: Annotated[int, Ge(0), "dimensions of z_rec; 0: as many as the latents"] = 0
+    budget: Annotated[
+        float, Ge(0), "nats per frame that z_rec may carry; 0: as many as the bound asks for"
+    ] = 0.0
+    width: Annotated[int, Gt(0), "of the hidden layers"] = 128
+    steps: Annotated[int, Gt(0), "of training"] = 2_000
+    batch_size: Annotated[int, Gt(0), "stretches in a batch"] = 32
+    frames: Annotated[int, Gt(1), "of a stretch"] = 50
+    learning_rate: Annotated[float, Gt(0), "of Adam, falling to 0 by a cosine"] = 2e-3
+    seed: Annotated[int, Ge(0), "of weights, batches and draws"] = 0
+
+
 @hookimpl
 def latentbench_factorizations() -> Iterator[FactorizationSpec]:
     """Yield the built-in factorisations."""
@@ -70,4 +87,10 @@ def latentbench_factorizations() -> Iterator[FactorizationSpec]:
         summary="control: random directions of the whitened latents",
         factory="latentbench.factorizations.projections:Random",
         options=RandomOptions,
+    )
+    yield FactorizationSpec(
+        name="rssm",
+        summary="a recurrent state told by the past, beside an innovation with a budget",
+        factory="latentbench.factorizations.rssm:Rssm",
+        options=RssmOptions,
     )

@@ -78,6 +78,18 @@ class TestRandomFactorization(Conformance):
     name = "random"
 
 
+class TestRssm(Conformance):
+    kind = "factorization"
+    name = "rssm"
+    options: ClassVar = {"dim": 3, "width": 8, "steps": 5, "frames": 6, "batch_size": 4}
+
+
+class TestRssmOfABudget(Conformance):
+    kind = "factorization"
+    name = "rssm"
+    options: ClassVar = {**TestRssm.options, "budget": 2.0}
+
+
 class TestLocal(Conformance):
     kind = "engine"
     name = "local"

@@ -158,3 +158,22 @@ def test_what_is_stamped(movement, rank, budget, kl, wanted):
     told = None if kl is None else Measure(value=kl)
     component = configure().factorization.model_copy(update={"options": options})
     assert _stamps(component, frames, moved, told) == wanted
+
+
+def test_a_state_of_the_past_costs_what_the_bound_says(made):
+    folder, _ = made
+    model = {"name": "rssm", "dim": 6, "budget": 4.0, "steps": 200, "width": 32, "frames": 24}
+    found = lb.factorize(
+        out=folder / "out",
+        cache=folder / "cache",
+        **{**SETTINGS, "factorization": model},
+        set=["factorization.learning_rate=0.005"],
+    )
+    row = next(one for one in found.record.rows if one.role == "point")
+    assert row.kl.value == pytest.approx(4.0, rel=0.2)
+    assert row.stamps == ()
+    assert row.excess.low > 0  # the bound lies above the NLL of x
+    # What it leaves of x is at least what the past leaves: 1 - rho^2 of the state, all the rest.
+    left = (STATE * (1 - RHO**2) + D - STATE) / D
+    assert row.error.value > 0.97 * left
+    assert row.rebuilt_error.value < row.error.value

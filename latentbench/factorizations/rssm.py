@@ -1,0 +1,284 @@
+r"""A recurrent state-space model: the state is told by the past, the innovation has a budget.
+
+    h_t = GRU(h_{t-1}, m_{t-1}),  prior p(z_t | h_t),  posterior q(z_t | h_t, u_t),
+    decoder p(u_t | h_t, z_t),
+
+after PlaNet (Hafner et al., ICML 2019), u being the whitened latents. z_dyn is h_t, the innovation
+is z_t. The mean m of the posterior is what the recurrence sees, in training too, and not a sample
+of it. So h_t is a function of the frames before t, and for every frame on its own
+
+    -log p(u_t | past) <= KL(q | p) - E log p(u_t | h_t, z_t).
+
+With a budget of B nats the squared error is minimised subject to a KL of B, by dual ascent on the
+multiplier. Without one the bound is, its KL balanced and with free nats as in DreamerV3 (Hafner et
+al., 2023, eq. 5).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from latentbench.errors import UsageError
+from latentbench.factorizations.factorization import Account, Factorization
+from latentbench.factorizations.whitening import Whitening
+from latentbench.progress import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from latentbench.factorizations.factorization import Fitting
+    from latentbench.factorizations.plugin import RssmOptions
+    from latentbench.latents import Latents
+
+__all__ = ["Rssm"]
+
+LOG_2PI = math.log(2 * math.pi)
+LEAST_LOG, MOST_LOG = -6.0, 2.0  # of standard deviations
+FREE_NATS = 1.0
+OF_PRIOR, OF_POSTERIOR = 1.0, 0.1  # weights of the two sides of the balanced KL
+DUAL_RATE = 0.05
+CLIP = 1.0
+LEAST_VARIANCE = 1e-4
+
+
+class Network(nn.Module):
+    """The maps of the model, for states of `dim`, innovations of `innovation`, frames of `kept`."""
+
+    def __init__(self, kept: int, dim: int, innovation: int, width: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.cell = nn.GRUCell(innovation, dim)
+        self.prior = _Gaussian(dim, innovation, width)
+        self.posterior = _Gaussian(dim + kept, innovation, width)
+        self.decoder = _Residual(dim + innovation, kept, width)
+        self.log_scale = nn.Parameter(torch.zeros(kept))
+
+    def states(self, frames: torch.Tensor) -> torch.Tensor:
+        """H of every frame of [B, T, K], from h = 0, [B, T, d]."""
+        state = frames.new_zeros(len(frames), self.dim)
+        found = []
+        for t in range(frames.shape[1]):
+            found.append(state)
+            mean = self.posterior.middle(torch.cat([state, frames[:, t]], -1))
+            state = self.cell(mean, state)
+        return torch.stack(found, 1)
+
+    def belief(self, states: torch.Tensor, frames: torch.Tensor) -> tuple[Normal, Normal]:
+        """The posterior and the prior of the innovation of each frame."""
+        posterior: Normal = self.posterior(torch.cat([states, frames], -1))
+        prior: Normal = self.prior(states)
+        return posterior, prior
+
+    def rebuild(self, states: torch.Tensor, innovation: torch.Tensor) -> torch.Tensor:
+        """The mean of the decoder, [..., K]."""
+        rebuilt: torch.Tensor = self.decoder(torch.cat([states, innovation], -1))
+        return rebuilt
+
+
+class Rssm(Factorization):
+    """z_dyn = h_t."""
+
+    past_only = True
+
+    whitening: Whitening
+    network: Network
+
+    def __init__(self, options: RssmOptions) -> None:
+        self.options = options
+
+    @property
+    def dim(self) -> int:
+        """The option `dim`."""
+        return self.options.dim
+
+    def fit(self, latents: Latents, train: Sequence[int], fitting: Fitting) -> None:
+        """Train on random stretches of train.
+
+        Raises:
+            UsageError: no train utterance is longer than a frame.
+        """
+        options = self.options
+        self.whitening = Whitening.fitted(latents, train, options.keep)
+        utterances = [
+            self.whitening.whiten(one) for one in map(latents.utterance, train) if len(one) > 1
+        ]
+        if not utterances:
+            raise UsageError("rssm has no train utterance of two frames.", "Use longer ones.")
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)
+            self.network = self._made(self.whitening.kept).to(fitting.device)
+            self._train(_Stretches(utterances, options.frames, options.batch_size), fitting)
+            self.network = self.network.cpu()
+            self._calibrate(utterances)
+
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """The states."""
+        with torch.inference_mode():
+            return self.network.states(self.whitening.whiten(frames)[None])[0].clone()
+
+    def decode(self, states: torch.Tensor) -> torch.Tensor:
+        """What the decoder makes of the states and the mean of their prior."""
+        with torch.inference_mode():
+            mean = self.network.prior(states).mean
+            return self.whitening.colour(self.network.rebuild(states, mean))
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """The whitening and the weights."""
+        weights = {f"network.{name}": one for name, one in self.network.state_dict().items()}
+        return {**self.whitening.state(), **weights}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state` gave."""
+        self.whitening = Whitening.restored(state)
+        self.network = self._made(self.whitening.kept)
+        prefix = "network."
+        self.network.load_state_dict(
+            {name[len(prefix) :]: one for name, one in state.items() if name.startswith(prefix)}
+        )
+
+    def account(self, frames: torch.Tensor) -> Account:
+        """The bound of each frame, by one draw of the innovation, the same for the same frames."""
+        whitened = self.whitening.whiten(frames)
+        with torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(self.options.seed)
+            states = self.network.states(whitened[None])[0]
+            posterior, prior = self.network.belief(states, whitened)
+            rebuilt = self.network.rebuild(states, posterior.rsample())
+            kl = kl_divergence(posterior, prior).sum(-1)
+            error = (whitened - rebuilt).square()
+            scale = self.network.log_scale
+            density = 0.5 * (error * (-2 * scale).exp() + 2 * scale + LOG_2PI).sum(-1)
+        return Account(kl + density, self.whitening.colour(rebuilt), kl)
+
+    def _made(self, kept: int) -> Network:
+        options = self.options
+        return Network(kept, options.dim, options.innovation or kept, options.width)
+
+    def _train(self, stretches: _Stretches, fitting: Fitting) -> None:
+        options, network = self.options, self.network
+        optimiser = torch.optim.Adam(network.parameters(), options.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
+        multiplier = _Multiplier(options.budget, options.steps)
+        with fitting.progress.task("fitting rssm", options.steps, STEPS) as meter:
+            for _ in range(options.steps):
+                frames = stretches.draw().to(fitting.device)
+                states = network.states(frames)
+                posterior, prior = network.belief(states, frames)
+                error = (frames - network.rebuild(states, posterior.rsample())).square()
+                if options.budget:
+                    kl = kl_divergence(posterior, prior).sum(-1).mean()
+                    loss = error.sum(-1).mean() + multiplier.value * kl
+                    multiplier.rise(float(kl.detach()))
+                else:
+                    loss = _density(error, network.log_scale) + _balanced(posterior, prior)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+                optimiser.step()
+                schedule.step()
+                meter.advance(1)
+
+    def _calibrate(self, utterances: Sequence[torch.Tensor]) -> None:
+        """The variance of the decoder is what it misses on train, a number a dimension."""
+        total, count = torch.zeros(self.whitening.kept, dtype=torch.float64), 0
+        with torch.inference_mode():
+            for frames in utterances:
+                states = self.network.states(frames[None])[0]
+                posterior, _ = self.network.belief(states, frames)
+                missed = frames - self.network.rebuild(states, posterior.rsample())
+                total += missed.double().square().sum(0)
+                count += len(frames)
+        with torch.no_grad():
+            variance = (total / count).clamp(min=LEAST_VARIANCE)
+            self.network.log_scale.copy_(0.5 * variance.log())
+
+
+class _Residual(nn.Module):
+    """A linear map and a correction by one hidden layer that starts at 0."""
+
+    def __init__(self, inputs: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.straight = nn.Linear(inputs, outputs)
+        last = nn.Linear(width, outputs)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.bent = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), last)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.straight(inputs) + self.bent(inputs)
+        return found
+
+
+class _Gaussian(_Residual):
+    """A diagonal Gaussian given its inputs."""
+
+    def __init__(self, inputs: int, outputs: int, width: int) -> None:
+        super().__init__(inputs, 2 * outputs, width)
+
+    def forward(self, inputs: torch.Tensor) -> Normal:  # type: ignore[override] # a density
+        mean, scale = super().forward(inputs).chunk(2, -1)
+        # Bounded softly, so that gradients pass everywhere.
+        half, middle = (MOST_LOG - LEAST_LOG) / 2, (MOST_LOG + LEAST_LOG) / 2
+        scale = middle + half * torch.tanh((scale - middle) / half)
+        return Normal(mean, scale.exp(), validate_args=False)
+
+    def middle(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The mean alone."""
+        return super().forward(inputs).chunk(2, -1)[0]
+
+
+class _Multiplier:
+    """The price of a nat, by dual ascent on its logarithm: up where the KL is over its budget."""
+
+    def __init__(self, budget: float, steps: int) -> None:
+        self.budget = budget
+        self.steps = steps
+        self.step = 0
+        self.log = 0.0
+
+    @property
+    def value(self) -> float:
+        return math.exp(self.log)
+
+    def rise(self, kl: float) -> None:
+        """After a step; by less and less, as the learning rate falls."""
+        self.step += 1
+        rate = DUAL_RATE * (1.1 - self.step / self.steps)
+        self.log += rate * max(-1.0, min(kl / self.budget - 1, 1.0))
+
+
+class _Stretches:
+    """Batches of stretches of equally many frames, drawn from utterances by their length."""
+
+    def __init__(self, utterances: Sequence[torch.Tensor], frames: int, batch: int) -> None:
+        lengths = torch.tensor([len(one) for one in utterances])
+        self.frames = min(frames, int(lengths.max()))
+        self.long = [one for one in utterances if len(one) >= self.frames]
+        self.weights = torch.tensor([float(len(one) - self.frames + 1) for one in self.long])
+        self.batch = batch
+
+    def draw(self) -> torch.Tensor:
+        """[B, T, K]."""
+        chosen = torch.multinomial(self.weights, self.batch, replacement=True).tolist()
+        return torch.stack([self._cut(self.long[index]) for index in chosen])
+
+    def _cut(self, utterance: torch.Tensor) -> torch.Tensor:
+        start = int(torch.randint(len(utterance) - self.frames + 1, ()))
+        return utterance[start : start + self.frames]
+
+
+def _density(error: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+    return (0.5 * error * (-2 * log_scale).exp() + log_scale).sum(-1).mean()
+
+
+def _balanced(posterior: Normal, prior: Normal) -> torch.Tensor:
+    """The KL that trains the prior much and the posterior little, each from `FREE_NATS` on."""
+    fixed = [Normal(one.mean.detach(), one.stddev.detach()) for one in (posterior, prior)]
+    of_prior = kl_divergence(fixed[0], prior).sum(-1).mean().clamp(min=FREE_NATS)
+    of_posterior = kl_divergence(posterior, fixed[1]).sum(-1).mean().clamp(min=FREE_NATS)
+    return OF_PRIOR * of_prior + OF_POSTERIOR * of_posterior
