@@ -112,11 +112,12 @@ def accounts(subject: FactorizationSubject) -> str:
     if found is None:
         return Skip("it gives no account of the innovation")
     require(isinstance(found, Account), "an Account", type(found).__name__)
-    require_tensor(found.innovation, "innovation", [len(frames)])
-    if found.kl is not None:
-        require_tensor(found.kl, "kl", [len(frames)])
+    for name in ("innovation", "kl"):
+        if (nats := getattr(found, name)) is not None:
+            require_tensor(nats, name, [len(frames)])
     require_tensor(found.rebuilt, "rebuilt", list(frames.shape))
-    return f"{float(found.innovation.mean()):.2f} nats a frame"
+    told = found.kl if found.innovation is None else found.innovation
+    return "" if told is None else f"{float(told.mean()):.2f} nats a frame"
 
 
 KIT = Kit(

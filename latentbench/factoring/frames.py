@@ -207,7 +207,7 @@ def _of_stretch(
     found = {"energy": (frames.double() - centre).square().sum(-1), "missed": missed}
     step = states.double().diff(dim=0).square().sum(-1)
     found["step"] = torch.cat([step.new_zeros(1), step])  # no frame before any is scored
-    if account is not None:
+    if account is not None and account.innovation is not None:
         found["innovation"] = account.innovation.double()
     if account is not None and account.kl is not None:
         found["still_missed"] = (frames - account.rebuilt).double().square().sum(-1)

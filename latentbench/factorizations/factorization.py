@@ -38,12 +38,13 @@ class Account:
 
     Attributes:
         innovation: nats of each frame given z_dyn up to it, [T]: added to the NLL of z_dyn
-            given its past, it is the length of a code for the frame, in the coordinates of lb1.
+            given its past, it is the length of a code for the frame, in the coordinates of lb1;
+            None where the two are no code.
         rebuilt: the frames from z_dyn and the innovation z_rec, [T, D].
         kl: nats of each frame that z_rec carries, [T]; None where it is told exactly.
     """
 
-    innovation: torch.Tensor
+    innovation: torch.Tensor | None
     rebuilt: torch.Tensor
     kl: torch.Tensor | None = None
 

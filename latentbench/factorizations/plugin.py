@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LinearOptions",
+    "OriginalOptions",
     "ProjectionOptions",
     "RandomOptions",
     "RssmOptions",
@@ -62,6 +63,21 @@ class RssmOptions(ProjectionOptions):
     seed: Annotated[int, Ge(0), "of weights, batches and draws"] = 0
 
 
+@dataclass(frozen=True)
+class OriginalOptions:
+    """Options of `original`; the defaults are those published."""
+
+    dim: Annotated[int, Gt(0), "dimensions of z_dyn, d"] = 128
+    innovation: Annotated[int, Gt(0), "dimensions of z_rec"] = 16
+    budget: Annotated[float, Ge(0), "nats per frame that the KL is held to"] = 2.0
+    width: Annotated[int, Gt(0), "of both GRUs and of the MLPs; the decoder has twice that"] = 256
+    steps: Annotated[int, Gt(0), "of training"] = 50_000
+    warmup: Annotated[int, Gt(0), "steps until the KL is held to its budget"] = 10_000
+    batch_size: Annotated[int, Gt(0), "whole utterances in a batch"] = 16
+    learning_rate: Annotated[float, Gt(0), "of AdamW"] = 3e-4
+    seed: Annotated[int, Ge(0), "of weights, batches and draws"] = 0
+
+
 @hookimpl
 def latentbench_factorizations() -> Iterator[FactorizationSpec]:
     """Yield the built-in factorisations."""
@@ -93,4 +109,10 @@ def latentbench_factorizations() -> Iterator[FactorizationSpec]:
         summary="a recurrent state told by the past, beside an innovation with a budget",
         factory="latentbench.factorizations.rssm:Rssm",
         options=RssmOptions,
+    )
+    yield FactorizationSpec(
+        name="original",
+        summary="the published attempt, whose state sees its own frame",
+        factory="latentbench.factorizations.original:Original",
+        options=OriginalOptions,
     )

@@ -90,6 +90,12 @@ class TestRssmOfABudget(Conformance):
     options: ClassVar = {**TestRssm.options, "budget": 2.0}
 
 
+class TestOriginal(Conformance):
+    kind = "factorization"
+    name = "original"
+    options: ClassVar = {"dim": 3, "width": 8, "innovation": 2, "steps": 4, "warmup": 2}
+
+
 class TestLocal(Conformance):
     kind = "engine"
     name = "local"
