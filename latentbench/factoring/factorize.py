@@ -61,7 +61,7 @@ def factorize(
             cannot be made.
         LatentbenchError: a run failed.
     """
-    grid = _Grid(configure, out, workspace, registry)
+    grid = _Grid(configure, out, workspace, registry, _common(points))
     _refuse_blind(grid.config)
     latents = grid.row({"name": "none"}, "latents")
     errors = principal_errors(grid.folder({"name": "none"}), grid.keep(points[0]), workspace)
@@ -96,6 +96,7 @@ class _Grid:
     out: Path
     workspace: Workspace
     registry: Registry
+    common: frozenset[str]  # options that tell no points apart
 
     def __post_init__(self) -> None:
         self.results: dict[str, Result] = {}
@@ -115,8 +116,11 @@ class _Grid:
         return min(one.k for one in self.result.horizons)
 
     def folder(self, point: Mapping[str, Any]) -> Path:
-        label = label_of(point)
-        return self.out / ("none" if label == "x" else label.replace(" ", "-"))
+        return self.out / ("none" if point["name"] == "none" else label_of(point).replace(" ", "-"))
+
+    def label(self, point: Mapping[str, Any]) -> str:
+        """Design and options, but those that all points share."""
+        return label_of({key: point[key] for key in point if key not in self.common})
 
     def keep(self, point: Mapping[str, Any]) -> float:
         """The least share of variance by which the coordinates of nats are chosen."""
@@ -125,7 +129,7 @@ class _Grid:
 
     def row(self, point: Mapping[str, Any], role: Role) -> FactoredRow:
         """Run one factorisation, if that is not done, and describe its state."""
-        label = label_of(point)
+        label = self.label(point)
         if label in self.rows:
             return self.rows[label]
         config, folder = self.configure(point), self.folder(point)
@@ -178,7 +182,7 @@ class _Grid:
 
     def answer(self, point: Mapping[str, Any], matched: Mapping[str, Any]) -> PointAnswer:
         """Say whether a state is easier to model than as good a summary of x."""
-        mine, other = label_of(point), label_of(matched)
+        mine, other = self.label(point), self.label(matched)
         apart = difference(self.frames[mine].r2i(), self.frames[other].r2i())
         row = self.rows[mine]
         verdict = _verdict(row, apart.low, apart.high)
@@ -198,6 +202,15 @@ def label_of(point: Mapping[str, Any]) -> str:
         return "x"
     options = (f"{key}={value}" for key, value in point.items() if key != "name")
     return " ".join((point["name"], *options))
+
+
+def _common(points: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """The options of one value in all points; none where a point might be taken for a control."""
+    first = points[0]
+    if first["name"] in CONTROLS:
+        return frozenset()
+    shared = {key for key in first if all(one.get(key) == first[key] for one in points)}
+    return frozenset(shared - {"name", "dim"})
 
 
 def _once(rows: Sequence[FactoredRow]) -> tuple[FactoredRow, ...]:

@@ -56,3 +56,13 @@ def test_only_options_of_the_factorisation_are_varied(points):
         points("linear", "factorization.dims=1,2")
     with pytest.raises(UsageError, match="nothing to factorize"):
         points("none")
+
+
+@pytest.mark.parametrize(
+    ("name", "dims", "wanted"),
+    [("linear", (2, 4), {"lags"}), ("linear", (2,), {"lags"}), ("pca", (2,), set())],
+)
+def test_labels_leave_out_what_all_points_share(name, dims, wanted):
+    from latentbench.factoring.factorize import _common
+
+    assert _common([{"name": name, "lags": 3, "dim": dim} for dim in dims]) == wanted
