@@ -47,8 +47,9 @@ def factorize(
 ) -> None:
     """Ask whether the predictable state of latents is easier to model than they are.
 
-    Principal components and random directions stand beside it. Every point of the grid is a run of its own, as are its controls: one that is finished is not
-    run again. By default the protocol is lb1 and the factorisation is linear.
+    Principal components and random directions stand beside it. Every point of the grid is a run of
+    its own, as are its controls: one that is finished is not run again. By default the protocol is
+    lb1 and the factorisation is linear.
     """
     found = api.factorize(vary=vary, out=out, **settings_of(session, {**given, "cache": cache}))
     show(found, as_json=as_json)
