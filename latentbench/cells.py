@@ -38,6 +38,7 @@ from latentbench.files import (
 from latentbench.latents.manifest import corpus_digest, open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.latents.transform import restore_transforms
+from latentbench.locks import locked
 from latentbench.metrics.controls import Controls, iid_floor
 from latentbench.metrics.metric import lacking, merge_columns
 from latentbench.metrics.scoring import score
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latentbench.config import EvaluationConfig, RunConfig, TrainingConfig
-    from latentbench.engines import Cell
+    from latentbench.engines import Cell, Outcome
     from latentbench.latents import Latents
     from latentbench.metrics.metric import Column
     from latentbench.plugins import Component, Registry
@@ -77,6 +78,7 @@ __all__ = [
     "CellWork",
     "fit_controls",
     "fits",
+    "keep_failure",
     "make_predictor",
     "run_cell",
     "score_columns",
@@ -88,6 +90,7 @@ __all__ = [
 
 ALL = "all"
 TRACEBACK = "traceback.txt"
+LOCK = ".lock"
 UNCONDITIONAL = "unconditional"
 # Role of a model in a cell -> section of the configuration that says how it is made.
 SECTION_OF = {
@@ -148,11 +151,10 @@ def run_cell(cell: Cell, registry: Registry, progress: Progress = SILENT) -> Non
         if _is_done(cell.folder, inputs, progress):
             return
         cell.folder.mkdir(parents=True, exist_ok=True)
-        sweep(cell.folder)
-        with disk_full_explained(cell.folder, 64_000_000):
-            record = _Work(cell, registry, progress).run()
-            record.inputs = inputs
-            write_record(cell.folder, record)
+        waiting = f"Waiting for another process that works in '{cell.folder}'"
+        with locked(cell.folder / LOCK, progress, waiting):
+            if not _is_done(cell.folder, inputs, progress):
+                _do(cell, inputs, registry, progress)
     except Exception as error:
         told = error if isinstance(error, LatentbenchError) else _unforeseen(error, cell.folder)
         # A traceback holds the tensors of its frames: those of a GPU are needed for the next cell.
@@ -165,6 +167,27 @@ def run_cell(cell: Cell, registry: Registry, progress: Progress = SILENT) -> Non
         raise told from error
     for leftover in (*cell.folder.glob("*.checkpoint"), cell.folder / TRACEBACK):
         discard(leftover)
+
+
+def _do(cell: Cell, inputs: str, registry: Registry, progress: Progress) -> None:
+    """Do the work of a cell whose folder is ours alone."""
+    sweep(cell.folder)
+    with disk_full_explained(cell.folder, 64_000_000):
+        record = _Work(cell, registry, progress).run()
+        record.inputs = inputs
+        write_record(cell.folder, record)
+
+
+def keep_failure(outcome: Outcome) -> None:
+    """Write that a cell failed where it could not do so itself: its process died."""
+    cell = outcome.cell
+    with suppress(DamagedFileError):
+        if (record := read_record(cell.folder)) is not None and record.status == "failed":
+            return
+    failed = CellRecord(horizon=cell.horizon, seed=cell.seed, status="failed", error=outcome.error)
+    with suppress(OSError):  # the disk may be full
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        write_record(cell.folder, failed)
 
 
 def _inputs(cell: Cell) -> str:

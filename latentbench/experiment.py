@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from latentbench.cells import CellWork, fits, timed
+from latentbench.cells import CellWork, fits, keep_failure, timed
 from latentbench.checks import check_encoder, check_memory, in_frames, listen, make_corpus, prepare
 from latentbench.config import COMPONENTS, make
 from latentbench.corpora.selection import LeftOut, choose_audio, require_same_audio
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from latentbench.config import RunConfig
     from latentbench.corpora.selection import Audio
     from latentbench.encoders import Encoder
-    from latentbench.engines import Engine
+    from latentbench.engines import Engine, Outcome
     from latentbench.latents import Latents
     from latentbench.latents.encoding import Encoded
     from latentbench.plugins import Registry
@@ -286,10 +287,24 @@ def _run_cells(
     cells: Sequence[Cell], config: RunConfig, workspace: Workspace, registry: Registry
 ) -> None:
     engine: Engine = make(config.engine, "engine", registry)
-    with Networks(workspace.progress, _networks(cells, config)) as progress:
-        for outcome in engine.run(cells, CellWork(registry, progress)):
+    with (
+        Networks(workspace.progress, _networks(cells, config)) as progress,
+        _closed(engine.run(cells, CellWork(registry, progress))) as outcomes,
+    ):
+        for outcome in outcomes:
             if outcome.error:
+                keep_failure(outcome)
                 progress.say(f"k = {outcome.cell.horizon} failed: {outcome.error}")
+
+
+@contextmanager
+def _closed(outcomes: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
+    """Let an engine end what it began elsewhere, whatever ends the run here."""
+    try:
+        yield outcomes
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()
 
 
 def _networks(cells: Sequence[Cell], config: RunConfig) -> int:

@@ -131,7 +131,8 @@ class Networks:
             self._all = self._open.enter_context(whole)
         else:
             self._all.advance(done)
-        self._all.note(f"network {self._begun} of {self._count}")
+        # Side by side, cells may fit a network that one after the other they would share.
+        self._all.note(f"network {self._begun} of {max(self._count, self._begun)}")
         with self._progress.task(title, total, STEPS, done) as meter:
             yield _Both(meter, self._all)
 

@@ -101,6 +101,11 @@ class TestLocal(Conformance):
     name = "local"
 
 
+class TestProcesses(Conformance):
+    kind = "engine"
+    name = "processes"
+
+
 class TestTable(Conformance):
     kind = "reporter"
     name = "table"
