@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FolderOptions",
+    "KaldiOptions",
     "LatentsFolderOptions",
     "LibriSpeechOptions",
     "SpeechDemoOptions",
@@ -59,6 +60,14 @@ class LatentsFolderOptions(FolderOptions):
         str, "which array of a .npz, .pt or .safetensors file is the latents; empty: each is"
     ] = ""
     transposed: Annotated[bool, "arrays are [D, T] instead of [T, D]"] = False
+
+
+@dataclass(frozen=True)
+class KaldiOptions:
+    """Options of the corpus `kaldi`."""
+
+    root: Annotated[str, "folder that holds wav.scp, utt2spk and perhaps segments"] = ""
+    base: Annotated[str, "folder that paths in wav.scp are relative to; empty: root"] = ""
 
 
 @dataclass(frozen=True)
@@ -118,5 +127,12 @@ def latentbench_corpora() -> Iterator[CorpusSpec]:
         summary="Your own latents: .npy, .npz, .pt, .safetensors or .parquet, [T, D] a file",
         factory="latentbench.corpora.latent_arrays:LatentsFolder",
         options=LatentsFolderOptions,
+        licence="yours",
+    )
+    yield CorpusSpec(
+        name="kaldi",
+        summary="Your own audio in a Kaldi data folder: wav.scp, utt2spk, segments",
+        factory="latentbench.corpora.kaldi:Kaldi",
+        options=KaldiOptions,
         licence="yours",
     )

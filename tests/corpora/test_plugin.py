@@ -28,6 +28,7 @@ def test_every_option_has_help_and_a_default():
         "speech-demo",
         "white-noise",
         "latents-folder",
+        "kaldi",
     ]
     for spec in specs:
         assert spec.licence

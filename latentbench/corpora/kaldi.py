@@ -1,0 +1,191 @@
+"""The corpus `kaldi`: a data folder with wav.scp, utt2spk and perhaps segments.
+
+Source: "Data preparation" in the documentation of Kaldi, https://kaldi-asr.org/doc/data_prep.html.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from latentbench.corpora.audio_files import AudioFile, described
+from latentbench.corpora.corpus import AudioError, AudioSource, Corpus, Recording
+from latentbench.digest import file_digest
+from latentbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from latentbench.corpora.corpus import Utterance
+    from latentbench.corpora.plugin import KaldiOptions
+    from latentbench.workspace import Workspace
+
+__all__ = ["Kaldi", "Stretch"]
+
+WAVES, SPEAKERS, SEGMENTS = "wav.scp", "utt2spk", "segments"
+PIPE = "wav.scp gives a command, and no command is run"
+
+
+class _Segment(NamedTuple):
+    """A stretch of a recording, in seconds; an end below 0 is the recording's own."""
+
+    recording: str
+    start: float
+    end: float
+
+
+class Stretch(AudioSource):
+    """The samples of another source from `start` to `end`, in seconds.
+
+    Args:
+        whole: where the recording is.
+        sample_rate: of the recording, in Hz.
+        start: of the stretch.
+        end: of the stretch.
+    """
+
+    def __init__(self, whole: AudioSource, sample_rate: float, start: float, end: float) -> None:
+        self.whole = whole
+        self.sample_rate = sample_rate
+        self.start = start
+        self.end = end
+
+    def read(self) -> NDArray[np.float32]:
+        """The samples, float32 [channels, samples]; see `record`."""
+        return self.record(self.sample_rate).samples
+
+    def record(self, sample_rate: float) -> Recording:
+        """Read the recording and keep the stretch, rounded to whole samples.
+
+        Raises:
+            AudioError: the recording cannot be used, or is shorter than the stretch.
+        """
+        samples, rate, digest = self.whole.record(sample_rate)
+        first, last = round(self.start * rate), round(self.end * rate)
+        if last > samples.shape[1]:
+            raise AudioError(f"ends at {self.end:g} s, after its recording")
+        kept = np.ascontiguousarray(samples[:, first:last])
+        return Recording(kept, rate, self._digest(digest))
+
+    def digest(self) -> str:
+        """Of the recording's content and the two times."""
+        return self._digest(self.whole.digest())
+
+    def describe(self) -> str:
+        """The recording and the times."""
+        return f"{self.whole.describe()} from {self.start:g} to {self.end:g} s"
+
+    def _digest(self, whole: str) -> str:
+        return hashlib.sha256(f"{whole}|{self.start!r}|{self.end!r}".encode()).hexdigest()
+
+
+class Kaldi(Corpus):
+    """Utterances of a Kaldi data folder, in the order of their ids."""
+
+    def __init__(self, options: KaldiOptions, workspace: Workspace) -> None:
+        self._root = Path(options.root).expanduser()
+        self._base = Path(options.base).expanduser() if options.base else self._root
+        self._given = bool(options.root)
+        self._workspace = workspace
+        self.name = f"kaldi {self._root.resolve().name}"
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The folder's name, and digests of the files that say which utterances there are."""
+        self._require_folder()
+        files = (self._root / name for name in (WAVES, SPEAKERS, SEGMENTS))
+        digests = {file.name: file_digest(file) for file in files if file.is_file()}
+        return {"corpus": "kaldi", "folder": self._root.resolve().name, **digests}
+
+    def utterances(self) -> Sequence[Utterance]:
+        """Every utterance of utt2spk.
+
+        Raises:
+            UsageError: a file is not there, or a line of it is not what it should be.
+        """
+        self._require_folder()
+        waves = {name: text for name, (text,) in self._table(WAVES, 1).items()}
+        speakers = {name: text for name, (text,) in self._table(SPEAKERS, 1).items()}
+        segments = self._segments(speakers)
+        for name, segment in segments.items():
+            if segment.recording not in waves:
+                raise UsageError(
+                    f"'{self._root / WAVES}' has no line for '{segment.recording}', the "
+                    f"recording of the utterance '{name}'."
+                )
+        used = sorted({one.recording for one in segments.values()})
+        files = [self._file(name, waves[name]) for name in used]
+        recordings = {
+            one.id: one for one in described(files, self._workspace, f"listing {self.name}")
+        }
+        return [
+            _cut(recordings[one.recording], name, speakers[name], one)
+            for name, one in sorted(segments.items())
+        ]
+
+    def _file(self, name: str, given: str) -> AudioFile:
+        is_pipe = given.endswith("|")
+        return AudioFile(self._base / given, name, "", problem=PIPE if is_pipe else "")
+
+    def _segments(self, speakers: Mapping[str, str]) -> dict[str, _Segment]:
+        """Where each utterance of utt2spk is."""
+        if not (self._root / SEGMENTS).exists():
+            return {name: _Segment(name, 0.0, -1.0) for name in speakers}
+        rows = self._table(SEGMENTS, 3)
+        if missing := sorted(speakers.keys() - rows.keys()):
+            raise UsageError(f"'{self._root / SEGMENTS}' has no line for '{missing[0]}'.")
+        return {name: self._segment(name, *rows[name]) for name in speakers}
+
+    def _segment(self, name: str, recording: str, start: str, end: str) -> _Segment:
+        try:
+            found = _Segment(recording, float(start), float(end))
+        except ValueError:
+            found = _Segment(recording, 0.0, 0.0)
+        if not 0 <= found.start < found.end < float("inf") and found.end != -1:
+            raise UsageError(
+                f"'{self._root / SEGMENTS}' gives '{name}' the times '{start} {end}'.",
+                "Write the start and a later end in seconds; an end of -1 is the recording's.",
+            )
+        return found
+
+    def _table(self, name: str, columns: int) -> dict[str, list[str]]:
+        """First word of each line -> the rest, as so many columns."""
+        file = self._root / name
+        try:
+            lines = file.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"'{file}' cannot be read: {reason}.") from None
+        table: dict[str, list[str]] = {}
+        for number, line in enumerate(lines, 1):
+            key, *rest = line.strip().split(None, columns) or [""]
+            if len(rest) != columns or key in table:
+                what = "names it twice" if key in table else f"needs an id and {columns} more"
+                raise UsageError(f"'{file}', line {number}: '{line}' {what}.")
+            table[key] = rest
+        return table
+
+    def _require_folder(self) -> None:
+        if not self._given or not self._root.is_dir():
+            raise UsageError(
+                f"corpus.root='{self._root if self._given else ''}' is no folder.",
+                "Pass --set corpus.root=/path/to/data/train, with wav.scp and utt2spk in it.",
+            )
+
+
+def _cut(recording: Utterance, name: str, speaker: str, segment: _Segment) -> Utterance:
+    """An utterance of a recording, which knows its length where it can be read."""
+    one = replace(recording, id=name, speaker=speaker)
+    end = recording.seconds if segment.end < 0 else segment.end
+    if recording.problem or (segment.start, end) == (0.0, recording.seconds):
+        return one
+    source = Stretch(recording.source, recording.sample_rate, segment.start, end)
+    late = f"ends at {end:g} s, after its recording" if end > recording.seconds else ""
+    problem = late or ("" if segment.start < end else "begins after its recording")
+    return replace(one, source=source, seconds=max(0.0, end - segment.start), problem=problem)
