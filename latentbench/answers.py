@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from matplotlib.figure import Figure as MatplotlibFigure
     from pyarrow.dataset import Dataset
 
     from latentbench.comparisons import Comparison as ComparisonRecord
@@ -200,6 +201,24 @@ class Result(_Tabled[Any]):
     def to_csv(self) -> str:
         """Every figure as CSV, a row each."""
         return self.figures.to_csv()
+
+    def plot(self, what: str = "gain", style: Path | str = "") -> MatplotlibFigure:
+        """Draw the run for a paper, as `latentbench plot` does.
+
+            result.plot("curves").savefig("curves.pdf")
+
+        Args:
+            what: `gain`, `split`, `curves`, `rollout`, `speakers` or `pit`.
+            style: a style file of matplotlib, or the name of one; it wins over ours.
+
+        Raises:
+            UsageError: there is nothing to draw, no such style, or matplotlib is missing.
+            DamagedFileError: a file of the run is not what was written.
+        """
+        from latentbench.pictures.drawing import draw
+        from latentbench.pictures.rows import runs_to_draw
+
+        return draw(what, runs_to_draw([self.folder]), style)
 
     def rollout(
         self, *, inject: str = "never", device: str = "", **rolling: Any

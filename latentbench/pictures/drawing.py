@@ -1,0 +1,361 @@
+"""The pictures of papers, in matplotlib: one function for each, over the rows of `rows.py`."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any
+
+from latentbench.errors import UsageError, nearest
+from latentbench.pictures.rows import PICTURES, Row, rows_of
+from latentbench.reports.columns import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from latentbench.results.finished import FinishedRun
+
+__all__ = ["FORMATS", "draw", "picture"]
+
+FORMATS = ("pdf", "svg", "png")
+NATS = "nats per frame"
+MARKERS = "osD^vP*"
+APART = 0.06  # of a factor of two: what parts runs that share a staleness
+STEEP = 1e3  # a gap beyond which the axis is logarithmic
+# Left out of the file, so that the same figures make the same bytes.
+UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+NOTHING = {
+    "gain": "the control without a context was not fitted; give the run controls=[unconditional]",
+    "split": "it takes dnll and dnll_capacity in evaluation.metrics, and controls=[unconditional]",
+    "curves": "nothing was trained by gradient descent",
+    "rollout": "nothing was rolled out that has a log-density; give the run rollout.utterances",
+    "speakers": "there are no frames with nll_unconditional or nll_baseline",
+    "pit": "it takes pit_coverage_50 and pit_coverage_90 in evaluation.metrics",
+}
+ROLES = {"predictor": "model", "unconditional": "control without context"}
+
+
+def picture(what: str, runs: Sequence[FinishedRun], form: str, style: str | Path = "") -> bytes:
+    """The bytes of a picture's file; the same runs and style make the same bytes.
+
+    Args:
+        what: of `gain`, `split`, `curves`, `rollout`, `speakers`, `pit`.
+        runs: to draw together.
+        form: `pdf`, `svg` or `png`.
+        style: a style file of matplotlib, or the name of one; it wins over ours.
+
+    Raises:
+        UsageError: there is nothing to draw, no such style, or matplotlib is missing.
+        DamagedFileError: a file of a run is not what was written.
+    """
+    with _styled(style):
+        file = io.BytesIO()
+        _drawn(what, runs).savefig(file, format=form, metadata=UNDATED[form])
+    return file.getvalue()
+
+
+def draw(what: str, runs: Sequence[FinishedRun], style: str | Path = "") -> Figure:
+    """The same as a figure of matplotlib; arguments and errors as of `picture`."""
+    with _styled(style):
+        return _drawn(what, runs)
+
+
+@contextmanager
+def _styled(style: str | Path) -> Iterator[None]:
+    """Our style, and over it the one that is given.
+
+    Raises:
+        UsageError: matplotlib is missing, or the style cannot be read.
+    """
+    try:
+        import matplotlib.style  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        raise UsageError(
+            "Pictures need matplotlib, which is not installed.",
+            "pip install 'latentbench[pictures]'",
+        ) from None
+    with as_file(files("latentbench.pictures") / "paper.mplstyle") as ours:
+        # A label is what a run is called, never mathematics.
+        layers: list[Any] = [ours, *([style] if style else []), {"text.parse_math": False}]
+        try:
+            context = matplotlib.style.context(layers)
+            context.__enter__()
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"--style {style} cannot be read: {str(error).splitlines()[0]}",
+                "Give a style file of matplotlib, or the name of one it has, as 'grayscale'.",
+            ) from None
+    try:
+        yield
+    finally:
+        context.__exit__(None, None, None)
+
+
+def _drawn(what: str, runs: Sequence[FinishedRun]) -> Figure:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+
+    if what not in PICTURES:
+        raise UsageError(f"There is no picture '{what}'.", nearest(what, PICTURES))
+    rows = rows_of(what, runs)
+    if not rows:
+        raise UsageError(f"There is nothing to draw of '{what}'.", _why_nothing(what, runs))
+    figure = Figure()
+    DRAWERS[what](_Sheet(figure), rows)
+    return figure
+
+
+def _why_nothing(what: str, runs: Sequence[FinishedRun]) -> str:
+    if what != "curves" and not rows_of("gain", runs) and rows_of("curves", runs):
+        return (
+            "No horizon has models that were fitted, or a control to hold them against; "
+            f"'--what curves' shows how they trained. Or {NOTHING[what]}."
+        )
+    return f"{NOTHING[what][0].upper()}{NOTHING[what][1:]}."
+
+
+@dataclass
+class _Sheet:
+    """A figure that is filled panel by panel."""
+
+    figure: Figure
+
+    def panels(
+        self, count: int, columns: int = 1, *, sharex: bool = False, sharey: bool = False
+    ) -> list[Axes]:
+        """So many panels, as high each as the style's figure."""
+        down = -(-count // columns)
+        height = self.figure.get_figheight() * (1.0 if columns == 1 else 0.72)
+        self.figure.set_figheight(height * down)
+        grid = self.figure.subplots(down, columns, sharex=sharex, sharey=sharey, squeeze=False)
+        for spare in grid.flat[count:]:
+            spare.set_axis_off()
+        return list(grid.flat[:count])
+
+    def legend(self, of: Axes) -> None:
+        """What the colours and marks of a panel mean, above all panels; nothing of one alone."""
+        found = dict(zip(*reversed(of.get_legend_handles_labels()), strict=True))
+        if len(found) > 1:
+            widest = max(map(len, found))
+            columns = max(1, min(len(found), 60 // (widest + 6)))
+            self.figure.legend(found.values(), found, loc="outside upper center", ncols=columns)
+
+
+def _values(rows: Sequence[Row], name: str) -> list[Any]:
+    """The values of a column, each once, in order."""
+    return list(dict.fromkeys(row[name] for row in rows))
+
+
+def _where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def _name(text: str) -> str:
+    """A label as it is; matplotlib would leave out of a legend what begins with `_`."""
+    return f" {text}" if text.startswith("_") else text
+
+
+def _times(axes: Axes, times: Sequence[float], *, label: bool = True) -> None:
+    """Staleness across, by factors, with a tick where something was measured."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(times, [time_text(one) for one in times])
+    axes.minorticks_off()
+    if label:
+        axes.set_xlabel("staleness of the context, ms")
+
+
+def _gain(sheet: _Sheet, rows: list[Row]) -> None:
+    """Gain above, R²_I below it, by staleness; hollow where a row takes no part in a comparison."""
+    labels = {"gain": f"gain, {NATS}", "r2i": "R²_I, per dimension"}
+    names = [name for name in labels if _where(rows, figure=name)]
+    panels = sheet.panels(len(names), sharex=True)
+    times = sorted(_values(rows, "ms"))
+    for axes, name in zip(panels, names, strict=True):
+        axes.axhline(0.0, color="0.4", linewidth=0.6)
+        for number, run in enumerate(_values(rows, "run")):
+            _points(axes, _where(rows, figure=name, run=run), run, number)
+        axes.set_ylabel(labels[name])
+        _times(axes, times, label=name == names[-1])
+    sheet.legend(panels[0])
+
+
+def _points(axes: Axes, rows: Sequence[Row], run: str, number: int) -> None:
+    """The figures of a run, joined, each with its interval."""
+    colour = f"C{number % 7}"
+    across = [row["ms"] * 2 ** (APART * number) for row in rows]
+    axes.plot(across, [row["value"] for row in rows], color=colour, linewidth=0.6)
+    for at, row in zip(across, rows, strict=True):
+        if row["low"] is not None and row["high"] is not None:
+            axes.vlines(at, row["low"], row["high"], color=colour)
+    marker = MARKERS[number % len(MARKERS)]
+    for hollow in (False, True):
+        chosen = [
+            (at, row) for at, row in zip(across, rows, strict=True) if hollow is bool(row["note"])
+        ]
+        if chosen:
+            axes.plot(
+                [at for at, _ in chosen],
+                [row["value"] for _, row in chosen],
+                marker,
+                color=colour,
+                markerfacecolor="white" if hollow else colour,
+                label=_name(run + (" (not compared)" if hollow else "")),
+            )
+
+
+def _split(sheet: _Sheet, rows: list[Row]) -> None:
+    """ΔNLL as capacity and context, a run a panel; a line where white latents would be."""
+    runs = _values(rows, "run")
+    panels = sheet.panels(len(runs), sharex=True, sharey=True)
+    for axes, run in zip(panels, runs, strict=True):
+        own = _where(rows, run=run)
+        times = _values(own, "ms")
+        below, above = [0.0] * len(times), [0.0] * len(times)
+        for number, part in enumerate(("capacity", "context")):
+            values = [row["value"] for row in _where(own, part=part)]
+            base = [
+                low if one < 0 else high
+                for one, low, high in zip(values, below, above, strict=True)
+            ]
+            axes.bar(range(len(times)), values, 0.6, base, color=f"C{number}", label=part)
+            below = [low + min(one, 0.0) for low, one in zip(below, values, strict=True)]
+            above = [high + max(one, 0.0) for high, one in zip(above, values, strict=True)]
+        whole = [row["value"] for row in _where(own, part="dnll")]
+        axes.plot(range(len(times)), whole, "D", color="black", label="ΔNLL")
+        floor = _where(own, part="floor")
+        if any(row["value"] for row in floor):
+            values = [row["value"] for row in floor]
+            axes.plot(
+                range(len(times)), values, "_", color="C3", markersize=16, label="white latents"
+            )
+        axes.axhline(0.0, color="0.4", linewidth=0.6)
+        axes.set_xticks(range(len(times)), [time_text(one) for one in times])
+        axes.set_ylabel(f"ΔNLL, {NATS}")
+        if len(runs) > 1:
+            axes.set_title(run)
+    panels[-1].set_xlabel("staleness of the context, ms")
+    sheet.legend(panels[0])
+
+
+def _curves(sheet: _Sheet, rows: list[Row]) -> None:
+    """Losses by step, a run and staleness a panel: train thin, validation thick."""
+    places = list(dict.fromkeys((row["run"], row["ms"]) for row in rows))
+    panels = sheet.panels(len(places), columns=min(2, len(places)), sharex=True)
+    several = len(_values(rows, "run")) > 1
+    roles = _values(rows, "role")
+    for axes, (run, ms) in zip(panels, places, strict=True):
+        own = _where(rows, run=run, ms=ms)
+        for role in roles:
+            for split in ("train", "validation"):
+                for seed in _values(own, "seed"):
+                    line = _where(own, role=role, split=split, seed=seed)
+                    _curve(
+                        axes, line, f"C{roles.index(role) % 7}", f"{ROLES.get(role, role)}, {split}"
+                    )
+        axes.set_title(f"{run}, {time_text(ms)} ms" if several else f"{time_text(ms)} ms")
+        axes.set_ylabel("loss")
+        axes.set_xlabel("step")
+    sheet.legend(panels[0])
+
+
+def _curve(axes: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
+    if rows:
+        train = rows[0]["split"] == "train"
+        axes.plot(
+            [row["step"] for row in rows],
+            [row["loss"] for row in rows],
+            color=colour,
+            linewidth=0.6 if train else 1.4,
+            linestyle=":" if train else "-",
+            label=label,
+        )
+
+
+def _speakers(sheet: _Sheet, rows: list[Row]) -> None:
+    """A dot for each eval speaker, side by side where they would cover one another."""
+    (axes,) = sheet.panels(1)
+    times = sorted(_values(rows, "ms"))
+    runs = _values(rows, "run")
+    room = 0.8 / len(runs)
+    axes.axhline(0.0, color="0.4", linewidth=0.6)
+    for number, run in enumerate(runs):
+        across, values = [], []
+        for at, ms in enumerate(times):
+            own = sorted(_where(rows, run=run, ms=ms), key=lambda row: str(row["speaker"]))
+            middle = at + room * (number - (len(runs) - 1) / 2)
+            across += [middle + 0.6 * room * ((i + 0.5) / len(own) - 0.5) for i in range(len(own))]
+            values += [row["value"] for row in own]
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(across, values, marker, color=f"C{number % 7}", label=_name(run))
+    axes.set_xticks(range(len(times)), [time_text(one) for one in times])
+    axes.set_xlabel("staleness of the context, ms; a mark a speaker")
+    figure = {"gain": "gain", "dnll": "ΔNLL"}[rows[0]["figure"]]
+    axes.set_ylabel(f"{figure}, {NATS}")
+    sheet.legend(axes)
+
+
+def _pit(sheet: _Sheet, rows: list[Row]) -> None:
+    """The folded PIT of each run, a staleness a colour, beside the line of a calibrated model."""
+    runs = _values(rows, "run")
+    panels = sheet.panels(len(runs), sharex=True, sharey=True)
+    for axes, run in zip(panels, runs, strict=True):
+        axes.axhline(1.0, color="0.4", linewidth=0.8, linestyle="--", label="calibrated")
+        for number, ms in enumerate(_values(rows, "ms")):
+            own = _where(rows, run=run, ms=ms)
+            if own:
+                edges = [own[0]["from"], *(row["to"] for row in own)]
+                heights = [row["density"] for row in own]
+                axes.stairs(heights, edges, color=f"C{number % 7}", label=f"{time_text(ms)} ms")
+        axes.set_ylabel("density")
+        axes.set_ylim(bottom=0.0)
+        if len(runs) > 1:
+            axes.set_title(run)
+    panels[-1].set_xlabel("|2·PIT - 1|: 0 at the median, 1 far outside")
+    sheet.legend(panels[0])
+
+
+def _rollout(sheet: _Sheet, rows: list[Row]) -> None:
+    """The median gap by depth, a staleness a colour; a cross where it is not finite."""
+    runs = _values(rows, "run")
+    panels = sheet.panels(len(runs), sharex=True, sharey=True)
+    steep = max((row["value"] or 0.0 for row in rows), default=0.0) > STEEP
+    for axes, run in zip(panels, runs, strict=True):
+        if steep:
+            axes.set_yscale("symlog", linthresh=1.0)
+        axes.axhline(0.0, color="0.4", linewidth=0.6)
+        for number, ms in enumerate(_values(rows, "ms")):
+            _depths(axes, _where(rows, run=run, ms=ms), f"C{number % 7}", f"{time_text(ms)} ms")
+        axes.set_xscale("log", base=2)
+        depths = sorted(_values(rows, "depth"))
+        axes.set_xticks(depths, list(map(str, depths)))
+        axes.minorticks_off()
+        axes.set_ylabel(f"median gap, {NATS}")
+        if len(runs) > 1:
+            axes.set_title(run)
+    panels[-1].set_xlabel("depth, frames of the model's own; crosses are not finite")
+    sheet.legend(panels[0])
+
+
+def _depths(axes: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
+    finite = [row for row in rows if row["value"] is not None]
+    depths = [row["depth"] for row in finite]
+    axes.plot(depths, [row["value"] for row in finite], "o-", color=colour, label=label)
+    lost = [row["depth"] for row in rows if row["value"] is None]
+    top = [0.97] * len(lost)
+    axes.plot(lost, top, "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+
+
+DRAWERS: dict[str, Callable[[_Sheet, list[Row]], None]] = {
+    "gain": _gain,
+    "split": _split,
+    "curves": _curves,
+    "rollout": _rollout,
+    "speakers": _speakers,
+    "pit": _pit,
+}
+assert DRAWERS.keys() == PICTURES.keys() == NOTHING.keys()  # noqa: S101 - a picture has all three

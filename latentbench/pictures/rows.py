@@ -1,0 +1,218 @@
+"""The rows of each picture, made from the files of a finished run.
+
+A row is a mapping of plain values. Whatever draws takes the same rows, so that a figure in a paper
+and a chart in a browser show the same numbers. Figures are those of the tidy table
+(`latentbench.results.figures`); what it does not hold is computed here from the frames.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from latentbench.files import reading
+from latentbench.results.finished import FinishedRun, read_runs
+from latentbench.results.folder import AGAIN, RunFolder
+from latentbench.results.standing import NOT_FITTED, gain_of, withheld
+from latentbench.rollout.figures import by_depth, powers_of_two, summarize_gap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from latentbench.results.schema import Figure, HorizonResult
+
+__all__ = ["PICTURES", "Row", "rows_of", "runs_to_draw"]
+
+Row: TypeAlias = dict[str, Any]
+ALL = "all"
+# Sums of frames: what the context is worth to each, and what stands for it without a control.
+WORTH = (("gain", "nll_unconditional", "nll"), ("dnll", "nll", "nll_baseline"))
+# Bounds of the folded PIT |2u - 1|, and the column that counts the frames below each.
+FOLDED = ((0.5, "pit_coverage_50"), (0.9, "pit_coverage_90"))
+GAPS = ["horizon", "depth", "nll_teacher", "nll_rollout"]
+
+
+def runs_to_draw(folders: Sequence[Path]) -> list[FinishedRun]:
+    """The runs in these folders, labelled so that they can be told apart.
+
+    Raises:
+        UsageError: one holds no finished run, or is given twice.
+        DamagedFileError: a file of one is not what was written.
+    """
+    return read_runs(folders) if len(folders) > 1 else [FinishedRun.read(one) for one in folders]
+
+
+def rows_of(what: str, runs: Sequence[FinishedRun]) -> list[Row]:
+    """The rows of a picture of these runs; none where nothing of it was measured.
+
+    Args:
+        what: of `PICTURES`.
+        runs: in the order they are drawn.
+
+    Raises:
+        DamagedFileError: a file of a run is not what was written.
+    """
+    rows = PICTURES[what]
+    return [{"run": run.label, **_names(run), **row} for run in runs for row in rows(run)]
+
+
+def _names(run: FinishedRun) -> Row:
+    config = run.result.config
+    return {"encoder": run.result.encoder.name, "predictor": config["predictor"]["name"]}
+
+
+def _place(horizon: HorizonResult) -> Row:
+    return {"ms": horizon.milliseconds, "k": horizon.k}
+
+
+def _fitted(run: FinishedRun) -> Iterator[HorizonResult]:
+    """The horizons whose numbers may be shown: those of models that were fitted."""
+    for horizon in run.result.horizons:
+        if horizon.seeds and NOT_FITTED not in withheld(run.result, horizon):
+            yield horizon
+
+
+def _gain_rows(run: FinishedRun) -> Iterator[Row]:
+    """Gain and R²_I of each horizon, with intervals.
+
+    `note` says why it takes no part in a comparison.
+    """
+    for horizon in _fitted(run):
+        note = "; ".join(withheld(run.result, horizon))
+        for found in (gain_of(horizon), horizon.find("eval", ALL, "r2i")):
+            if found is not None and found.n:
+                yield _place(horizon) | _of(found) | {"note": note}
+
+
+def _of(found: Figure) -> Row:
+    names = ("value", "low", "high", "n", "speakers", "unit")
+    return {"figure": found.name, **{name: getattr(found, name) for name in names}}
+
+
+def _split_rows(run: FinishedRun) -> Iterator[Row]:
+    """ΔNLL, what of it was capacity, context, and what white latents would score."""
+    for horizon in _fitted(run):
+        whole, capacity = (horizon.find("eval", ALL, one) for one in ("dnll", "dnll_capacity"))
+        gain = gain_of(horizon)
+        if whole is None or capacity is None or gain is None:
+            continue
+        parts = {"context": -gain.value, "capacity": capacity.value}
+        parts |= {"dnll": whole.value, "floor": horizon.iid_floor}
+        for part, value in parts.items():
+            yield _place(horizon) | {"part": part, "value": value, "n": whole.n, "unit": whole.unit}
+
+
+def _curve_rows(run: FinishedRun) -> Iterator[Row]:
+    """The losses of every training, one row each, as `curves.parquet` holds them."""
+    times = {one.k: one.milliseconds for one in run.result.horizons}
+    for row in _read(RunFolder(run.folder).curves_file):
+        k = row.pop("horizon")
+        yield {"k": k, "ms": times[k], **row}
+
+
+def _read(file: Path, columns: Sequence[str] | None = None) -> list[Row]:
+    if not file.exists():
+        return []
+    with reading(file, AGAIN):
+        rows: list[Row] = pq.read_table(file, columns=columns).to_pylist()
+    return rows
+
+
+def _speaker_rows(run: FinishedRun) -> Iterator[Row]:
+    """What the context is worth to each eval speaker: the mean over frames, then over seeds."""
+    file = RunFolder(run.folder).frames_file
+    if not file.exists():
+        return
+    with reading(file, AGAIN):
+        there = pq.read_schema(file).names
+    for figure, minuend, subtrahend in WORTH:
+        if {minuend, subtrahend} <= set(there):
+            yield from _per_speaker(run, figure, minuend, subtrahend)
+            return
+
+
+def _per_speaker(run: FinishedRun, figure: str, minuend: str, subtrahend: str) -> Iterator[Row]:
+    fitted = {one.k: one for one in _fitted(run)}
+    keys = ["horizon", "seed", "speaker"]
+    file = RunFolder(run.folder).frames_file
+    with reading(file, AGAIN):
+        frames = pq.read_table(
+            file, columns=[*keys, minuend, subtrahend], filters=[("split", "=", "eval")]
+        )
+    frames = frames.append_column("value", pc.subtract(frames[minuend], frames[subtrahend]))
+    speaker = pc.cast(frames["speaker"], pa.string())
+    frames = frames.set_column(frames.schema.get_field_index("speaker"), "speaker", speaker)
+    means = frames.group_by(keys).aggregate([("value", "mean"), ("value", "count")])
+    found: dict[tuple[int, str], list[Row]] = {}
+    for row in means.to_pylist():
+        if row["horizon"] in fitted:
+            found.setdefault((row["horizon"], row["speaker"]), []).append(row)
+    for (k, name), seeds in sorted(found.items()):
+        value = sum(one["value_mean"] for one in seeds) / len(seeds)
+        yield _place(fitted[k]) | {
+            "speaker": name,
+            "figure": figure,
+            "value": value,
+            "n": seeds[0]["value_count"],
+            "unit": "nats/frame",
+        }
+
+
+def _pit_rows(run: FinishedRun) -> Iterator[Row]:
+    """The folded PIT |2u - 1| as a histogram: density in 0..0.5, 0.5..0.9 and 0.9..1.
+
+    u is where the target lies in the prediction of its dimension. A calibrated model has density 1
+    everywhere; one that is too sure has more in the last bin.
+    """
+    for horizon in _fitted(run):
+        found = [horizon.find("eval", ALL, name) for _, name in FOLDED]
+        shares = [one.value for one in found if one is not None and one.n]
+        if len(shares) < len(FOLDED):
+            continue
+        edges = [0.0, *(edge for edge, _ in FOLDED), 1.0]
+        below = [0.0, *shares, 1.0]
+        for low, high, share, more in zip(edges, edges[1:], below, below[1:], strict=False):
+            density = (more - share) / (high - low)
+            yield _place(horizon) | {"from": low, "to": high, "density": density}
+
+
+def _rollout_rows(run: FinishedRun) -> Iterator[Row]:
+    """The median rollout gap by depth, at powers of two, over all seeds and utterances."""
+    file = RunFolder(run.folder).rollout_file
+    if not file.exists():
+        return
+    with reading(file, AGAIN):
+        if not set(GAPS) <= set(pq.read_schema(file).names):
+            return
+        table = pq.read_table(file, columns=GAPS)
+    columns = {name: table[name].to_numpy() for name in GAPS}
+    for horizon in _fitted(run):
+        inside = columns["horizon"] == horizon.k
+        at = by_depth({name: values[inside] for name, values in columns.items()})
+        for depth in powers_of_two(max(at, default=0)):
+            if depth > 0 and depth in at:
+                yield _place(horizon) | {"depth": depth} | _gap(at[depth])
+
+
+def _gap(columns: Mapping[str, Any]) -> Row:
+    """The median gap; None where it is not finite, which `diverged` says."""
+    gap = summarize_gap(columns)
+    finite = math.isfinite(gap.median)
+    value = float(np.float64(gap.median)) if finite else None
+    return {"value": value, "n": gap.n, "non_finite": gap.non_finite, "diverged": not finite}
+
+
+PICTURES: dict[str, Callable[[FinishedRun], Iterator[Row]]] = {
+    "gain": _gain_rows,
+    "split": _split_rows,
+    "curves": _curve_rows,
+    "rollout": _rollout_rows,
+    "speakers": _speaker_rows,
+    "pit": _pit_rows,
+}

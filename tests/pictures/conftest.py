@@ -1,0 +1,43 @@
+"""Two small finished runs: one of closed form, one trained, both of a world of AR(1)."""
+
+import pytest
+from click.testing import CliRunner
+
+import latentbench as lb
+from latentbench.cli import main
+from latentbench.pictures.rows import runs_to_draw
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pictures")
+    shared = {
+        "preset": "demo",
+        "encoder": "latents",
+        "corpus": "world:ar1",
+        "cache": root / "cache",
+        "progress": False,
+        "set": [
+            "task.horizons_ms=[80,160]",
+            "task.context_ms=160",
+            "evaluation.metrics=[nll,dnll,dnll_capacity,gain,r2i,pit_coverage_50,pit_coverage_90]",
+        ],
+    }
+    lb.run(out=root / "a$b_<i>", predictor="linear", **shared)
+    lb.run(out=root / "_trained", steps=40, **shared)
+    return [root / "a$b_<i>", root / "_trained"]
+
+
+@pytest.fixture
+def runs(folders):
+    return runs_to_draw(folders)
+
+
+@pytest.fixture
+def invoke():
+    """Run a command; the result has exit_code, stdout and stderr."""
+
+    def run(*arguments):
+        return CliRunner().invoke(main, [str(one) for one in arguments])
+
+    return run

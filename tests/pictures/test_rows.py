@@ -1,0 +1,78 @@
+"""Rows are the tidy table's figures, or follow from the frames by arithmetic done here again."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import latentbench as lb
+from latentbench.pictures.rows import rows_of
+
+
+@pytest.fixture
+def figures(folders):
+    return lb.read(folders[0], progress=False).figures
+
+
+def test_gain_and_r2i_are_those_of_the_tidy_table(runs, figures):
+    rows = rows_of("gain", runs[:1])
+    assert {(row["k"], row["figure"]) for row in rows} == {
+        (k, name) for k in (1, 2) for name in ("gain", "r2i")
+    }
+    for row in rows:
+        found = figures.find(row["figure"], row["k"])
+        assert [row[name] for name in ("value", "low", "high", "n")] == [
+            found.value,
+            found.low,
+            found.high,
+            found.n,
+        ]
+
+
+def test_the_parts_of_the_split_add_up(runs, figures):
+    rows = rows_of("split", runs[:1])
+    for k in (1, 2):
+        part = {row["part"]: row["value"] for row in rows if row["k"] == k}
+        assert part["dnll"] == figures.find("dnll", k).value
+        assert part["floor"] == figures.find("iid_floor", k).value
+        assert part["capacity"] + part["context"] == pytest.approx(part["dnll"], abs=1e-9)
+
+
+def test_speakers_weighted_by_their_frames_give_the_gain(runs, figures):
+    rows = rows_of("speakers", runs[:1])
+    for k in (1, 2):
+        own = [row for row in rows if row["k"] == k]
+        found = figures.find("gain", k)
+        assert len({row["speaker"] for row in own}) == len(own) == found.speakers
+        mean = np.average([row["value"] for row in own], weights=[row["n"] for row in own])
+        assert mean == pytest.approx(found.value, abs=1e-9)
+
+
+def test_the_folded_pit_of_the_true_family_is_flat_and_integrates_to_one(runs):
+    """A linear Gaussian predictor is the truth of an AR(1): its PIT is uniform."""
+    rows = rows_of("pit", runs[:1])
+    for k in (1, 2):
+        own = [row for row in rows if row["k"] == k]
+        assert sum((row["to"] - row["from"]) * row["density"] for row in own) == pytest.approx(1)
+        assert all(0.9 < row["density"] < 1.1 for row in own)
+
+
+def test_the_rollout_is_the_median_gap_of_each_depth(runs, folders):
+    frames = pq.read_table(folders[0] / "rollout.parquet").to_pandas()
+    rows = rows_of("rollout", runs[:1])
+    assert {row["depth"] for row in rows} >= {1, 2, 4, 8}
+    for row in rows:
+        own = frames[(frames.horizon == row["k"]) & (frames.depth == row["depth"])]
+        assert row["n"] == len(own)
+        assert row["value"] == pytest.approx(np.median(own.nll_rollout - own.nll_teacher))
+
+
+def test_a_curve_has_every_loss_that_was_kept(runs, folders):
+    kept = pq.read_table(folders[1] / "curves.parquet").to_pylist()
+    rows = rows_of("curves", runs[1:])
+    assert [row["loss"] for row in rows] == [one["loss"] for one in kept]
+    assert {row["ms"] for row in rows} == {80.0, 160.0}
+
+
+def test_a_run_that_was_not_fitted_shows_no_number_but_its_losses(runs):
+    for what in ("gain", "split", "speakers", "pit", "rollout"):
+        assert rows_of(what, runs[1:]) == []
