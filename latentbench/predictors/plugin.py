@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from latentbench.hookspecs import hookimpl
+from latentbench.predictors.lookup.options import LookupOptions
 from latentbench.predictors.neural.options import DENSITIES, NeuralOptions
 from latentbench.specs import DensityBy, PredictorSpec
 
@@ -151,4 +152,10 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
         factory="latentbench.predictors.neural.network:neural",
         options=NeuralOptions,
         density=DensityBy("head", DENSITIES),
+    )
+    yield PredictorSpec(
+        name="lookup",
+        summary="a Gaussian for each of a few keys that contexts are clustered into",
+        factory="latentbench.predictors.lookup.predictor:Lookup",
+        options=LookupOptions,
     )

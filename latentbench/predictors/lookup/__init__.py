@@ -1,0 +1,1 @@
+"""Predictors that remember: tables of what followed each key, in place of a network."""

@@ -1,0 +1,170 @@
+"""The predictor `lookup`: the distribution of the target for each of a few keys."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from latentbench.predictors.lookup.clusters import FittedBuffers, centroids_of, nearest_centroid
+from latentbench.predictors.lookup.keys import keys_of
+from latentbench.predictors.lookup.table import KeyTable
+from latentbench.predictors.mixture import DiagonalGaussianMixture
+from latentbench.predictors.moments import (
+    chunks,
+    require_finite,
+    require_frames,
+    target_moments,
+)
+from latentbench.predictors.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from latentbench.predictors.lookup.options import LookupOptions
+    from latentbench.predictors.training import Training
+    from latentbench.tasks import TaskFrames
+
+__all__ = ["Lookup"]
+
+MIN_FRAMES = 2
+CONTEXT_VALUES = 1 << 22
+CODE_FRAMES = 1_000_000
+
+
+class Lookup(Predictor):
+    """A Gaussian for each key of a context, its mean and diagonal variance from training.
+
+    With `target_codes` = C > 1 a mixture instead: C Gaussians, those of the clusters of the
+    targets, are the same for all keys, and each key has its own weights, drawn towards the shares
+    of the clusters among all frames. Fitting goes over the training frames once for the keys and
+    once for the targets; nothing is trained by gradient descent.
+    """
+
+    options: LookupOptions
+    blind: torch.Tensor
+
+    def __init__(self, options: LookupOptions, *, context_frames: int, dim: int) -> None:
+        super().__init__(options, context_frames=context_frames, dim=dim)
+        self.keys = keys_of(options, context_frames=context_frames, dim=dim)
+        self.table = KeyTable(dim, shrinkage=options.shrinkage, floor=options.floor)
+        self.mixture = TargetCodes(options, dim) if options.target_codes > 1 else None
+        self.register_buffer("blind", torch.zeros((), dtype=torch.bool))
+
+    def fit(self, train: TaskFrames, training: Training) -> None:
+        """Fit the keys, then count what followed each.
+
+        Raises:
+            LatentbenchError: fewer than two frames, or frames that are not finite.
+        """
+        require_frames(train, MIN_FRAMES, "lookup")
+        moments = target_moments(train)
+        require_finite(moments.variance(), train)
+        self.to(training.device)
+        self.blind.fill_(train.blind)
+        if not train.blind:
+            require_finite(_windows(train), train)
+            self.keys.fit(train, training)
+        with torch.no_grad():
+            keys = torch.cat([self._keys(one) for one in _contexts(train, training.device)])
+            self.table.fit(keys, moments.mean, moments.variance(), lambda: _targets(train))
+            if self.mixture is not None:
+                self.mixture.fit(train, self.table, self.table.rows(keys), training.seed)
+
+    def forward(self, context: torch.Tensor) -> DiagonalGaussianMixture:
+        """The density of each context, [B, W, D]; float64."""
+        rows = self.table.rows(self._keys(context))
+        if self.mixture is not None:
+            mixture: DiagonalGaussianMixture = self.mixture(rows)
+            return mixture
+        means, variances = self.table.means[rows], self.table.variances[rows]
+        logits = means.new_zeros(len(rows), 1)
+        return DiagonalGaussianMixture(
+            logits, means.unsqueeze(-2), 0.5 * variances.log().unsqueeze(-2)
+        )
+
+    def _keys(self, context: torch.Tensor) -> torch.Tensor:
+        if self.blind:
+            return torch.zeros(len(context), dtype=torch.int64, device=context.device)
+        found: torch.Tensor = self.keys(context)
+        return found
+
+
+class TargetCodes(FittedBuffers):
+    """Clusters of the targets, and how often each followed a key.
+
+    Args:
+        options: of the plugin.
+        dim: D.
+    """
+
+    logits: torch.Tensor
+    means: torch.Tensor
+    log_sigmas: torch.Tensor
+
+    def __init__(self, options: LookupOptions, dim: int) -> None:
+        super().__init__()
+        self.options = options
+        self.register_buffer("logits", torch.zeros(1, 1, dtype=torch.float64))
+        self.register_buffer("means", torch.zeros(1, dim, dtype=torch.float64))
+        self.register_buffer("log_sigmas", torch.zeros(1, dim, dtype=torch.float64))
+
+    def fit(self, train: TaskFrames, table: KeyTable, rows: torch.Tensor, seed: int) -> None:
+        """Cluster the targets and count.
+
+        Args:
+            train: N frames.
+            table: of their keys, fitted.
+            rows: of the table, one for each frame, int64 [N].
+            seed: of the clusters.
+        """
+        random = np.random.default_rng(seed)
+        which = np.arange(len(train))
+        if len(which) > CODE_FRAMES:
+            which = np.sort(random.choice(which, CODE_FRAMES, replace=False))
+        centroids = centroids_of(train.targets(which).numpy(), self.options.target_codes, seed)
+        codes = torch.cat([nearest_centroid(one, centroids) for _, one in _targets(train)])
+        codes = codes.to(rows.device)
+        clusters = KeyTable(train.dim, shrinkage=0.0, floor=self.options.floor).to(rows.device)
+        clusters.fit(codes, table.means[0], table.variances[0], lambda: _targets(train))
+        places = clusters.rows(codes) - 1
+        count = clusters.in_use
+        pairs = torch.bincount(rows * count + places, minlength=len(table.frames) * count)
+        counts = pairs.reshape(-1, count).double()
+        shares = counts.sum(0) / len(train)
+        # A key may be followed by what never followed it in training, were it for half a frame.
+        prior = max(self.options.shrinkage, 0.5)
+        weights = (counts + prior * shares) / (counts.sum(-1, keepdim=True) + prior)
+        self.set_buffers(
+            logits=weights.log(),
+            means=clusters.means[1:],
+            log_sigmas=0.5 * clusters.variances[1:].log(),
+        )
+
+    def forward(self, rows: torch.Tensor) -> DiagonalGaussianMixture:
+        """The mixture of each row of the table, [B]."""
+        shape = (len(rows), *self.means.shape)
+        return DiagonalGaussianMixture(
+            self.logits[rows], self.means.expand(shape), self.log_sigmas.expand(shape)
+        )
+
+
+def _contexts(frames: TaskFrames, device: torch.device) -> Iterator[torch.Tensor]:
+    """The windows of all frames, some at a time."""
+    size = max(1, CONTEXT_VALUES // (frames.context_frames * frames.dim))
+    for start in range(0, len(frames), size):
+        yield frames.batch(np.arange(start, min(start + size, len(frames)))).context.to(device)
+
+
+def _targets(frames: TaskFrames) -> Iterator[tuple[slice, torch.Tensor]]:
+    """All targets, some at a time, and where they stand."""
+    for which in chunks(frames):
+        yield slice(int(which[0]), int(which[-1]) + 1), frames.targets(which)
+
+
+def _windows(frames: TaskFrames) -> torch.Tensor:
+    """A number that is finite where all windows are."""
+    sums = [one.double().sum() for one in _contexts(frames, torch.device("cpu"))]
+    return torch.tensor(math.fsum(float(one) for one in sums))

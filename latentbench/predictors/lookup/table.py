@@ -1,0 +1,116 @@
+"""What followed each key in training: counts, means and variances of the targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from latentbench.predictors.lookup.clusters import FittedBuffers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["KeyTable"]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of the targets of each key, less the mean of all: number [R], sum and squares [R, D]."""
+
+    frames: torch.Tensor
+    total: torch.Tensor
+    squares: torch.Tensor
+
+
+class KeyTable(FittedBuffers):
+    r"""Mean and variance of the targets of each key, drawn towards those of all frames.
+
+    .. math::
+        \hat m_k = \frac{n_k m_k + a m}{n_k + a}, \qquad
+        \hat v_k = \frac{\sum (y - m_k)^2 + \frac{n_k a}{n_k + a} (m_k - m)^2 + a v}{n_k + a}
+
+    n_k frames have the key, of mean m_k; m and v are of all frames. It is as if every key had seen
+    `shrinkage` = a frames of the marginal beside its own, per dimension (the conjugate prior of a
+    Gaussian, Murphy 2012, §4.6.3.7, at its posterior mean of 1/v for large n). Row 0 is the
+    marginal itself, for keys that training did not see.
+
+    Args:
+        dim: D.
+        shrinkage: a.
+        floor: smallest variance.
+    """
+
+    codes: torch.Tensor
+    frames: torch.Tensor
+    means: torch.Tensor
+    variances: torch.Tensor
+
+    def __init__(self, dim: int, *, shrinkage: float, floor: float) -> None:
+        super().__init__()
+        self.shrinkage = shrinkage
+        self.floor = floor
+        self.register_buffer("codes", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("frames", torch.zeros(1, dtype=torch.int64))
+        self.register_buffer("means", torch.zeros(1, dim, dtype=torch.float64))
+        self.register_buffer("variances", torch.ones(1, dim, dtype=torch.float64))
+
+    @property
+    def in_use(self) -> int:
+        """Keys that training saw."""
+        return len(self.codes)
+
+    def rows(self, keys: torch.Tensor) -> torch.Tensor:
+        """The row of each key, int64 [B]; 0 of one that training did not see."""
+        place = torch.searchsorted(self.codes, keys)
+        known = torch.cat([self.codes, self.codes.new_full((1,), -1)])[place] == keys
+        return torch.where(known, place + 1, 0)
+
+    def fit(
+        self,
+        keys: torch.Tensor,
+        mean: torch.Tensor,
+        variance: torch.Tensor,
+        targets: Callable[[], Iterable[tuple[slice, torch.Tensor]]],
+    ) -> None:
+        """Take the moments.
+
+        Args:
+            keys: of the frames, int64 [N].
+            mean: of all targets, float64 [D].
+            variance: likewise.
+            targets: gives them in pieces, each with its place among the N.
+        """
+        mean, variance = mean.to(keys.device), variance.to(keys.device).clamp_min(self.floor)
+        self.set_buffers(codes=torch.unique(keys))
+        sums = self._sums(self.rows(keys), mean, targets())
+        count, prior = sums.frames.double().unsqueeze(-1), self.shrinkage
+        own = sums.total / count.clamp_min(1.0)
+        within = (sums.squares - count * own.square()).clamp_min(0.0)
+        apart = count * prior / (count + prior).clamp_min(1.0) * own.square()
+        weight = (count + prior).clamp_min(torch.finfo(torch.float64).tiny)
+        means = mean + count * own / weight
+        variances = ((within + apart + prior * variance) / weight).clamp_min(self.floor)
+        means[0], variances[0] = mean, variance
+        self.set_buffers(frames=sums.frames, means=means, variances=variances)
+
+    def raw_means(self, rows: torch.Tensor) -> torch.Tensor:
+        """The means of rows [B] before they are drawn towards that of all, float64 [B, D]."""
+        frames = self.frames[rows].double().unsqueeze(-1).clamp_min(1.0)
+        centre = self.means[0]
+        return centre + (self.means[rows] - centre) * (frames + self.shrinkage) / frames
+
+    def _sums(
+        self,
+        rows: torch.Tensor,
+        mean: torch.Tensor,
+        targets: Iterable[tuple[slice, torch.Tensor]],
+    ) -> Sums:
+        total = mean.new_zeros(self.in_use + 1, len(mean))
+        squares = torch.zeros_like(total)
+        for place, values in targets:
+            away = values.to(mean.device).double() - mean
+            total.index_add_(0, rows[place], away)
+            squares.index_add_(0, rows[place], away.square())
+        return Sums(torch.bincount(rows, minlength=self.in_use + 1), total, squares)
