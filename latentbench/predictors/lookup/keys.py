@@ -99,7 +99,8 @@ class ResidualClusters(Keys):
     def __init__(self, options: LookupOptions, *, context_frames: int, dim: int) -> None:
         super().__init__(options, context_frames=context_frames, dim=dim)
         self.levels = options.levels if options.key == "rvq" else 1
-        self.register_buffer("centroids", torch.zeros(1, 1, 1))
+        width = self.features(torch.zeros(1, context_frames, dim)).shape[-1]
+        self.register_buffer("centroids", torch.zeros(self.levels, 1, width))
 
     def fit_cells(self, features: NDArray[np.float32], seed: int) -> None:
         """Fit one level after another."""
