@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from matplotlib.figure import Figure as MatplotlibFigure
     from pyarrow.dataset import Dataset
 
@@ -58,6 +59,8 @@ class Answer(Generic[R]):
         record: Any = self.record
         if hasattr(record, "to_json"):
             return str(record.to_json())
+        if hasattr(record, "to_pylist"):
+            return json.dumps(record.to_pylist(), indent=2)
         return json.dumps(asdict(record), indent=2)
 
     def __str__(self) -> str:
@@ -178,6 +181,32 @@ class Result(_Tabled[Any]):
         with reading(file, AGAIN):
             return pyarrow.dataset.dataset(file)
 
+    @cached_property
+    def curves(self) -> pa.Table:
+        """The losses of every training: horizon, seed, role, step, split and loss, a row each.
+
+        Raises:
+            DamagedFileError: the file is not what was written.
+        """
+        import pyarrow.parquet
+
+        from latentbench.files import reading
+        from latentbench.reports.curves import NO_CURVES
+        from latentbench.results.folder import AGAIN, RunFolder
+
+        file = RunFolder(self.folder).curves_file
+        if not file.exists():
+            return NO_CURVES
+        with reading(file, AGAIN):
+            return pyarrow.parquet.read_table(file)
+
+    def learning(self) -> Answer[pa.Table]:
+        """The loss curves of every network, drawn in a line each, and how each ended."""
+        from latentbench.reports.curves import curves_report
+
+        record = self.record
+        return Answer(self.curves, lambda curves: curves_report(record, curves))
+
     @property
     def files(self) -> list[Path]:
         """What a user may want of the folder, by name."""
@@ -291,6 +320,14 @@ class Comparison(_Tabled[Any]):
     def figures(self) -> Figures:
         """Every figure of every run as one tidy table."""
         return self.record.figures
+
+    def in_full(self) -> Answer[ComparisonRecord]:
+        """The same with every figure and difference, and all that differs."""
+        from functools import partial
+
+        from latentbench.reports.comparison import comparison_report
+
+        return Answer(self.record, partial(comparison_report, full=True))
 
     def page(self) -> Page:
         """What a paper shows: title, tables and notes."""

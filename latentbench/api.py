@@ -219,6 +219,7 @@ def compare(
     predictors: Sequence[Named] | Mapping[str, Named] = (),
     corpora: Sequence[Named] | Mapping[str, Named] = (),
     factorizations: Sequence[Named] | Mapping[str, Named] = (),
+    vary: Mapping[str, Sequence[Any]] | None = None,
     match: Literal["ms", "frames"] = "ms",
     strict: bool = False,
     out: Path | str | None = None,
@@ -235,6 +236,8 @@ def compare(
         predictors: likewise.
         corpora: likewise.
         factorizations: likewise.
+        vary: key of the configuration -> the values of which each makes a run, as
+            `{"task.context_ms": [80, 640]}`.
         match: pair horizons by time, or by `frames` as the original did.
         strict: refuse runs that used different utterances.
         out: where the run folders are made; by default `runs/compare-<digest>`.
@@ -262,7 +265,7 @@ def compare(
         "corpus": corpora,
         "factorization": factorizations,
     }
-    asked, combinations = _combined(settings, axes, match)
+    asked, combinations = _combined(settings, axes, match, vary)
     folder = folder_of([one.config for one in combinations]) if out is None else Path(out)
     finished, failures = run_combinations(combinations, folder, asked.workspace, asked.registry)
     found = compare_runs(finished, match, failures, strict=strict, registry=asked.registry)
@@ -309,6 +312,7 @@ def plan_comparison(
     predictors: Sequence[Named] | Mapping[str, Named] = (),
     corpora: Sequence[Named] | Mapping[str, Named] = (),
     factorizations: Sequence[Named] | Mapping[str, Named] = (),
+    vary: Mapping[str, Sequence[Any]] | None = None,
     match: Literal["ms", "frames"] = "ms",
     **settings: Unpack[Settings],
 ) -> dict[str, Answer[Plan]]:
@@ -319,7 +323,7 @@ def plan_comparison(
         "corpus": corpora,
         "factorization": factorizations,
     }
-    asked, combinations = _combined(settings, axes, match)
+    asked, combinations = _combined(settings, axes, match, vary)
     return {one.label: _planned(one.config, asked) for one in combinations}
 
 
@@ -493,6 +497,7 @@ def _combined(
     settings: Mapping[str, Any],
     given: Mapping[str, Sequence[Named] | Mapping[str, Named]],
     match: Literal["ms", "frames"],
+    vary: Mapping[str, Sequence[Any]] | None,
 ) -> tuple[_Asked, list[Combination]]:
     """What is asked for, and every run of it."""
     from latentbench.comparisons.combinations import Request, combine
@@ -511,7 +516,9 @@ def _combined(
             if labelled:
                 named = {**(named if isinstance(named, dict) else {"name": named}), "label": label}
             chosen[section].append(named)
-    request = Request(chosen, match, asked.settings, asked.assignments, asked.preset, asked.file)
+    request = Request(
+        chosen, match, asked.settings, asked.assignments, asked.preset, asked.file, vary or {}
+    )
     return replace(asked, registry=registry), combine(request, registry)
 
 

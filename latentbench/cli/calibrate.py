@@ -13,6 +13,7 @@ from latentbench.cli.output import Verb, console, echo, json_option
 from latentbench.cli.session import Session, debug_option
 from latentbench.errors import LatentbenchError
 from latentbench.reports.tables import Line, Table, column, show
+from latentbench.reports.words import TITLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,7 @@ def print_checks(checks: Sequence[Check]) -> None:
     """A line for each world and model, and a table of the figures that missed."""
     from latentbench.calibration import CONFIDENCE  # noqa: PLC0415 - imports torch
 
+    show([Line(TITLE, "bold"), Line(f"- {_said(checks)}"), Line()], console())
     for world, model in dict.fromkeys((one.world, one.model) for one in checks):
         here = [one for one in checks if (one.world, one.model) == (world, model)]
         missed = [one for one in here if not one.agrees]
@@ -65,12 +67,26 @@ def print_checks(checks: Sequence[Check]) -> None:
         show([Line(told, "bold red" if missed else "")], console())
         if missed:
             show([_table(missed)], console())
-    agreed = sum(one.agrees for one in checks)
     told = (
-        f"{agreed} of {len(checks)} figures agree with the truth; all intervals, over eval "
-        f"speakers, hold together with {CONFIDENCE:.0%}. Every figure: --json."
+        f"All intervals, over eval speakers, hold together with {CONFIDENCE:.0%}. Every figure: "
+        "--json."
     )
     show([Line(), Line(told)], console())
+
+
+def _said(checks: Sequence[Check]) -> str:
+    missed = [one for one in checks if not one.agrees]
+    worlds = len({one.world for one in checks})
+    if not missed:
+        return (
+            f"All {len(checks)} figures, of {worlds} worlds whose answer is known, agree with the "
+            "truth: this installation measures what it says."
+        )
+    where = ", ".join(dict.fromkeys(f"{one.world} ({one.quantity})" for one in missed))
+    return (
+        f"{len(missed)} of {len(checks)} figures, of {worlds} worlds whose answer is known, miss "
+        f"the truth: {where}. Numbers measured by this installation are not to be trusted."
+    )
 
 
 def _table(missed: Sequence[Check]) -> Table:

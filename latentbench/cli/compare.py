@@ -56,6 +56,13 @@ def _component_options(command: Any) -> Any:
 @_component_options
 @run_options
 @click.option(
+    "--vary",
+    "varied",
+    metavar="KEY=V,V,...",
+    multiple=True,
+    help="A run of each value, e.g. task.context_ms=80,640; several keys: every combination.",
+)
+@click.option(
     "--match",
     type=click.Choice(["ms", "frames"]),
     default="ms",
@@ -69,6 +76,7 @@ def _component_options(command: Any) -> Any:
     help="Where the run folders are made [default: runs/compare-<digest>].",
 )
 @cache_option
+@click.option("--full", is_flag=True, help="Every figure, and all that differs.")
 @click.option("--strict", is_flag=True, help="Refuse runs that used different utterances.")
 @click.option("--dry-run", is_flag=True, help="Print what each run would do, and stop.")
 @click.option(
@@ -88,6 +96,7 @@ def compare(
     /,
     *,
     runs: tuple[Path, ...],
+    varied: tuple[str, ...],
     match: Literal["ms", "frames"],
     out: Path | None,
     cache: Path | None,
@@ -96,6 +105,7 @@ def compare(
     columns: str,
     caption: str,
     label: str,
+    full: bool,
     strict: bool,
     dry_run: bool,
     as_json: bool,
@@ -111,23 +121,34 @@ def compare(
     asked = Exports(exports, columns, caption, label)
     asked.check(format_)
     if runs:
-        if idle := sorted({*_set_by_user(given), *(["out"] if out else [])}):
+        if idle := sorted({*_set_by_user({**given, "vary": varied}), *(["out"] if out else [])}):
             raise UsageError(
                 f"Finished runs are compared as they are; --{idle[0]} would change nothing.",
                 "Leave it out, or leave out the run folders.",
             )
         folders = [run for folder in runs for run in finished_runs(folder)]
         found = api.compare(folders, match=match, strict=strict, registry=session.registry())
-        _show(found, format_, asked)
+        _show(found, format_, asked, full=full)
         return
+    vary = dict(map(_varied, varied))
     components = {plural: given.pop(section) for section, plural in PLURALS.items()}
     settings = settings_of(session, {**given, "cache": cache})
     if dry_run:
-        plans = api.plan_comparison(**components, match=match, **settings)
+        plans = api.plan_comparison(**components, vary=vary, match=match, **settings)
         _show_plans(plans, as_json=as_json)
         return
-    found = api.compare(**components, match=match, strict=strict, out=out, **settings)
-    _show(found, format_, asked)
+    found = api.compare(**components, vary=vary, match=match, strict=strict, out=out, **settings)
+    _show(found, format_, asked, full=full)
+
+
+def _varied(text: str) -> tuple[str, list[Any]]:
+    """The key and the values of `--vary KEY=V,V`."""
+    from latentbench.config import assignment  # noqa: PLC0415 - imports pydantic
+
+    key, equals, values = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--vary {text!r}: write it as KEY=VALUE,VALUE.")
+    return key, assignment(f"{key}=[{values}]")[1]
 
 
 def _set_by_user(given: dict[str, Any]) -> list[str]:
@@ -148,7 +169,7 @@ def _show_plans(plans: Mapping[str, Answer[Plan]], *, as_json: bool) -> None:
         echo()
 
 
-def _show(found: Comparison, format_: str, exports: Exports) -> None:
+def _show(found: Comparison, format_: str, exports: Exports, *, full: bool) -> None:
     """Write the exports, print the comparison, then fail if anything of it did.
 
     Raises:
@@ -158,7 +179,7 @@ def _show(found: Comparison, format_: str, exports: Exports) -> None:
     exports.write(found)
     record = found.record
     if format_ == "table":
-        show(found)
+        show(found.in_full() if full else found)
     else:
         echo(exports.text(format_, found))
         for warning in record.warnings:

@@ -9,6 +9,7 @@ import click
 from latentbench import api
 from latentbench.cli.export import Exports, export_options
 from latentbench.cli.output import Verb, console, echo
+from latentbench.cli.output import show as show_answer
 from latentbench.cli.session import RunPath, Session, debug_option
 from latentbench.errors import UsageError
 from latentbench.reports import tables
@@ -45,6 +46,7 @@ class _Named(NamedTuple):
 @click.argument("folder", metavar="RUN", type=RunPath())
 @reporter_option
 @full_option
+@click.option("--curves", is_flag=True, help="The losses of every network, step by step.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --reporter json.")
 @export_options
 @debug_option
@@ -56,6 +58,7 @@ def show(
     reporter: str | None,
     *,
     full: bool,
+    curves: bool,
     as_json: bool,
     **asked: Any,
 ) -> None:
@@ -64,6 +67,9 @@ def show(
     RUN is the folder that was given to --out of 'run', or one that holds such folders.
     """
     registry = session.registry()
+    if curves:
+        _show_curves(folder, registry, as_json=as_json)
+        return
     how = reporter_of(reporter, registry, as_json=as_json, full=full)
     exports = Exports(**asked)
     exports.check()
@@ -82,6 +88,13 @@ def show(
             echo()
         exports.write(result)
         show_run(result, how)
+
+
+def _show_curves(folder: Path, registry: Registry, *, as_json: bool) -> None:
+    for number, run in enumerate(finished_runs(folder)):
+        if number:
+            echo()
+        show_answer(api.read(run, registry=registry).learning(), as_json=as_json)
 
 
 def finished_runs(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Every run against the first one given: which figures can be told apart.
+"""Runs against one another: which figures can be told apart.
 
 At each horizon that both have, the difference of a figure is taken over the speakers that both
 evaluated, on the same draws of them (docs/uncertainty.md), each figure being the mean over the
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from latentbench.results.finished import FinishedRun
     from latentbench.results.schema import HorizonResult
 
-__all__ = ["FigureDifference", "Verdict", "differences_from_first"]
+__all__ = ["FigureDifference", "Side", "Verdict", "compared", "differences_from_first", "sides_of"]
 
 Verdict: TypeAlias = Literal["distinguishable", "not distinguishable", "no interval", "withheld"]
-HEADLINES = ("dnll_context", "dnll")
+HEADLINES = ("gain", "dnll_context", "dnll")
 IN_NATS = (*HEADLINES, "x_gain")
 OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
 # Likelihoods themselves, of which other latents have others, and what is won without context.
@@ -87,7 +87,7 @@ class FigureDifference(Record):
 
 
 @dataclass
-class _Side:
+class Side:
     """One run at one horizon.
 
     Attributes:
@@ -156,34 +156,39 @@ class _PerDimension(SpeakerTable):
         return self.table.values(weights) / self.dim
 
 
-def differences_from_first(
+def sides_of(
     runs: Sequence[FinishedRun], labels: Sequence[Mapping[int, str]], registry: Registry
-) -> Iterator[FigureDifference]:
-    """The differences of every run but the first from it, by horizon and run.
+) -> dict[str, list[Side]]:
+    """Label of a horizon -> each run there, in their order.
 
     Args:
-        runs: the first is what the others stand against.
+        runs: that are compared.
         labels: of each run: horizon k -> label; those of one label are compared.
         registry: where the metrics of the runs are.
     """
-    if len(runs) == 1:
-        return
     by_label = [
         {names[horizon.k]: horizon for horizon in run.result.horizons}
         for run, names in zip(runs, labels, strict=True)
     ]
-    for matched in dict.fromkeys(label for found in by_label for label in found):
-        first, *others = (
+    return {
+        matched: [
             _side(run, found.get(matched), registry)
             for run, found in zip(runs, by_label, strict=True)
-        )
+        ]
+        for matched in dict.fromkeys(label for found in by_label for label in found)
+    }
+
+
+def differences_from_first(sides: Mapping[str, Sequence[Side]]) -> Iterator[FigureDifference]:
+    """The differences of every run but the first from it, by horizon and run."""
+    for matched, (first, *others) in sides.items():
         for other in others:
             for name in _names(other.units, first.units):
-                yield _compared(matched, name, other, first)
+                yield compared(matched, name, other, first)
 
 
-def _side(run: FinishedRun, horizon: HorizonResult | None, registry: Registry) -> _Side:
-    side = _Side(run, horizon)
+def _side(run: FinishedRun, horizon: HorizonResult | None, registry: Registry) -> Side:
+    side = Side(run, horizon)
     config = RunConfig.model_validate(run.result.config)
     for name in side.units:
         if name not in NOT_COMPARED:
@@ -207,7 +212,7 @@ def _metric(registry: Registry, name: str, config: RunConfig) -> Metric:
     return metric_of(name, config, registry)
 
 
-def _read_tables(side: _Side, horizon: HorizonResult) -> None:
+def _read_tables(side: Side, horizon: HorizonResult) -> None:
     """Fill in the tables of those metrics whose columns are in `frames.parquet`."""
     file = RunFolder(side.run.folder).frames_file
     if not file.exists():
@@ -243,16 +248,24 @@ def _rows_of_seeds(file: Path, horizon: HorizonResult, columns: set[str]) -> Ite
 
 
 def _names(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """The part due to context where both have it, else ΔNLL, then what either has."""
+    """The gain or the part due to context where both have it, else ΔNLL, then what either has."""
     there = {**other, **one}
     both = one.keys() & other.keys() if one and other else there.keys()
-    headline = next((name for name in HEADLINES if name in both), HEADLINES[1])
+    headline = next((name for name in HEADLINES if name in both), "dnll")
     apart = {*HEADLINES, *NOT_COMPARED} - {headline}
     ordered = dict.fromkeys((headline, *OTHERS, *there))
     return [name for name in ordered if name in there and name not in apart]
 
 
-def _compared(matched: str, name: str, other: _Side, first: _Side) -> FigureDifference:
+def compared(matched: str, name: str, other: Side, first: Side) -> FigureDifference:
+    """One figure of a run minus that of another, at one horizon.
+
+    Args:
+        matched: label of the horizon.
+        name: of the figure.
+        other: that it is the difference of.
+        first: that it stands against.
+    """
     unit = {**other.units, **first.units}.get(name, "")
     other_latents = not _same_latents(other.run, first.run)
     per_dim = other_latents and (name in IN_NATS or unit == NATS)
@@ -294,7 +307,7 @@ def _compared(matched: str, name: str, other: _Side, first: _Side) -> FigureDiff
     )
 
 
-def _unlike(other: _Side, first: _Side, *, same_speakers: bool) -> str:
+def _unlike(other: Side, first: Side, *, same_speakers: bool) -> str:
     """Why the difference of two rows says nothing of the runs; empty where it does.
 
     Other speakers have other utterances; the same speakers with other utterances are no pair.

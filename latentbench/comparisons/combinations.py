@@ -3,6 +3,7 @@
 `--encoder`, `--predictor`, `--corpus` and `--factorization` take NAME, or LABEL=NAME where one
 component is wanted twice with other options. `--set encoder.weights=random` is for every encoder
 that has the option, `--set encoder.LABEL.weights=FILE` for that one, and wins.
+`--vary KEY=VALUE,VALUE` makes a run of each value.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ IN_TIME: dict[str, Any] = {
 }
 # By frames W and k are as they are, whatever a frame lasts, as in the original.
 DEFAULT_PRESET = "lb1"
+VARY_HINT = (
+    "Write it as --vary task.context_ms=80,640, or in YAML vary: {task.context_ms: [80, 640]}."
+)
 FRAME_KEYS = ("context_frames", "horizons", "step_frames")
 TIME_KEYS = ("context_ms", "horizons_ms", "step_ms")
 
@@ -55,7 +59,8 @@ class Request:
         settings: a layer of the configuration, for every run.
         assignments: of `--set`.
         preset: to start from; by default `lb1`.
-        config_file: of the user.
+        config_file: of the user; its `vary` is as the one here, which wins.
+        vary: key such as `task.context_ms` -> the values of which each makes a run.
     """
 
     components: Mapping[str, Sequence[str | Mapping[str, Any]]]
@@ -64,6 +69,7 @@ class Request:
     assignments: Sequence[str] = ()
     preset: str | None = None
     config_file: Path | None = None
+    vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Combination:
     """One run of a comparison.
 
     Attributes:
-        label: those of its components of which several are compared.
+        label: those of its components of which several are compared, and what varies.
         folder: name of its run folder.
         corpus: label of its corpus; combinations of one label are to use the same audio.
         config: resolved.
@@ -100,38 +106,106 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
             task set in the wrong unit.
     """
     preset = request.preset or DEFAULT_PRESET
-    ground = shape(read_layers(preset, request.config_file, []))
+    ground = shape(_layers(preset, request.config_file)[0])
+    axes = _axes(request, preset)
     chosen = {
         section: _components(
             section, request.components.get(section) or (getattr(ground, section).name,), registry
         )
         for section in COMPARED
     }
-    if all(len(one) == 1 for one in chosen.values()):
+    _require_options(axes, chosen)
+    if all(len(one) == 1 for one in (*chosen.values(), *(values for _, values in axes))):
         named = ", ".join(f"{section} '{one[0].label}'" for section, one in chosen.items())
         raise UsageError(
             f"A comparison needs at least two runs; this is one: {named}.",
-            "Give --encoder, --predictor, --corpus or --factorization several times, or name "
-            "finished run folders.",
+            "Give --encoder, --predictor, --corpus or --factorization several times, or --vary "
+            "KEY=VALUE,VALUE, or name finished run folders.",
         )
     everywhere = list(_addressed(map(assignment, request.assignments), chosen))
     general = [request.settings, *everywhere]
-    matched = _matched(request.match, _touched(request, general))
+    touched = _touched(request, general) | {parts[1] for parts, _ in axes if parts[0] == "task"}
+    matched = _matched(request.match, touched)
+    names_of_axes = _short([parts for parts, _ in axes])
     combinations = []
-    for together in product(*chosen.values()):
+    for together, values in product(
+        product(*chosen.values()), product(*(values for _, values in axes))
+    ):
         names = [{one.section: one.given} for one in together]
         options = [layer for one in together for layer in one.own]
-        layers = read_layers(preset, request.config_file, [*names, matched, *general, *options])
+        varied = [nested(parts, value) for (parts, _), value in zip(axes, values, strict=True)]
+        layers, _ = _layers(
+            preset, request.config_file, [*names, matched, *general, *options, *varied]
+        )
         labels = [one.label for one in together if len(chosen[one.section]) > 1]
+        told = [f"{name}={_text(one)}" for name, one in zip(names_of_axes, values, strict=True)]
+        labels += told
         combinations.append(
             Combination(
                 label=" ".join(labels),
-                folder="-".join(NO_PATH.sub("-", one.label) for one in together if _named(one)),
+                folder="-".join(
+                    NO_PATH.sub("-", one)
+                    for one in (*(one.label for one in together if _named(one)), *told)
+                ),
                 corpus=together[COMPARED.index("corpus")].label,
                 config=resolve(layers, registry),
             )
         )
     return combinations
+
+
+def _layers(
+    preset: str | None, file: Path | None, above: Sequence[Layer] = ()
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """The layers as one, and apart from them what the file varies."""
+    layers = read_layers(preset, file, above)
+    return layers, layers.pop("vary", None) or {}
+
+
+def _axes(request: Request, preset: str) -> list[tuple[list[str], list[Any]]]:
+    """Each key that varies, part by part, and its values.
+
+    Raises:
+        UsageError: a key that names no value of the configuration, or no or equal values.
+    """
+    _, of_file = _layers(preset, request.config_file)
+    if not isinstance(of_file, dict):
+        raise UsageError("vary: is no mapping of keys.", VARY_HINT)
+    axes = []
+    for key, values in {**of_file, **request.vary}.items():
+        parts = key.split(".")
+        if len(parts) < 2 or not all(parts) or parts[1:] == ["name"]:  # noqa: PLR2004 - a section and a key
+            raise UsageError(f"vary {key}: this is no key of a section.", VARY_HINT)
+        if not isinstance(values, (list, tuple)) or not values:
+            raise UsageError(f"vary {key}: {values!r} is no list of values.", VARY_HINT)
+        told = [_text(one) for one in values]
+        if len(set(told)) < len(told):
+            raise UsageError(f"vary {key}: a value is given twice.", "Give each once.")
+        axes.append((parts, list(values)))
+    return axes
+
+
+def _require_options(
+    axes: Sequence[tuple[list[str], list[Any]]], chosen: Mapping[str, Sequence[_Component]]
+) -> None:
+    """Refuse to vary an option that a compared component does not have: its runs were equal."""
+    for (section, name, *_), _ in axes:
+        for one in chosen.get(section, ()):
+            if name not in one.options:
+                raise UsageError(
+                    f"vary {section}.{name}: '{one.label}' has no option '{name}'.",
+                    nearest(name, one.options),
+                )
+
+
+def _short(keys: Sequence[list[str]]) -> list[str]:
+    """The last part of each key, or all of it where two end alike."""
+    ends = Counter(parts[-1] for parts in keys)
+    return [parts[-1] if ends[parts[-1]] == 1 else ".".join(parts) for parts in keys]
+
+
+def _text(value: Any) -> str:
+    return str(value).replace(" ", "")
 
 
 def _components(
@@ -227,7 +301,7 @@ def _is_for(component: _Component, rest: Sequence[str]) -> bool:
 
 def _touched(request: Request, general: Sequence[Layer]) -> set[str]:
     """The keys of the task that the user has set, by file, flag or `--set`."""
-    given = read_layers(request.preset, request.config_file, general)["task"]
+    given = _layers(request.preset, request.config_file, general)[0]["task"]
     standard = read_layers(None, None)["task"]
     changed = {key for key, value in given.items() if key not in standard or value != standard[key]}
     return changed | {key for layer in general for key in layer.get("task", ())}

@@ -8,12 +8,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from latentbench.comparisons.against import FigureDifference, differences_from_first
+from latentbench.comparisons.against import FigureDifference, differences_from_first, sides_of
 from latentbench.comparisons.circumstances import (
     Circumstance,
     different_utterances,
     find_circumstances,
 )
+from latentbench.comparisons.ranks import Rank, ranks_of
 from latentbench.errors import UsageError
 from latentbench.metrics.units import NATS, is_rate, scale
 from latentbench.plugins import load_registry
@@ -40,7 +41,7 @@ __all__ = [
 
 Match: TypeAlias = Literal["ms", "frames"]
 ALL = "all"
-HEADLINES = ("dnll_context", "dnll", "nll")
+HEADLINES = ("gain", "dnll_context", "dnll", "nll")
 
 
 class ComparedRun(Record):
@@ -59,6 +60,9 @@ class ComparedRun(Record):
         step_frames: m, frames over which a delta is taken; `step_ms` is the same in time.
         utterances: used, per split.
         stamps: what must be known before comparing.
+        protocol: that it followed, and what it changed of it.
+        speakers: that were scored, of eval.
+        dim: of the encoder, before any transform.
     """
 
     label: str
@@ -76,6 +80,9 @@ class ComparedRun(Record):
     step_ms: float
     utterances: dict[Side, int]
     stamps: tuple[str, ...]
+    protocol: str = ""
+    speakers: int = 0
+    dim: int = 0
 
 
 class Scale(Record):
@@ -129,21 +136,23 @@ class Comparison(Record):
         match: whether staleness is matched in milliseconds or in frames.
         runs: in the order given.
         horizons: by staleness, then in the order of the runs.
-        headline: the metric to look at first: the part of ΔNLL that is due to context where
-            the runs have it, else ΔNLL.
+        headline: the metric to look at first: the gain or the part of ΔNLL that is due to
+            context where all runs have it, else ΔNLL.
         against: every run minus the first one given, by horizon, run and figure.
+        ranks: of every run at every horizon, where the runs have a figure to rank by.
         warnings: why figures may not be compared as they stand.
         differences: circumstances that differ, what is compared among them.
         same: circumstances that were checked and are the same in all runs.
         failures: runs that are missing.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     match: Match
     runs: tuple[ComparedRun, ...]
     horizons: tuple[ComparedHorizon, ...]
     headline: str
     against: tuple[FigureDifference, ...] = ()
+    ranks: tuple[Rank, ...] = ()
     warnings: tuple[str, ...] = ()
     differences: tuple[Circumstance, ...] = ()
     same: tuple[str, ...] = ()
@@ -201,7 +210,8 @@ def compare_runs(
         for run, names in zip(runs, labels, strict=True)
         for horizon in run.result.horizons
     ]
-    against = differences_from_first(runs, labels, registry or load_registry())
+    sides = sides_of(runs, labels, registry or load_registry()) if len(runs) > 1 else {}
+    against = differences_from_first(sides)
     differing, same = find_circumstances(runs)
     return Comparison(
         match=match,
@@ -209,6 +219,7 @@ def compare_runs(
         horizons=tuple(sorted(horizons, key=lambda one: times[one.matched])),
         headline=_headline(horizons),
         against=tuple(sorted(against, key=lambda one: times[one.matched])),
+        ranks=tuple(sorted(ranks_of(sides), key=lambda one: times[one.matched])),
         warnings=warnings,
         differences=differing,
         same=same,
@@ -257,6 +268,9 @@ def _run(run: FinishedRun) -> ComparedRun:
         step_ms=frame * task["step_frames"],
         utterances=result.corpus.utterances,
         stamps=result.stamps,
+        protocol=result.protocol,
+        speakers=len(result.corpus.speakers["eval"]),
+        dim=result.encoder.dim,
     )
 
 
@@ -305,5 +319,11 @@ def _scales(result: Result, horizon: HorizonResult) -> Iterator[Scale]:
 
 
 def _headline(horizons: Sequence[ComparedHorizon]) -> str:
-    measured = {one.name for horizon in horizons for one in horizon.result.figures if one.n}
-    return next((name for name in HEADLINES if name in measured), HEADLINES[1])
+    measured: dict[str, set[str]] = {}
+    for horizon in horizons:
+        names = {one.name for one in horizon.result.figures if one.n}
+        measured.setdefault(horizon.run, set()).update(names)
+    there = [names for names in measured.values() if names]
+    everywhere = set.intersection(*there) if there else set()
+    anywhere = set().union(*there)
+    return next((name for name in HEADLINES if name in (everywhere or anywhere)), "dnll")

@@ -1,11 +1,12 @@
 """Check that an audio file holds as much as its header promises.
 
 libsndfile reads what is there and says nothing of a file that was cut, or whose header is of
-another file. Looked at: RIFF (WAV), RF64, W64, AIFF, AU, CAF, NIST SPHERE and Ogg; libsndfile
-itself refuses a cut FLAC.
+another file. Looked at: RIFF (WAV), RF64, W64, AIFF, AU, CAF, NIST SPHERE, Ogg, VOC, AVR and WVE;
+libsndfile itself refuses a cut FLAC. PVF, IRCAM and PAF state no length.
 
 Sources: Microsoft "Multimedia Programming Interface" 1.0 (RIFF); EBU Tech 3306 (RF64); Sony
-"Wave64" (W64); Apple "AIFF-C" 1991 and "Core Audio Format" 1.0; RFC 3533 (Ogg).
+"Wave64" (W64); Apple "AIFF-C" 1991 and "Core Audio Format" 1.0; RFC 3533 (Ogg); Creative Labs
+"Voice File Format" (VOC); "Audio Visual Research" and Psion formats as `file(1)` describes them.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def _promised_and_held(file: BinaryIO, end: int) -> tuple[int, int] | None:
         return _of_sphere(magic + file.read(NIST_HEADER - len(magic)), end)
     if magic == b"OggS":
         return _of_ogg(file, end)
-    return None
+    of_header = {b"Crea": _of_voc, b"2BIT": _of_avr, b"ALaw": _of_wve}.get(magic)
+    return of_header(file, end) if of_header else None
 
 
 def _of_chunks(file: BinaryIO, end: int, layout: _Chunks) -> tuple[int, int] | None:
@@ -156,12 +158,44 @@ def _unexplained(file: BinaryIO, at: int, end: int, layout: _Chunks) -> int:
 
 def _of_sphere(header: bytes, end: int) -> tuple[int, int] | None:
     """NIST SPHERE counts its samples in a header of text."""
-    fields = dict(re.findall(rb"^(\w+) -i (\d+)", header, re.MULTILINE))
+    fields = dict(re.findall(rb"^(\w+) -(?:i|s\d+) (\d+)", header, re.MULTILINE))
     names = (b"sample_count", b"sample_n_bytes", b"channel_count")
     if any(name not in fields for name in names) or b"shorten" in header:
         return None
     count, width, channels = (int(fields[name]) for name in names)
     return count * width * channels, end - NIST_HEADER
+
+
+def _of_voc(file: BinaryIO, end: int) -> tuple[int, int] | None:
+    """Creative Voice: blocks of a type and a size of three bytes, until one of type 0."""
+    file.seek(20)
+    at = int.from_bytes(file.read(2), "little")
+    for _ in range(MOST_CHUNKS):
+        file.seek(at)
+        head = file.read(4)
+        if not head or head[0] == 0:
+            return None
+        size = int.from_bytes(head[1:], "little")
+        if at + 4 + size > end:
+            return size, max(0, end - at - 4)
+        at += 4 + size
+    return None
+
+
+def _of_avr(file: BinaryIO, end: int) -> tuple[int, int] | None:
+    """Audio Visual Research: 128 bytes, in which channels, bits and frames stand."""
+    header = file.read(124)
+    if len(header) < 124:  # noqa: PLR2004 - with the magic before it 128
+        return None
+    channels = 2 if any(header[8:10]) else 1
+    width = int.from_bytes(header[10:12], "big") // 8
+    return int.from_bytes(header[22:26], "big") * channels * width, end - 128
+
+
+def _of_wve(file: BinaryIO, end: int) -> tuple[int, int] | None:
+    """Psion: 32 bytes, in which the length of the A-law samples stands."""
+    file.seek(18)
+    return int.from_bytes(file.read(4), "big"), end - 32
 
 
 def _of_ogg(file: BinaryIO, end: int) -> tuple[int, int] | None:

@@ -23,6 +23,8 @@ from latentbench.reports.columns import (
     value_column,
 )
 from latentbench.reports.tables import ANY_WIDTH, BLANK, LABEL, Column, Line, Page, Table, column
+from latentbench.reports.words import TITLE
+from latentbench.reports.words_of_comparison import words_of_comparison
 from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE
 from latentbench.results.schema import SPLITS
 
@@ -41,7 +43,9 @@ __all__ = ["comparison_page", "comparison_report"]
 MATCHED = {"ms": "staleness", "frames": "k"}
 # Absolute figures of different latents cannot be compared: they are in the CSV and JSON alone.
 ABSOLUTE = ("nll", "nll_baseline")
-HEADLINES = ("dnll_context", "dnll")
+HEADLINES = ("gain", "dnll_context", "dnll")
+# What is shown first, of what the runs have.
+FIRST = ("gain", "dnll_context", "r2i", "energy_skill", "spread_skill", "dnll", "direction_cos")
 DECIMALS_PER_DIM = 4
 MARKS: Mapping[Verdict, str] = {
     "distinguishable": "*",
@@ -61,9 +65,33 @@ REMEDIES = {
 }
 
 
-def comparison_report(comparison: Comparison) -> Iterator[Table | Line]:
-    """What the terminal shows of a comparison."""
+def comparison_report(comparison: Comparison, *, full: bool = False) -> Iterator[Table | Line]:
+    """What the terminal shows of a comparison: what it says, then one table.
+
+    Args:
+        comparison: of runs.
+        full: every figure, every difference from the first run, and all circumstances.
+    """
     yield Line(_title(comparison), "bold")
+    yield Line()
+    yield Line(TITLE, "bold")
+    yield from (Line(f"- {text}") for text in words_of_comparison(comparison))
+    yield Line()
+    if full:
+        yield from _in_full(comparison)
+        return
+    yield from (Line(text, "yellow") for text in _stamps(comparison))
+    yield from (Line(f"Warning: {text}", "bold yellow") for text in comparison.warnings)
+    yield _summary(comparison)
+    yield from map(Line, _summary_notes(comparison))
+    yield Line()
+    yield from map(Line, _missing(comparison))
+    yield Line(
+        "--full shows every figure, its difference from the first run, and all that differs.", "dim"
+    )
+
+
+def _in_full(comparison: Comparison) -> Iterator[Table | Line]:
     yield _runs(comparison)
     yield from (Line(text, "yellow") for text in _stamps(comparison))
     yield from (Line(f"Warning: {text}", "bold yellow") for text in comparison.warnings)
@@ -91,6 +119,7 @@ def comparison_page(comparison: Comparison) -> Page:
         tables.append(_spelt_verdicts(comparison))
     differences = [f"{one.what}: {_values(one)}" for one in comparison.differences]
     notes: dict[str, list[str]] = {
+        TITLE: list(words_of_comparison(comparison)),
         "Warnings": list(comparison.warnings),
         "Stamps": list(_stamps(comparison)),
         _against(comparison): list(_verdict_notes(comparison)),
@@ -131,16 +160,97 @@ def _runs(comparison: Comparison) -> Table:
         "parameters": lambda run: over_horizons(run, lambda found: f"{found.parameters:,}"),
         "steps": lambda run: f"{run.steps:,}",
         "seeds": lambda run: ",".join(map(str, run.seeds)) or BLANK,
+        "protocol": lambda run: run.protocol or BLANK,
         "utterances": lambda run: "+".join(str(run.utterances.get(one, 0)) for one in SPLITS),
     }
     if not any(run.encoder.look_ahead for run in runs):
         del cells["look-ahead"]
+    if not any(run.protocol for run in runs):
+        del cells["protocol"]
     names = (column("run", runs, lambda run: run.label, left=True, fold=LABEL),)
     return Table(names, (tuple(column(name, runs, cell) for name, cell in cells.items()),))
 
 
+def _summary(comparison: Comparison) -> Table:
+    """One table: what a reader asks for first, the rank, and the difference from the first run."""
+    rows, runs = comparison.horizons, {run.label: run for run in comparison.runs}
+    names = [name for name in FIRST if name in comparison.metrics]
+    if "gain" in names:
+        names = [name for name in names if name != "dnll_context"]
+    columns = [
+        column("n", rows, _count),
+        column("speakers", rows, lambda one: str(runs[one.run].speakers)),
+        column("D", rows, lambda one: _dims(one, runs[one.run])),
+    ]
+    places = _places(comparison)
+    for name in names:
+        columns.append(value_column(comparison.figures, places, name))
+        if name == comparison.headline:
+            columns += uncertainty_columns(comparison.figures, places, name, seeds=False)
+    ranks = {(one.run, one.matched): one.rank for one in comparison.ranks}
+    if any(ranks.values()):
+        columns.append(
+            column("rank", rows, lambda one: str(ranks.get((one.run, one.matched)) or BLANK))
+        )
+    if differences := _differing(comparison):
+        columns.append(
+            column(
+                f"less {comparison.runs[0].label}",
+                rows,
+                lambda one: _marked(differences.get((one.matched, one.run))),
+            )
+        )
+    return Table(
+        tuple(_keys(comparison)),
+        (tuple(columns),),
+        "Eval, all frames; nats are per frame",
+        styles=_styles(comparison),
+        ruled=True,
+    )
+
+
+def _dims(one: ComparedHorizon, run: ComparedRun) -> str:
+    """D of what was predicted, and after a slash that of the encoder where it is another."""
+    kept = one.result.dim
+    if not kept:
+        return BLANK
+    return str(kept) if kept == run.dim else f"{kept}/{run.dim}"
+
+
+def _differing(comparison: Comparison) -> dict[tuple[str, str], FigureDifference]:
+    """The difference that is shown first: of what runs are ranked by, else of the headline."""
+    ranked = next((one.figure for one in comparison.ranks if one.figure), comparison.headline)
+    return {(one.matched, one.run): one for one in comparison.against if one.name == ranked}
+
+
+def _summary_notes(comparison: Comparison) -> Iterator[str]:
+    found = list(_differing(comparison).values())
+    if not found:
+        return
+    figure = heading_of(found[0].name)
+    yield f"less {comparison.runs[0].label}: of {figure}; {LEGEND}"
+    for reason in dict.fromkeys(one.reason for one in found if one.reason):
+        ones = [one for one in found if one.reason == reason]
+        yield f"{', '.join(dict.fromkeys(f'{one.run} {one.matched}' for one in ones))}: {reason}"
+
+
 def _figures(comparison: Comparison, title: str, *, means: bool) -> Table:
     """The rows of a horizon below one another; figures are of all eval frames."""
+    return Table(
+        tuple(_keys(comparison)),
+        tuple(map(tuple, _groups(comparison, means=means))),
+        title,
+        styles=_styles(comparison),
+        ruled=True,
+    )
+
+
+def _styles(comparison: Comparison) -> tuple[str, ...]:
+    return tuple("yellow" if one.result.leaky else "" for one in comparison.horizons)
+
+
+def _keys(comparison: Comparison) -> list[Column]:
+    """Staleness, run and k of each row, and what is not as it was asked for."""
     horizons = comparison.horizons
     keys = [
         column(MATCHED[comparison.match], horizons, lambda one: one.matched, left=True, once=True),
@@ -151,13 +261,7 @@ def _figures(comparison: Comparison, title: str, *, means: bool) -> Table:
         keys.append(column("is", horizons, _time))
     if any(one.result.leaky for one in horizons):
         keys.append(column("", horizons, lambda one: "leaky" if one.result.leaky else ""))
-    return Table(
-        tuple(keys),
-        tuple(map(tuple, _groups(comparison, means=means))),
-        title,
-        styles=tuple("yellow" if one.result.leaky else "" for one in horizons),
-        ruled=True,
-    )
+    return keys
 
 
 def _time(one: ComparedHorizon) -> str:
@@ -362,8 +466,8 @@ def _where(comparison: Comparison, found: Sequence[FigureDifference]) -> str:
     return ", ".join(places)
 
 
-def _remarks(comparison: Comparison) -> Iterator[str]:
-    """What is missing, failed, blank or leaky."""
+def _missing(comparison: Comparison) -> Iterator[str]:
+    """What is missing or failed."""
     for failure in comparison.failures:
         yield f"{failure.label} is missing: {failure.error}"
     there = {(one.matched, one.run) for one in comparison.horizons}
@@ -374,6 +478,12 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
     for one in comparison.horizons:
         for error in one.result.errors:
             yield f"{one.run}, {one.matched} failed: {error}"
+
+
+def _remarks(comparison: Comparison) -> Iterator[str]:
+    """What is missing, failed, blank or leaky."""
+    yield from _missing(comparison)
+    for one in comparison.horizons:
         for note in one.result.notes if one.result.seeds else ():
             yield f"{one.run}, {one.matched}: {note}"
     for run in comparison.runs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from latentbench.errors import counted
 from latentbench.reports.columns import compact
 from latentbench.reports.tables import BLANK, LABEL, Column, Line, Table, column
+from latentbench.reports.words import TITLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,9 @@ BAR = 24
 def explain_report(found: Explanation) -> Iterator[Table | Line]:
     """What the terminal shows of an explanation."""
     where = f"k = {found.horizon}, seed {found.seed}, {found.split}"
+    yield Line(TITLE, "bold")
+    yield Line(f"- {found.summary}")
+    yield Line(f"- {found.advice}")
     yield _tails(found)
     for one in found.tails:
         if one.non_finite:
@@ -40,8 +44,7 @@ def explain_report(found: Explanation) -> Iterator[Table | Line]:
         yield Line(f"({hypothesis.letter}) {hypothesis.name}: ", more=(mark,))
         yield Line(f"    {hypothesis.evidence}", "dim")
     yield Line()
-    yield Line(f"Verdict ({found.verdict}): {found.summary}", "bold")
-    yield Line(found.advice)
+    yield Line(f"Verdict: {found.verdict}.", "bold")
 
 
 def _tails(found: Explanation) -> Table:

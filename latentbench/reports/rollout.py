@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 from latentbench.errors import counted
 from latentbench.reports.columns import compact, time_text
 from latentbench.reports.tables import BLANK, Column, Line, Table, column
+from latentbench.reports.words import TITLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from latentbench.rollout.curves import CurvePoint, RolloutCurve, RolloutCurves
 
-__all__ = ["rollout_report"]
+__all__ = ["rollout_report", "words_of_rollout"]
+
+# A state is dead that changes by less than half, or more than twice, what true frames change by,
+# and so is one whose variance does.
+ALIVE = (0.5, 2.0)
 
 MODES = {
     "mean": "the mean",
@@ -42,6 +47,9 @@ def rollout_report(found: RolloutCurves) -> Iterator[Table | Line]:
     yield Line(f"Rollout of {found.predictor} on {found.encoder}, {found.corpus}", "bold", stamps)
     kind, _, steps = found.inject.partition(":")
     yield Line(f"by {MODES[found.mode]}, {INJECTED[kind].format(steps)}", "dim")
+    yield Line()
+    yield Line(TITLE, "bold")
+    yield from (Line(f"- {text}") for text in words_of_rollout(found))
     for curve in found.curves:
         comparable = found.mode == "sample" and found.inject == "never"
         yield _table(curve, perfect=comparable)
@@ -52,6 +60,47 @@ def rollout_report(found: RolloutCurves) -> Iterator[Table | Line]:
         frames = counted(found.train_frames, "frame")
         yield Line(f"perfect: the variance of {found.perfect_model} ({frames})", "dim")
     yield from map(Line, found.notes)
+
+
+def words_of_rollout(found: RolloutCurves) -> list[str]:
+    """A sentence for each horizon and target: until when a rollout stays alive, and how it ends."""
+    return [_fate(curve, found.mode) for curve in found.curves]
+
+
+def _fate(curve: RolloutCurve, mode: str) -> str:
+    target = "Δ" if curve.target == "delta" else "x"
+    what = f"k = {curve.k} ({time_text(curve.milliseconds)} ms), target {target}"
+    frame = curve.milliseconds / curve.k
+    points = [one for one in curve.points if one.depth > 0 and one.n]
+    if not points:
+        return f"{what}: no utterance is long enough to tell."
+    dead = next((one for one in points if not _alive(one)), None)
+    if dead is None:
+        last = time_text(points[-1].depth * frame)
+        return f"{what}: stays alive to the deepest depth that is shown, {last} ms."
+    until = max((one.depth for one in points if one.depth < dead.depth), default=0)
+    stable = f"stable for {time_text(until * frame)} ms" if until else "not stable at any depth"
+    return f"{what}: {stable}; at depth {dead.depth} {_end(dead, mode)}."
+
+
+def _alive(one: CurvePoint) -> bool:
+    """Whether movement and variance are within a half and twice the true ones."""
+    low, high = ALIVE
+    figures = (one.magnitude_ratio, one.variance_ratio)
+    return not one.non_finite and all(low <= figure <= high for figure in figures)
+
+
+def _end(one: CurvePoint, mode: str) -> str:
+    low, high = ALIVE
+    moved, spread = compact(one.magnitude_ratio, 2), compact(one.variance_ratio, 2)
+    if one.non_finite or not math.isfinite(one.variance_ratio) or one.variance_ratio > high:
+        return f"it runs away (variance {spread} of the true one)"
+    if one.magnitude_ratio < low:
+        why = "" if mode == "sample" else ", as a mean does; see --mode sample"
+        return f"it stands still (it moves {moved} of what true frames do{why})"
+    if one.magnitude_ratio > high:
+        return f"it shakes (it moves {moved} times what true frames do)"
+    return f"it shrinks (variance {spread} of the true one)"
 
 
 def _table(curve: RolloutCurve, *, perfect: bool) -> Table:

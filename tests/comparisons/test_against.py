@@ -299,7 +299,7 @@ def test_what_is_missing_is_said(plant, make_run):
 
 def shown(comparison, width=80):
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    show(comparison_report(comparison), console)
+    show(comparison_report(comparison, full=True), console)
     return console.file.getvalue()
 
 

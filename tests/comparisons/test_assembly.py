@@ -250,5 +250,5 @@ def test_corpora_compared_on_purpose_are_a_difference_and_no_warning(make_run):
 def test_a_comparison_reads_back_from_its_json(make_run):
     found = compare_runs([make_run("a")], failures=[Failure(label="b", error="no weights")])
     assert Comparison.model_validate_json(found.to_json()).to_json() == found.to_json()
-    assert '"schema_version": 2' in found.to_json()
+    assert '"schema_version": 3' in found.to_json()
     assert "Infinity" in found.to_json()  # the published rollout gap at k = 4

@@ -147,7 +147,7 @@ def test_exports_are_written_by_suffix(two_runs, invoke, tmp_path):
     assert {row["run"] for row in rows} == {"fine", "coarse"}
     assert "| staleness |" in files[1].read_text()
     assert r"\begin{tabular}" in files[2].read_text()
-    assert json.loads(files[3].read_text())["schema_version"] == 2
+    assert json.loads(files[3].read_text())["schema_version"] == 3
     assert found.stderr.count("Wrote ") == 4
 
 
@@ -173,7 +173,7 @@ def test_a_table_for_a_paper_has_the_columns_asked_for(two_runs, invoke):
 
 
 def test_80_columns_hold_the_table(two_runs, invoke):
-    found = invoke(*two_runs, env={"COLUMNS": "80"})
+    found = invoke(*two_runs, "--full", env={"COLUMNS": "80"})
     assert max(map(len, found.stdout.splitlines())) <= 80
     assert re.search(r"^fine +4 +50 +32 = 640 ms +Δ 20 ms ", found.stdout, re.MULTILINE)
     assert "task.step_ms=80" in found.stdout

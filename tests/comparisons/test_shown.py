@@ -20,7 +20,7 @@ from latentbench.results.schema import EncoderFacts, Figure
 
 def shown(comparison, width=80):
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    show(comparison_report(comparison), console)
+    show(comparison_report(comparison, full=True), console)
     return console.file.getvalue()
 
 

@@ -189,7 +189,8 @@ def test_the_command_prints_the_verdict_within_80_columns(planted_run, planted_p
     command += ["--cache", str(folder / "cache")]
     shown = CliRunner().invoke(main, command)
     assert shown.exit_code == 0, shown.output
-    assert "Verdict (a): k = 2, eval: extrapolation on rare contexts" in shown.stdout
+    assert shown.stdout.startswith("What this says\n- k = 2, eval: extrapolation on rare contexts")
+    assert "Verdict: a." in shown.stdout
     assert "s00-1" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 80
     printed = CliRunner().invoke(main, [*command, "--json", "--top", "2", "--split", "train"])

@@ -1,0 +1,90 @@
+"""The ranks of a comparison: by what all have, over what can be told apart.
+
+The rank of a run is 1 and the number of runs that are better beyond the interval of the
+difference. So runs that cannot be told apart share one, and none is ahead by chance alone. What is
+withheld (`results.standing`) has a reason in the place of a rank.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from latentbench.comparisons.against import compared
+from latentbench.results.schema import Record
+from latentbench.results.standing import withheld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from latentbench.comparisons.against import Side
+
+__all__ = ["RANKED", "Rank", "ranks_of"]
+
+# By what latents of any coordinates are compared; the second is of models that only sample too.
+RANKED = ("r2i", "energy_skill")
+SETTLED = ("distinguishable", "not distinguishable")
+
+
+class Rank(Record):
+    """Where a run stands at one horizon.
+
+    Attributes:
+        run: label.
+        matched: label of the horizon.
+        figure: that it is ranked by, more being better; empty where there is none.
+        rank: 1 for the best; None where it takes no part.
+        reasons: why it takes no part.
+    """
+
+    run: str
+    matched: str
+    figure: str = ""
+    rank: int | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def ranks_of(sides: Mapping[str, Sequence[Side]]) -> Iterator[Rank]:
+    """The rank of every run at every horizon; nothing where no run has a figure to rank by."""
+    for matched, here in sides.items():
+        if any(name in side.units for side in here for name in RANKED):
+            yield from _ranked(matched, here)
+
+
+def _ranked(matched: str, here: Sequence[Side]) -> Iterator[Rank]:
+    reasons = [list(_barred(side)) for side in here]
+    able = [number for number, why in enumerate(reasons) if not why]
+    figure = next((one for one in RANKED if all(one in here[at].units for at in able)), "")
+    better = dict.fromkeys(able, 0)
+    if figure and len(able) > 1:
+        for one, other in combinations(able, 2):
+            found = compared(matched, figure, here[one], here[other])
+            if found.verdict not in SETTLED:
+                for at, against in ((one, other), (other, one)):
+                    label = here[against].run.label
+                    reasons[at].append(f"not to be held against {label}: {found.reason}")
+            elif found.verdict == "distinguishable":
+                better[other if (found.value or 0.0) > 0 else one] += 1
+    for number, side in enumerate(here):
+        why = reasons[number]
+        if number in better and len(able) == 1:
+            why.append("no other run to rank against")
+        if number in better and not figure:
+            why.append("no figure that all have")
+        yield Rank(
+            run=side.run.label,
+            matched=matched,
+            figure=figure,
+            rank=None if why else 1 + better[number],
+            reasons=tuple(why),
+        )
+
+
+def _barred(side: Side) -> Iterator[str]:
+    """Why a run takes no part, whatever the others are."""
+    if side.horizon is None:
+        yield "no such horizon"
+    elif not side.horizon.seeds:
+        yield "failed"
+    else:
+        yield from withheld(side.run.result, side.horizon)

@@ -1,0 +1,168 @@
+"""What a comparison says, in words: rules from ranks and differences to a few plain sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latentbench.reports.columns import compact, decimals_of, heading_of
+from latentbench.results.standing import gain_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from latentbench.comparisons import Comparison
+    from latentbench.comparisons.against import FigureDifference
+    from latentbench.comparisons.ranks import Rank
+
+__all__ = ["words_of_comparison"]
+
+
+def words_of_comparison(comparison: Comparison) -> list[str]:
+    """What the order is and how sure, how far information reaches, and what was left out.
+
+    Where nothing can be ranked, what can be told apart from the first run by the headline.
+    """
+    if len(comparison.runs) == 1:
+        return ["There is one run only: nothing to hold it against."]
+    if any(one.figure for one in comparison.ranks):
+        told = [*_order(comparison), *_left_out(comparison)]
+    else:
+        told = [*_from_first(comparison), *_left_out(comparison)]
+    return [*told, *_reach(comparison), *_smallest(comparison)] or [
+        "No figure of these runs can be held against one another."
+    ]
+
+
+def _order(comparison: Comparison) -> Iterator[str]:
+    """The tiers at the first staleness that has any, and at the last where they are others."""
+    tiers = {
+        matched: found
+        for matched in dict.fromkeys(one.matched for one in comparison.ranks)
+        if (found := _tiers([one for one in comparison.ranks if one.matched == matched]))
+    }
+    if not tiers:
+        yield "No two runs can be ranked."
+        return
+    first, *others = tiers
+    yield _told(comparison, first, tiers[first])
+    same = [one for one in others if tiers[one] == tiers[first]]
+    if same:
+        yield f"The order is the same at {_listed(same)}."
+    if others and others[-1] not in same:
+        yield _told(comparison, others[-1], tiers[others[-1]])
+
+
+def _tiers(ranks: Sequence[Rank]) -> dict[int, list[str]]:
+    """Rank -> the runs that share it."""
+    found: dict[int, list[str]] = {}
+    for one in ranks:
+        if one.rank is not None:
+            found.setdefault(one.rank, []).append(one.run)
+    return dict(sorted(found.items()))
+
+
+def _told(comparison: Comparison, matched: str, tiers: Mapping[int, Sequence[str]]) -> str:
+    figure = next(one.figure for one in comparison.ranks if one.matched == matched and one.figure)
+    name = heading_of(figure)
+    values = {
+        one.run: found.value
+        for one in comparison.horizons
+        if one.matched == matched and (found := one.result.find("eval", "all", figure)) is not None
+    }
+
+    def of(run: str) -> str:
+        return f"{run} ({compact(values[run], decimals_of(figure))})"
+
+    if len(tiers) == 1:
+        (runs,) = tiers.values()
+        return (
+            f"At {matched} {_listed([of(one) for one in runs])} cannot be told apart by {name}; "
+            "that does not mean they are equal."
+        )
+    places = "; ".join(
+        f"{rank}. {_listed([of(one) for one in sorted(runs, key=lambda run: -values[run])])}"
+        for rank, runs in tiers.items()
+    )
+    return (
+        f"At {matched}, by {name}, from the easiest to predict: {places}. "
+        "What shares a place cannot be told apart."
+    )
+
+
+def _left_out(comparison: Comparison) -> Iterator[str]:
+    """Which runs take no part, where and why."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for one in comparison.ranks:
+        for reason in one.reasons[:1]:
+            where.setdefault((one.run, reason), []).append(one.matched)
+    for (run, reason), matched in where.items():
+        yield f"{run} is not ranked at {_listed(matched)}: {reason}."
+
+
+def _from_first(comparison: Comparison) -> Iterator[str]:
+    """What differs from the first run in the headline, by run."""
+    first, name = comparison.runs[0].label, heading_of(comparison.headline)
+    found = [one for one in comparison.against if one.name == comparison.headline]
+    for run in dict.fromkeys(one.run for one in found):
+        ours = [one for one in found if one.run == run]
+        apart = [one for one in ours if one.verdict == "distinguishable"]
+        alike = [one.matched for one in ours if one.verdict == "not distinguishable"]
+        if apart:
+            told = "; ".join(f"{_difference(one)} at {one.matched}" for one in apart)
+            yield f"{run} less {first}, {name}: {told}."
+        if alike:
+            yield (
+                f"{run} and {first} cannot be told apart by {name} at {_listed(alike)}; that does "
+                "not mean they are equal."
+            )
+        for reason in dict.fromkeys(one.reason for one in ours if one.verdict == "withheld"):
+            yield f"{run} cannot be held against {first}: {reason}."
+
+
+def _difference(one: FigureDifference) -> str:
+    decimals = decimals_of(one.name) + (2 if one.unit.endswith("/dim") else 0)
+    unit = f" {one.unit}" if one.unit else ""
+    value, low, high = (compact(found or 0.0, decimals) for found in (one.value, one.low, one.high))
+    return f"{value}{unit} ({low} to {high})"
+
+
+def _reach(comparison: Comparison) -> Iterator[str]:
+    """Until when the context is worth anything beyond its interval."""
+    reach: dict[str, str] = {}
+    for run in comparison.runs:
+        gains = [
+            (one.matched, gain)
+            for one in comparison.horizons
+            if one.run == run.label and (gain := gain_of(one.result)) is not None
+        ]
+        if gains:
+            sure = [at for at, gain in gains if gain.low is not None and gain.low > 0]
+            reach[run.label] = f"at {_listed(sure)}" if sure else "nowhere"
+    if reach:
+        told = "; ".join(f"{run} {where}" for run, where in reach.items())
+        yield f"A context tells something of what comes: {told}."
+
+
+def _smallest(comparison: Comparison) -> Iterator[str]:
+    """The smallest difference that so many speakers can show."""
+    figure = next((one.figure for one in comparison.ranks if one.figure), comparison.headline)
+    found = [
+        one
+        for one in comparison.against
+        if one.name == figure and one.low is not None and one.high is not None
+    ]
+    if not found:
+        return
+    width, unit, speakers = max(
+        ((one.high or 0.0) - (one.low or 0.0), one.unit, one.speakers) for one in found
+    )
+    decimals = decimals_of(figure) + (2 if unit.endswith("/dim") else 0)
+    yield (
+        f"With {speakers} eval speakers a difference of {heading_of(figure)} below about "
+        f"{compact(width / 2, decimals)}{f' {unit}' if unit else ''} cannot be seen."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
