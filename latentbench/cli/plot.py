@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
 
-from latentbench.cli.output import Verb, echo
+from latentbench.cli.output import Verb, echo, json_option
 from latentbench.cli.session import GivenPath, RunPath, debug_option
 from latentbench.cli.show import finished_runs
 from latentbench.errors import UsageError
@@ -43,12 +44,13 @@ SUFFIXES = (".pdf", ".svg", ".png")
     default="",
     help="A style file of matplotlib, or the name of one it has; wins over ours.",
 )
+@json_option
 @debug_option
-def plot(runs: tuple[Path, ...], what: str, out: Path, style: str) -> None:
-    """Draw finished runs for a paper, one column wide.
+def plot(runs: tuple[Path, ...], what: str, out: Path, style: str, *, as_json: bool) -> None:
+    """Draw finished runs for a paper.
 
-    RUN is the folder that was given to --out of 'run', or one that holds such folders; several are
-    drawn together.
+    The picture is one column wide. RUN is the folder that was given to --out of 'run', or one that
+    holds such folders; several are drawn together.
     """
     if out.suffix not in SUFFIXES:
         raise UsageError(
@@ -65,4 +67,7 @@ def plot(runs: tuple[Path, ...], what: str, out: Path, style: str) -> None:
             partial.write_bytes(drawn)
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from None
+    if as_json:
+        told = {"what": what, "out": str(out), "runs": [str(one) for one in folders]}
+        echo(json.dumps(told, indent=2))
     echo(f"Wrote {out}", err=True)

@@ -190,7 +190,7 @@ def test_comparing_pairs_them_by_speaker(made):
         assert found[f"{name}_difference_verdict"] == "distinguishable"
         assert found[f"{name}_difference_speakers"] == "10"
     assert found["miss_difference_unit"] == "latent units"
-    shown = " ".join(made.invoke("--plugin", made.plugin, "compare", *runs).split())
+    shown = " ".join(made.invoke("--plugin", made.plugin, "compare", *runs, "--full").split())
     assert f"{value:.4f} * {float(found['miss_difference_low']):.4f} to" in shown
 
 
