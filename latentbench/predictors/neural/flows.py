@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torchdiffeq import odeint
-from zuko.flows import NSF
 
 from latentbench.predictors.neural.head import GenerativeHead
 from latentbench.predictors.neural.residual import ResidualNetwork, load_forward_derivatives
@@ -28,6 +27,15 @@ TRACE_VALUES = 1 << 22
 REMARK_FRAMES = 64
 
 
+def _spline_flow() -> Any:
+    """The flow of zuko, whose import turns torch's check of distributions off in the process."""
+    checked = torch.distributions.Distribution._validate_args  # noqa: SLF001 - it has no getter
+    from zuko.flows import NSF  # noqa: PLC0415 - so that what it changes is put back
+
+    torch.distributions.Distribution.set_default_validate_args(checked)
+    return NSF
+
+
 class SplineFlowHead(GenerativeHead):
     """A conditional neural spline flow of coupling layers (Durkan et al. 2019), zuko's `NSF`.
 
@@ -36,7 +44,7 @@ class SplineFlowHead(GenerativeHead):
 
     def __init__(self, options: NeuralOptions, *, width: int, dim: int) -> None:
         super().__init__(options, width=width, dim=dim)
-        self.flow = NSF(
+        self.flow = _spline_flow()(
             dim,
             context=width,
             transforms=options.transforms,
