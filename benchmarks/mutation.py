@@ -36,7 +36,10 @@ PARTS = {
     "scoring": ("metrics/scoring.py", "tests/metrics"),
     "likelihood": ("metrics/likelihood.py", "tests/metrics"),
     "energy": ("metrics/energy.py", "tests/metrics"),
-    "mixture": ("predictors/mixture.py", "tests/predictors/test_mixture.py tests/metrics"),
+    "mixture": (
+        "predictors/mixture.py",
+        "tests/predictors/test_mixture.py tests/predictors/test_student.py tests/metrics",
+    ),
     "markov": ("worlds/markov.py", "tests/worlds/test_markov.py"),
     "gaussian": ("worlds/gaussian.py", "tests/worlds/test_gaussian.py"),
     "standing": ("results/standing.py", "tests/reports/test_words.py tests/results"),

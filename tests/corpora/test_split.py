@@ -112,3 +112,18 @@ def test_a_side_left_empty():
     with pytest.raises(UsageError, match="leaves 0 to train and 2 to evaluate") as error:
         split_speakers(["a", "b"], eval_fraction=0.9, seed=42)
     assert "at least one speaker on each side" in error.value.hint
+
+
+def test_no_speaker_to_evaluate_is_refused():
+    with pytest.raises(UsageError, match="leaves 2 to train and 0 to evaluate"):
+        split_speakers("ab", eval_fraction=0.0, seed=42)
+
+
+def test_validation_that_takes_more_than_there_are_is_refused():
+    with pytest.raises(UsageError, match="takes 2 of 1 train speaker"):
+        split_speakers("ab", eval_fraction=0.5, seed=42, validation_fraction=0.1)
+
+
+def test_more_to_evaluate_than_there_are_is_refused():
+    with pytest.raises(UsageError, match="leaves -1 to train and 3 to evaluate"):
+        split_speakers("ab", eval_fraction=1.5, seed=42)

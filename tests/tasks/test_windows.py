@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,3 +106,22 @@ def test_utterances_too_short_and_empty_splits_give_no_frames():
 def test_a_task_that_cannot_be_is_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         WindowTask(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("w", "k", "step", "sees"),
+    [(3, 2, 1, False), (3, 2, 2, True), (3, 2, 4, True), (3, 2, 5, False)],
+)
+def test_the_previous_frame_is_seen_where_it_is_in_the_context(w, k, step, sees):
+    """The context of t is t-k-w+1 to t-k, and x_{t-m} is in it for k <= m < k + w."""
+    frames = WindowTask(w, k, "delta", "own", (k,), step).frames(latents_of([30]), [0])
+    assert frames.sees_previous is sees
+
+
+def test_the_previous_frame_is_the_one_a_step_before():
+    latents = latents_of([30])
+    frames = WindowTask(3, 1, "delta", "own", (1,), 2).frames(latents, [0])
+    x = latents.utterance(0)
+    expected = [x[t - 2] for t in range(3, 30)]  # the first t has 3 frames of context before t-1
+    which = np.arange(len(frames))
+    assert torch.equal(frames.previous(which), torch.stack(expected))
