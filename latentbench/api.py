@@ -57,6 +57,8 @@ __all__ = [
 # A name, a mapping of a name and options, a class, a factory or a spec.
 Named: TypeAlias = Any
 Section: TypeAlias = Mapping[str, Any]
+# Key -> the values of which each makes a run, or texts `KEY=VALUE,VALUE`.
+Varied: TypeAlias = "Mapping[str, Sequence[Any]] | Sequence[str]"
 
 # What Windows refuses in a file name; other systems refuse less.
 REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
@@ -219,7 +221,7 @@ def compare(
     predictors: Sequence[Named] | Mapping[str, Named] = (),
     corpora: Sequence[Named] | Mapping[str, Named] = (),
     factorizations: Sequence[Named] | Mapping[str, Named] = (),
-    vary: Mapping[str, Sequence[Any]] | None = None,
+    vary: Varied = (),
     match: Literal["ms", "frames"] = "ms",
     strict: bool = False,
     out: Path | str | None = None,
@@ -274,7 +276,7 @@ def compare(
 
 def factorize(
     *,
-    vary: Sequence[str] = (),
+    vary: Varied = (),
     out: Path | str | None = None,
     **settings: Unpack[Settings],
 ) -> Answer[Factoring]:
@@ -312,7 +314,7 @@ def plan_comparison(
     predictors: Sequence[Named] | Mapping[str, Named] = (),
     corpora: Sequence[Named] | Mapping[str, Named] = (),
     factorizations: Sequence[Named] | Mapping[str, Named] = (),
-    vary: Mapping[str, Sequence[Any]] | None = None,
+    vary: Varied = (),
     match: Literal["ms", "frames"] = "ms",
     **settings: Unpack[Settings],
 ) -> dict[str, Answer[Plan]]:
@@ -497,7 +499,7 @@ def _combined(
     settings: Mapping[str, Any],
     given: Mapping[str, Sequence[Named] | Mapping[str, Named]],
     match: Literal["ms", "frames"],
-    vary: Mapping[str, Sequence[Any]] | None,
+    vary: Varied,
 ) -> tuple[_Asked, list[Combination]]:
     """What is asked for, and every run of it."""
     from latentbench.comparisons.combinations import Request, combine
@@ -517,7 +519,7 @@ def _combined(
                 named = {**(named if isinstance(named, dict) else {"name": named}), "label": label}
             chosen[section].append(named)
     request = Request(
-        chosen, match, asked.settings, asked.assignments, asked.preset, asked.file, vary or {}
+        chosen, match, asked.settings, asked.assignments, asked.preset, asked.file, vary
     )
     return replace(asked, registry=registry), combine(request, registry)
 

@@ -38,7 +38,7 @@ from latentbench.plain_yaml import DEEPEST, load, written
 from latentbench.specs import PredictorSpec, option_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from latentbench.plugins import Registry
@@ -54,6 +54,7 @@ __all__ = [
     "TrainingConfig",
     "UtteranceConfig",
     "assignment",
+    "axes",
     "build_options",
     "density_of",
     "dotted",
@@ -395,6 +396,35 @@ def assignment(text: str) -> tuple[list[str], Any]:
             "Write it as key.option=value, e.g. --set predictor.components=4.",
         )
     return parts, _assigned(value, f"the value of --set {key}")
+
+
+def axes(vary: Mapping[str, Sequence[Any]] | Sequence[str]) -> dict[str, list[Any]]:
+    """What varies: key -> its values, each of which makes a run.
+
+    Args:
+        vary: key -> values, or texts `KEY=VALUE,VALUE`.
+
+    Raises:
+        UsageError: a text names no values, or a key or value is given twice.
+    """
+    pairs = vary.items() if isinstance(vary, Mapping) else map(_axis, vary)
+    found: dict[str, list[Any]] = {}
+    for key, values in pairs:
+        if not isinstance(values, (list, tuple)) or not values or not key or None in values:
+            raise UsageError(
+                f"--vary {key}: it names no values.",
+                "Write it as KEY=VALUE,VALUE, e.g. --vary task.context_ms=80,640, or in YAML "
+                "vary: {task.context_ms: [80, 640]}.",
+            )
+        if key in found or len(set(map(repr, values))) < len(values):
+            raise UsageError(f"--vary {key}: a key or a value is given twice.", "Give it once.")
+        found[key] = list(values)
+    return found
+
+
+def _axis(text: str) -> tuple[str, Any]:
+    key, _, values = text.partition("=")
+    return key, _assigned(f"[{values}]", f"the values of --vary {key}")
 
 
 def nested(parts: Iterable[str], value: Any) -> Any:

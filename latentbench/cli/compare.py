@@ -57,7 +57,6 @@ def _component_options(command: Any) -> Any:
 @run_options
 @click.option(
     "--vary",
-    "varied",
     metavar="KEY=V,V,...",
     multiple=True,
     help="A run of each value, e.g. task.context_ms=80,640; several keys: every combination.",
@@ -96,7 +95,7 @@ def compare(
     /,
     *,
     runs: tuple[Path, ...],
-    varied: tuple[str, ...],
+    vary: tuple[str, ...],
     match: Literal["ms", "frames"],
     out: Path | None,
     cache: Path | None,
@@ -121,7 +120,7 @@ def compare(
     asked = Exports(exports, columns, caption, label)
     asked.check(format_)
     if runs:
-        if idle := sorted({*_set_by_user({**given, "vary": varied}), *(["out"] if out else [])}):
+        if idle := sorted({*_set_by_user({**given, "vary": vary}), *(["out"] if out else [])}):
             raise UsageError(
                 f"Finished runs are compared as they are; --{idle[0]} would change nothing.",
                 "Leave it out, or leave out the run folders.",
@@ -130,7 +129,6 @@ def compare(
         found = api.compare(folders, match=match, strict=strict, registry=session.registry())
         _show(found, format_, asked, full=full)
         return
-    vary = dict(map(_varied, varied))
     components = {plural: given.pop(section) for section, plural in PLURALS.items()}
     settings = settings_of(session, {**given, "cache": cache})
     if dry_run:
@@ -139,16 +137,6 @@ def compare(
         return
     found = api.compare(**components, vary=vary, match=match, strict=strict, out=out, **settings)
     _show(found, format_, asked, full=full)
-
-
-def _varied(text: str) -> tuple[str, list[Any]]:
-    """The key and the values of `--vary KEY=V,V`."""
-    from latentbench.config import assignment  # noqa: PLC0415 - imports pydantic
-
-    key, equals, values = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"--vary {text!r}: write it as KEY=VALUE,VALUE.")
-    return key, assignment(f"{key}=[{values}]")[1]
 
 
 def _set_by_user(given: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from latentbench.config import assignment, nested, read_layers, resolve, shape
+from latentbench.config import assignment, axes, nested, read_layers, resolve, shape
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ IN_TIME: dict[str, Any] = {
 }
 # By frames W and k are as they are, whatever a frame lasts, as in the original.
 DEFAULT_PRESET = "lb1"
-VARY_HINT = (
-    "Write it as --vary task.context_ms=80,640, or in YAML vary: {task.context_ms: [80, 640]}."
-)
+VARY_HINT = "Write e.g. --vary task.context_ms=80,640; in YAML vary: {task.context_ms: [80, 640]}."
 FRAME_KEYS = ("context_frames", "horizons", "step_frames")
 TIME_KEYS = ("context_ms", "horizons_ms", "step_ms")
 
@@ -60,7 +58,8 @@ class Request:
         assignments: of `--set`.
         preset: to start from; by default `lb1`.
         config_file: of the user; its `vary` is as the one here, which wins.
-        vary: key such as `task.context_ms` -> the values of which each makes a run.
+        vary: key such as `task.context_ms` -> the values of which each makes a run, or texts
+            `KEY=VALUE,VALUE`.
     """
 
     components: Mapping[str, Sequence[str | Mapping[str, Any]]]
@@ -69,7 +68,7 @@ class Request:
     assignments: Sequence[str] = ()
     preset: str | None = None
     config_file: Path | None = None
-    vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    vary: Mapping[str, Sequence[Any]] | Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -107,15 +106,15 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
     """
     preset = request.preset or DEFAULT_PRESET
     ground = shape(_layers(preset, request.config_file)[0])
-    axes = _axes(request, preset)
+    varying = _axes(request, preset)
     chosen = {
         section: _components(
             section, request.components.get(section) or (getattr(ground, section).name,), registry
         )
         for section in COMPARED
     }
-    _require_options(axes, chosen)
-    if all(len(one) == 1 for one in (*chosen.values(), *(values for _, values in axes))):
+    _require_options(varying, chosen)
+    if all(len(one) == 1 for one in (*chosen.values(), *(values for _, values in varying))):
         named = ", ".join(f"{section} '{one[0].label}'" for section, one in chosen.items())
         raise UsageError(
             f"A comparison needs at least two runs; this is one: {named}.",
@@ -124,16 +123,16 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         )
     everywhere = list(_addressed(map(assignment, request.assignments), chosen))
     general = [request.settings, *everywhere]
-    touched = _touched(request, general) | {parts[1] for parts, _ in axes if parts[0] == "task"}
+    touched = _touched(request, general) | {parts[1] for parts, _ in varying if parts[0] == "task"}
     matched = _matched(request.match, touched)
-    names_of_axes = _short([parts for parts, _ in axes])
+    names_of_axes = _short([parts for parts, _ in varying])
     combinations = []
     for together, values in product(
-        product(*chosen.values()), product(*(values for _, values in axes))
+        product(*chosen.values()), product(*(values for _, values in varying))
     ):
         names = [{one.section: one.given} for one in together]
         options = [layer for one in together for layer in one.own]
-        varied = [nested(parts, value) for (parts, _), value in zip(axes, values, strict=True)]
+        varied = [nested(parts, value) for (parts, _), value in zip(varying, values, strict=True)]
         layers, _ = _layers(
             preset, request.config_file, [*names, matched, *general, *options, *varied]
         )
@@ -171,18 +170,13 @@ def _axes(request: Request, preset: str) -> list[tuple[list[str], list[Any]]]:
     _, of_file = _layers(preset, request.config_file)
     if not isinstance(of_file, dict):
         raise UsageError("vary: is no mapping of keys.", VARY_HINT)
-    axes = []
-    for key, values in {**of_file, **request.vary}.items():
+    found = []
+    for key, values in {**axes(of_file), **axes(request.vary)}.items():
         parts = key.split(".")
-        if len(parts) < 2 or not all(parts) or parts[1:] == ["name"]:  # noqa: PLR2004 - a section and a key
-            raise UsageError(f"vary {key}: this is no key of a section.", VARY_HINT)
-        if not isinstance(values, (list, tuple)) or not values:
-            raise UsageError(f"vary {key}: {values!r} is no list of values.", VARY_HINT)
-        told = [_text(one) for one in values]
-        if len(set(told)) < len(told):
-            raise UsageError(f"vary {key}: a value is given twice.", "Give each once.")
-        axes.append((parts, list(values)))
-    return axes
+        if len(parts) == 1 or not all(parts) or parts[1:] == ["name"]:
+            raise UsageError(f"--vary {key}: this is no key of a section.", VARY_HINT)
+        found.append((parts, values))
+    return found
 
 
 def _require_options(
@@ -193,7 +187,7 @@ def _require_options(
         for one in chosen.get(section, ()):
             if name not in one.options:
                 raise UsageError(
-                    f"vary {section}.{name}: '{one.label}' has no option '{name}'.",
+                    f"--vary {section}.{name}: '{one.label}' has no option '{name}'.",
                     nearest(name, one.options),
                 )
 

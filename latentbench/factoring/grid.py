@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from latentbench.config import ComponentConfig, assignment, build_options
+from latentbench.config import ComponentConfig, axes, build_options
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
@@ -19,31 +19,23 @@ __all__ = ["points_of", "variations"]
 SECTION = "factorization"
 
 
-def variations(asked: Sequence[str]) -> list[dict[str, Any]]:
+def variations(asked: Sequence[str] | Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination of the values, as key -> value, the last key changing fastest.
 
     Args:
-        asked: texts `KEY=a,b,...`; without any there is one combination, of no key.
+        asked: key -> values, or texts `KEY=a,b,...`; without any there is one combination, of no
+            key.
 
     Raises:
         UsageError: one is no assignment, has no value, or a key or value is given twice.
     """
-    axes: dict[str, list[Any]] = {}
-    for text in asked:
-        key, equals, values = text.partition("=")
-        several = [one.strip() for one in values.split(",")]
-        if not equals or not key or not all(several):
-            raise UsageError(
-                f"--vary {text!r} names no values.",
-                "Write it as key.option=value,value, e.g. --vary factorization.dim=4,8,16.",
-            )
-        if key in axes or len(set(several)) < len(several):
-            raise UsageError(f"--vary {text!r}: a key or a value is given twice.", "Give it once.")
-        axes[key] = [assignment(f"{key}={one}")[1] for one in several]
-    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    keys = axes(asked)
+    return [dict(zip(keys, values, strict=True)) for values in product(*keys.values())]
 
 
-def points_of(config: RunConfig, vary: Sequence[str], registry: Registry) -> list[dict[str, Any]]:
+def points_of(
+    config: RunConfig, vary: Sequence[str] | Mapping[str, Sequence[Any]], registry: Registry
+) -> list[dict[str, Any]]:
     """Name and options of each factorisation of a grid.
 
     The options are those that are varied, and those of the configuration that are not the
@@ -51,7 +43,7 @@ def points_of(config: RunConfig, vary: Sequence[str], registry: Registry) -> lis
 
     Args:
         config: resolved, with a factorisation.
-        vary: texts `factorization.OPTION=a,b,...`.
+        vary: `factorization.OPTION` -> values, or texts `factorization.OPTION=a,b,...`.
         registry: where the factorisation is.
 
     Raises:

@@ -1,8 +1,14 @@
 """Ranks over what can be told apart, and the words that are made of them."""
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from latentbench.comparisons import compare_runs
 from latentbench.comparisons.ranks import Rank
+from latentbench.latents.manifest import ManifestRow
 from latentbench.reports.words_of_comparison import words_of_comparison
+from latentbench.results.schema import Figure
 
 
 def words(make_run, *ranks, matched="80 ms"):
@@ -41,3 +47,65 @@ def test_equal_ranks_are_not_called_equal(make_run):
 
 def test_what_is_withheld_is_not_ranked_and_says_why(make_run):
     assert "c is not ranked at 80 ms: leaky." in words(make_run, 1, 2, None)
+
+
+SPEAKERS = tuple("abcdefghij")
+FRAMES = 40
+DIM = 4
+
+
+def scored(make_run, make_result, label, gain, *, leaky=False):
+    """A run whose gain over its control is `gain` nats, and as much for every speaker."""
+    n = FRAMES * len(SPEAKERS)
+    owner = np.repeat(SPEAKERS, FRAMES)
+    control = np.random.default_rng(1).normal(size=n) + 9.0
+    columns = {
+        "split": pa.array(["eval"] * n).dictionary_encode(),
+        "horizon": pa.array([1] * n, pa.int16()),
+        "seed": pa.array([42] * n, pa.int32()),
+        "utterance": pa.array([f"u-{one}" for one in owner]).dictionary_encode(),
+        "speaker": pa.array(owner).dictionary_encode(),
+        "nll_unconditional": control,
+        "nll": control - gain + 0.2 * np.random.default_rng(2).normal(size=n),
+        "dimensions": np.full(n, float(DIM)),
+    }
+    figure = Figure(split="eval", slice="all", name="r2i", value=gain, n=n, better="higher")
+    horizon = make_result().horizons[0]
+    horizon = horizon.model_copy(
+        update={"figures": (figure,), "dim": DIM, "leaky": leaky, "seeds": (42,), "parameters": 1}
+    )
+    rows = [ManifestRow(f"u-{one}", one, "eval", one, 4.0) for one in SPEAKERS]
+    rows.append(ManifestRow("u-train", "train", "train", "t", 4.0))
+    run = make_run(label, result=make_result(horizons=(horizon,)), rows=rows)
+    run.folder.mkdir()
+    pq.write_table(pa.table(columns), run.folder / "frames.parquet")
+    return run
+
+
+def test_ranks_count_what_is_better_beyond_its_interval(make_run, make_result):
+    gains = {"poor": 0.1, "good": 0.5, "as good": 0.5, "best": 0.9}
+    found = compare_runs([scored(make_run, make_result, *one) for one in gains.items()])
+    assert {one.run: one.rank for one in found.ranks} == {
+        "poor": 4, "good": 2, "as good": 2, "best": 1,
+    }  # fmt: skip
+    assert {one.figure for one in found.ranks} == {"r2i"}
+
+
+def test_a_leaky_run_has_a_reason_and_takes_no_place_from_others(make_run, make_result):
+    runs = [
+        scored(make_run, make_result, "leaky", 5.0, leaky=True),
+        scored(make_run, make_result, "one", 0.5),
+        scored(make_run, make_result, "other", 0.2),
+    ]
+    found = {one.run: one for one in compare_runs(runs).ranks}
+    assert (found["leaky"].rank, found["leaky"].reasons) == (None, ("leaky",))
+    assert (found["one"].rank, found["other"].rank) == (1, 2)
+
+
+def test_a_run_alone_has_no_rank(make_run, make_result):
+    runs = [
+        scored(make_run, make_result, "leaky", 5.0, leaky=True),
+        scored(make_run, make_result, "one", 0.5),
+    ]
+    (_, alone) = compare_runs(runs).ranks
+    assert (alone.rank, alone.reasons) == (None, ("no other run to rank against",))

@@ -35,7 +35,7 @@ def test_a_file_varies_what_the_command_line_does(registry, tmp_path):
         ({"steps": [1, 2]}, "no key of a section"),
         ({"encoder.name": ["logmel", "mimi"]}, "no key of a section"),
         ({"predictor.wide": [1, 2]}, "has no option 'wide'"),
-        ({"task.context_ms": 80}, "no list of values"),
+        ({"task.context_ms": 80}, "names no values"),
     ],
 )
 def test_what_cannot_vary_is_told(registry, vary, told):
