@@ -128,7 +128,7 @@ class TaskFrames:
         context_frames: int,
         horizon: int,
         target: str,
-        step: int = 1,
+        step: int,
     ) -> None:
         self.latents = latents
         self.utterance = utterance

@@ -182,13 +182,18 @@ def test_progress_is_told_every_frame():
     assert meter.amounts == [16, 16, 16, 2]
 
 
-def test_a_column_of_a_wrong_shape_is_named():
-    columns = {"per_dim": lambda p: p.target}
-    with pytest.raises(
-        LatentbenchError,
-        match=r"column 'per_dim' gave shape \[16, 5\] for 16 frames, expected \[16\]",
-    ):
-        scores(Marginal(5), frames_of(), columns=columns)
+@pytest.mark.parametrize(
+    ("column", "shape"),
+    [
+        (lambda p: p.target, "16, 5"),
+        (lambda p: p.target[:15, 0], "15"),
+        (lambda _: torch.ones(()), ""),
+    ],
+)
+def test_a_column_of_a_wrong_shape_is_named(column, shape):
+    message = rf"column 'odd' gave shape \[{shape}\] for 16 frames, expected \[16\]"
+    with pytest.raises(LatentbenchError, match=message):
+        scores(Marginal(5), frames_of(), columns={"odd": column})
 
 
 def test_metrics_that_read_the_same_column_share_it():

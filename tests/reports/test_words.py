@@ -7,7 +7,7 @@ import pytest
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.words import words_of_run
 from latentbench.results.schema import CorpusFacts, EncoderFacts, Figure, HorizonResult
-from latentbench.results.standing import withheld
+from latentbench.results.standing import gain_of, withheld
 
 DONE = Convergence(steps=400, best_step=200, best_loss=1.0, last_loss=1.1, converged=True)
 CUT = DONE.model_copy(update={"converged": False})
@@ -51,6 +51,15 @@ def horizon(k=1, gain=(5.0, 4.0, 6.0), train=(5.0, 4.0, 6.0), fits=(DONE, DONE),
         "convergence": convergence,
     }
     return HorizonResult(**whole | changes)
+
+
+def test_the_gain_of_phase1_is_its_context_with_the_sign_turned():
+    context = figure("dnll_context", -3.0, -4.5, -1.0)
+    gain = gain_of(HorizonResult(**dict(horizon()) | {"figures": (context,)}))
+    assert (gain.name, gain.value, gain.low, gain.high) == ("gain", 3.0, 1.0, 4.5)
+    bare = context.model_copy(update={"low": None, "high": None})
+    gain = gain_of(HorizonResult(**dict(horizon()) | {"figures": (bare,)}))
+    assert (gain.value, gain.low, gain.high) == (3.0, None, None)
 
 
 @pytest.fixture

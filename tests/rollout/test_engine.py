@@ -11,7 +11,6 @@ from latentbench.latents import Latents
 from latentbench.predictors import Predictor
 from latentbench.rollout.engine import rollout, rollout_frames
 from latentbench.rollout.figures import by_depth, rollout_gap, summarize_gap
-from latentbench.tasks import TaskFrames
 
 CPU = torch.device("cpu")
 W, DIM = 3, 4
@@ -228,14 +227,7 @@ def test_samples_are_reproducible_and_leave_the_process_alone():
 def test_frames_with_gaps_cannot_be_rolled_out():
     frames = chosen(latents_of([20]), 1)
     keep = np.arange(len(frames)) != 3
-    gapped = TaskFrames(
-        frames.latents,
-        frames.utterance[keep],
-        frames.t[keep],
-        context_frames=W,
-        horizon=1,
-        target="delta",
-    )
+    gapped = frames.where(keep)
     with pytest.raises(ValueError, match="follow one another"):
         run(Mixture(), gapped)
 
