@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         factorize,
         plan,
         read,
+        report,
         run,
     )
     from latentbench.corpora.corpus import Corpus, Utterance
@@ -63,6 +64,7 @@ __all__ = [
     "metric",
     "plan",
     "read",
+    "report",
     "run",
     "train",
 ]
@@ -71,7 +73,17 @@ __version__ = version("latentbench")
 
 _NAMES = {
     "answers": ("Answer", "Comparison", "Result"),
-    "api": ("calibrate", "compare", "components", "encode", "factorize", "plan", "read", "run"),
+    "api": (
+        "calibrate",
+        "compare",
+        "components",
+        "encode",
+        "factorize",
+        "plan",
+        "read",
+        "report",
+        "run",
+    ),
     "corpora.corpus": ("Corpus", "Utterance"),
     "encoders.encoder": ("Encoder",),
     "errors": ("LatentbenchError", "UsageError"),

@@ -50,6 +50,7 @@ __all__ = [
     "plan",
     "plan_comparison",
     "read",
+    "report",
     "run",
     "workspace",
 ]
@@ -272,6 +273,39 @@ def compare(
     finished, failures = run_combinations(combinations, folder, asked.workspace, asked.registry)
     found = compare_runs(finished, match, failures, strict=strict, registry=asked.registry)
     return Comparison(found)
+
+
+def report(
+    runs: Sequence[Path | str | Result],
+    out: Path | str = "report.html",
+    *,
+    registry: Registry | None = None,
+) -> Path:
+    """Write finished runs as one HTML page, as `latentbench report` does.
+
+        lb.report(["runs/x", "runs/y"], "report.html")
+
+    Args:
+        runs: folders, or results; several are compared.
+        out: the file that is written.
+        registry: as of `run`.
+
+    Raises:
+        UsageError: a run cannot be read, the file cannot be written, or Altair or vl-convert is
+            missing.
+    """
+    from latentbench.answers import Result
+    from latentbench.files import atomic
+    from latentbench.pictures.report import report_of
+
+    folders = [Path(one.folder if isinstance(one, Result) else one) for one in runs]
+    text = report_of(folders, registry)
+    try:
+        with atomic(Path(out)) as partial:
+            partial.write_text(text, "utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from None
+    return Path(out)
 
 
 def factorize(

@@ -39,6 +39,7 @@ VERBS = {
         "Roll the models of a finished run out again, and show the curve by depth.",
     ),
     "show": ("latentbench.cli.show:show", "Show a finished run again, or all in a folder of runs."),
+    "report": ("latentbench.cli.report:report", "Write finished runs as one HTML page."),
     "plot": ("latentbench.cli.plot:plot", "Draw finished runs for a paper."),
     "explain": (
         "latentbench.cli.explain:explain",

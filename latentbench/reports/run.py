@@ -43,7 +43,17 @@ if TYPE_CHECKING:
 
     Row = tuple[HorizonResult, Split]
 
-__all__ = ["CsvReporter", "JsonReporter", "TableReporter", "remarks", "run_page", "run_report"]
+__all__ = [
+    "CsvReporter",
+    "JsonReporter",
+    "TableReporter",
+    "failures",
+    "remarks",
+    "run_page",
+    "run_report",
+    "summary_table",
+    "title_of",
+]
 
 ALL = "all"
 EVAL_THEN_TRAIN: tuple[Split, Split] = ("eval", "train")
@@ -94,14 +104,14 @@ def run_report(result: Result, *, full: bool = False) -> Iterator[Table | Line]:
         full: every figure, on train too and of every slice; else one table of all eval frames.
     """
     stamps = tuple((f" [{stamp}]", "bold yellow") for stamp in result.stamps)
-    yield Line(_title(result), "bold", stamps)
+    yield Line(title_of(result), "bold", stamps)
     yield from (Line(text, "dim") for text in _circumstances(result))
     yield Line()
     yield Line(TITLE, "bold")
     yield from (Line(f"- {text}") for text in words_of_run(result))
-    yield from _tables(result, units=False) if full else [_summary(result)]
+    yield from _tables(result, units=False) if full else [summary_table(result)]
     yield Line()
-    yield from map(Line, remarks(result) if full else _failures(result))
+    yield from map(Line, remarks(result) if full else failures(result))
     if not full:
         yield Line("--full shows train, slices, rollouts and remarks.", "dim")
 
@@ -114,10 +124,11 @@ def run_page(result: Result) -> Page:
         "Remarks": list(remarks(result)),
     }
     kept = {name: texts for name, texts in notes.items() if texts}
-    return Page(_title(result), tuple(_tables(result, units=True)), kept)
+    return Page(title_of(result), tuple(_tables(result, units=True)), kept)
 
 
-def _title(result: Result) -> str:
+def title_of(result: Result) -> str:
+    """What was run, in a few words."""
     predictor, baseline = (result.config[one]["name"] for one in ("predictor", "baseline"))
     return f"{result.encoder.name} on {result.corpus.name}, {predictor} against {baseline}"
 
@@ -145,7 +156,7 @@ def _circumstances(result: Result) -> Iterator[str]:
         yield f"protocol: {result.protocol}"
 
 
-def _summary(result: Result) -> Table:
+def summary_table(result: Result) -> Table:
     """One table: the figures of all eval frames that a reader asks for first.
 
     Of a horizon whose models were not fitted it shows no number that could be quoted.
@@ -280,7 +291,7 @@ def remarks(result: Result) -> Iterator[str]:
     yield from _of_data(result)
 
 
-def _failures(result: Result) -> Iterator[str]:
+def failures(result: Result) -> Iterator[str]:
     """What a reader must know even in short: what failed, leaks, degenerates or was skipped."""
     for horizon in result.horizons:
         yield from (f"k={horizon.k} failed: {error}" for error in horizon.errors)

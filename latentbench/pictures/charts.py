@@ -1,0 +1,371 @@
+"""The charts of reports: the rows of `rows.py` as specifications of Vega-Lite, made by Altair.
+
+A chart takes the width of its place. Colours are properties of the page's style sheet, so that one
+drawing is right on light, on dark and on paper; what they mean is told in HTML beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import altair as alt
+import pyarrow.parquet as pq
+
+from latentbench.pictures.rows import rows_of
+from latentbench.reports.columns import time_text
+from latentbench.reports.curves import NO_CURVES, curves_report
+from latentbench.reports.tables import BLANK, Column, Table, column
+from latentbench.results.folder import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from latentbench.pictures.rows import Row
+    from latentbench.results.finished import FinishedRun
+
+__all__ = ["Chart", "Charts", "Key", "charts_of"]
+
+Layer: TypeAlias = alt.Chart | alt.LayerChart
+COLOURS = 7  # --s0 to --s6 of the style sheet
+SHAPES = {
+    "circle": "●",
+    "square": "■",
+    "diamond": "◆",
+    "triangle-up": "▲",
+    "triangle-down": "▼",
+    "cross": "✚",
+    "triangle-right": "▶",
+}
+LINE, DOTTED, BAR, TICK, RULE = "━", "┅", "█", "▬", "╌"
+APART = 0.03  # of a factor of two: what parts runs that share a staleness
+STEEP = 1e3  # a gap beyond which the axis is logarithmic
+HEIGHT = 240
+STALENESS = "staleness of the context, ms"
+NATS = "nats per frame"
+ROLES = {"predictor": "model", "unconditional": "control without context"}
+PARTS = {"capacity": (0, BAR), "context": (1, BAR), "ΔNLL": (None, "◆"), "white latents": (3, TICK)}
+DIGITS = 7  # significant, of a number in a chart
+# Columns that a table beside a chart need not show.
+HIDDEN = {"at", "encoder", "predictor", "diverged"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a colour and a mark mean; a colour is the number of one, None that of text."""
+
+    label: str
+    colour: int | None
+    mark: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One panel: its title, which may be empty, and its specification."""
+
+    title: str
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Charts:
+    """The panels of a picture, what their marks mean, and the same numbers as tables."""
+
+    keys: tuple[Key, ...]
+    panels: tuple[Chart, ...]
+    tables: tuple[Table, ...]
+
+
+def charts_of(what: str, runs: Sequence[FinishedRun]) -> Charts | None:
+    """The charts of one of `rows.PICTURES`; None where nothing of it was measured.
+
+    Raises:
+        DamagedFileError: a file of a run is not what was written.
+    """
+    rows = [{name: _finite(value) for name, value in row.items()} for row in rows_of(what, runs)]
+    if not rows:
+        return None
+    tables = _losses(runs) if what == "curves" else [_table(rows)]
+    keys, panels = MAKERS[what](rows)
+    return Charts(tuple(keys), tuple(panels), tuple(tables))
+
+
+def _losses(runs: Sequence[FinishedRun]) -> Iterator[Table]:
+    """How each training of each run ended."""
+    for run in runs:
+        file = RunFolder(run.folder).curves_file
+        curves = pq.read_table(file) if file.exists() else NO_CURVES
+        for part in curves_report(run.result, curves):
+            if isinstance(part, Table):
+                yield replace(part, title=f"{run.label}: {part.title}")
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """Rows as a table, a column for each of their names."""
+    names = [one for one in rows[0] if one not in HIDDEN]
+
+    def text(value: object) -> str:
+        if isinstance(value, float):
+            return f"{value:.4g}"
+        return BLANK if value is None else str(value)
+
+    def named(name: str) -> Column:
+        left = isinstance(rows[0][name], str)
+        return column(name, rows, lambda row: text(row[name]), left=left)
+
+    columns = list(map(named, names))
+    return Table((columns[0],), (tuple(columns[1:]),))
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows neither infinity nor nan; and seven digits draw what sixteen do."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def _values(rows: Sequence[Row], name: str) -> list[Any]:
+    return list(dict.fromkeys(row[name] for row in rows))
+
+
+def _where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def _colour(number: int | None) -> str:
+    return "currentColor" if number is None else f"var(--s{number % COLOURS})"
+
+
+def _shape(number: int) -> str:
+    """One that differs where colours come round again."""
+    return list(SHAPES)[(number + number // COLOURS) % len(SHAPES)]
+
+
+def _coloured(field: str, names: Sequence[Any], numbers: Sequence[int | None]) -> alt.Color:
+    scale = alt.Scale(domain=list(names), range=[_colour(one) for one in numbers])
+    return alt.Color(f"{field}:N", scale=scale, legend=None)
+
+
+def _times(rows: Sequence[Row]) -> list[str]:
+    return [time_text(one) for one in sorted(_values(rows, "ms"))]
+
+
+def _panel(title: str, rows: Sequence[Row], *layers: Layer, height: int = HEIGHT) -> Chart:
+    """Layers over one another, as wide as there is room, with the data in one place."""
+    chart = alt.layer(*layers, data=alt.InlineData(values=list(rows)))
+    # A number of pixels is what it takes; the page gives it the width of its place.
+    spec: dict[str, Any] = chart.properties(width="container", height=height).to_dict()
+    return Chart(title, spec)
+
+
+def _tooltip(*names: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip(one) for one in names]
+
+
+def _zero(at: float = 0.0, *, dashed: bool = False) -> alt.Chart:
+    rule: alt.Chart = alt.Chart(alt.InlineData(values=[{"zero": at}]))
+    dash = [4, 4] if dashed else [1, 0]
+    line: alt.Chart = rule.mark_rule(opacity=0.6, strokeDash=dash).encode(alt.Y("zero:Q"))
+    return line
+
+
+def _gain(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
+    """Gain, and R²_I, by staleness; hollow where a row takes no part in a comparison."""
+    runs, times = _values(rows, "run"), sorted(_values(rows, "ms"))
+    numbers = range(len(runs))
+    for row in rows:
+        row["at"] = row["ms"] * 2 ** (APART * runs.index(row["run"]))
+    axis = alt.Axis(values=times, labelExpr="format(datum.value, '~r')", grid=False)
+    x = alt.X("at:Q", title=STALENESS, axis=axis).scale(type="log", base=2, nice=False, padding=20)
+    colour = _coloured("run", runs, numbers)
+    shape = alt.Scale(domain=runs, range=[_shape(one) for one in numbers])
+    fill = alt.condition("datum.note === ''", colour, alt.value("var(--page)"))
+    shown = _tooltip("run:N", "ms:Q", "value:Q", "low:Q", "high:Q", "n:Q", "speakers:Q", "note:N")
+    panels = []
+    for figure, unit in (("gain", NATS), ("R²_I", "per dimension")):
+        own = _where(rows, figure="r2i" if figure == "R²_I" else figure)
+        if not own:
+            continue
+        base = alt.Chart().encode(
+            x=x, y=alt.Y("value:Q", title=f"{figure}, {unit}"), color=colour, tooltip=shown
+        )
+        points = base.mark_point(size=60, opacity=1).encode(
+            shape=alt.Shape("run:N", scale=shape, legend=None), fill=fill
+        )
+        bars = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
+        layers = (_zero(), base.mark_line(strokeWidth=1), bars, points)
+        panels.append(_panel(f"{figure} by staleness", own, *layers))
+    return _runs(runs), panels
+
+
+def _runs(runs: Sequence[str]) -> list[Key]:
+    return [Key(run, number, SHAPES[_shape(number)]) for number, run in enumerate(runs)]
+
+
+def _named(run: str, runs: Sequence[str], more: str = "") -> str:
+    """The title of a panel: its run where there are several."""
+    return ", ".join(filter(None, (run if len(runs) > 1 else "", more)))
+
+
+def _split(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
+    """ΔNLL as capacity and context, a run a panel; a tick where white latents would be."""
+    for row in rows:
+        row["part"] = {"dnll": "ΔNLL", "floor": "white latents"}.get(row["part"], row["part"])
+    runs, parts = _values(rows, "run"), list(PARTS)
+    if not any(row["value"] for row in _where(rows, part="white latents")):
+        parts.remove("white latents")
+    bottom, top = _range(rows, ("capacity", "context"))
+    y = alt.Y("value:Q", title=f"ΔNLL, {NATS}").scale(domain=[bottom, top])
+    base = alt.Chart().encode(
+        x=alt.X("ms:O", title=STALENESS, axis=alt.Axis(labelAngle=0)),
+        y=y,
+        color=_coloured("part", parts, [PARTS[one][0] for one in parts]),
+        tooltip=_tooltip("run:N", "ms:Q", "part:N", "value:Q", "n:Q"),
+    )
+    bars = base.transform_filter("datum.part === 'capacity' || datum.part === 'context'")
+    whole = base.transform_filter("datum.part === 'ΔNLL'")
+    floor = base.transform_filter("datum.part === 'white latents'")
+    layers = [
+        bars.mark_bar().encode(y=y.stack("zero")),
+        _zero(),
+        whole.mark_point(shape="diamond", filled=True, size=60, opacity=1),
+    ]
+    if "white latents" in parts:
+        layers.append(floor.mark_tick(thickness=3, width=28))
+    keys = [Key(one, *PARTS[one]) for one in parts]
+    return keys, [_panel(_named(run, runs), _where(rows, run=run), *layers) for run in runs]
+
+
+def _range(rows: Sequence[Row], stacked: Sequence[str]) -> tuple[float, float]:
+    """The lowest and highest of bars that stand on one another, and of the marks beside them."""
+    ends = [0.0]
+    piles: dict[tuple[str, float, bool], float] = {}
+    for row in rows:
+        value = row["value"] or 0.0
+        ends.append(value)
+        if row["part"] in stacked:
+            place = (row["run"], row["ms"], value < 0)
+            piles[place] = piles.get(place, 0.0) + value
+    ends += piles.values()
+    room = 0.05 * ((max(ends) - min(ends)) or 1.0)
+    return min(ends) - room * (min(ends) < 0), max(ends) + room * (max(ends) > 0)
+
+
+def _curves(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
+    """Losses by step, a run and staleness a panel: train dotted, validation drawn through."""
+    runs, roles = _values(rows, "run"), _values(rows, "role")
+    colour = _coloured("role", roles, range(len(roles)))
+    dash = alt.Scale(domain=["train", "validation"], range=[[2, 2], [1, 0]])
+    lines = (
+        alt.Chart()
+        .mark_line(strokeWidth=1.4)
+        .encode(
+            x=alt.X("step:Q", title="step"),
+            y=alt.Y("loss:Q", title=f"loss, {NATS}", scale=alt.Scale(zero=False)),
+            color=colour,
+            strokeDash=alt.StrokeDash("split:N", scale=dash, legend=None),
+            detail="seed:N",
+            tooltip=_tooltip("role:N", "split:N", "seed:N", "step:Q", "loss:Q"),
+        )
+    )
+    kept = ("role", "split", "seed", "step", "loss")
+    panels = []
+    for run, ms in dict.fromkeys((row["run"], row["ms"]) for row in rows):
+        own = [{name: row[name] for name in kept} for row in _where(rows, run=run, ms=ms)]
+        panels.append(_panel(_named(run, runs, f"{time_text(ms)} ms"), own, lines, height=160))
+    splits = _values(rows, "split")
+    keys = [
+        Key(f"{ROLES.get(role, role)}, {split}", number, DOTTED if split == "train" else LINE)
+        for number, role in enumerate(roles)
+        for split in splits
+    ]
+    return keys, panels
+
+
+def _speakers(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
+    """A mark for each eval speaker, run beside run."""
+    runs = _values(rows, "run")
+    numbers = range(len(runs))
+    figure = {"gain": "gain", "dnll": "ΔNLL"}[rows[0]["figure"]]
+    shape = alt.Scale(domain=runs, range=[_shape(one) for one in numbers])
+    points = (
+        alt.Chart()
+        .mark_point(size=36, opacity=0.75)
+        .encode(
+            x=alt.X("ms:O", title=STALENESS, axis=alt.Axis(labelAngle=0)),
+            xOffset=alt.XOffset("run:N", scale=alt.Scale(domain=runs)),
+            y=alt.Y("value:Q", title=f"{figure}, {NATS}"),
+            color=_coloured("run", runs, numbers),
+            shape=alt.Shape("run:N", scale=shape, legend=None),
+            tooltip=_tooltip("run:N", "speaker:N", "ms:Q", "value:Q", "n:Q"),
+        )
+    )
+    return _runs(runs), [_panel(f"{figure} of each speaker", rows, _zero(), points)]
+
+
+def _stalenesses(rows: Sequence[Row], mark: str) -> tuple[list[Key], alt.Color]:
+    times = sorted(_values(rows, "ms"))
+    keys = [Key(f"{time_text(one)} ms", number, mark) for number, one in enumerate(times)]
+    return keys, _coloured("ms", times, range(len(times)))
+
+
+def _pit(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
+    """The folded PIT of each run, a staleness a colour, beside the line of a calibrated model."""
+    runs = _values(rows, "run")
+    keys, colour = _stalenesses(rows, LINE)
+    y = alt.Y("density:Q", title="density").scale(domain=[0, _top(rows, "density")])
+    steps = (
+        alt.Chart()
+        .mark_rule(strokeWidth=3, opacity=0.85)
+        .encode(
+            x=alt.X("from:Q", title="|2·PIT − 1|: 0 at the median, 1 far outside"),  # noqa: RUF001 - a minus
+            x2="to:Q",
+            y=y,
+            color=colour,
+            tooltip=_tooltip("run:N", "ms:Q", "from:Q", "to:Q", "density:Q"),
+        )
+    )
+    layers = (_zero(1.0, dashed=True), steps)
+    keys.append(Key("calibrated", None, RULE))
+    return keys, [_panel(_named(run, runs), _where(rows, run=run), *layers) for run in runs]
+
+
+def _top(rows: Sequence[Row], name: str) -> float:
+    return 1.1 * max((row[name] or 0.0 for row in rows), default=1.0)
+
+
+def _rollout(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
+    """The median gap by depth, a staleness a colour; a cross where it is not finite."""
+    runs = _values(rows, "run")
+    keys, colour = _stalenesses(rows, LINE)
+    depths = sorted(_values(rows, "depth"))
+    axis = alt.Axis(values=depths, labelExpr="format(datum.value, '~r')", grid=False)
+    title = "depth, frames of the model's own"
+    base = alt.Chart().encode(
+        x=alt.X("depth:Q", title=title, axis=axis).scale(type="log", base=2, nice=False),
+        color=colour,
+        tooltip=_tooltip("run:N", "ms:Q", "depth:Q", "value:Q", "n:Q", "non_finite:Q"),
+    )
+    low = min(0.0, *(row["value"] or 0.0 for row in rows))
+    y = alt.Y("value:Q", title=f"median gap, {NATS}")
+    high = _top(rows, "value")
+    domain = [1.1 * low, high]
+    y = y.scale(type="symlog", domain=domain) if high > STEEP else y.scale(domain=domain)
+    lines = base.transform_filter("!datum.diverged").encode(y=y)
+    lost = base.transform_filter("datum.diverged").mark_point(shape="cross", angle=45)
+    layers = [_zero(), lines.mark_line(point=alt.OverlayMarkDef(size=36))]
+    if any(row["diverged"] for row in rows):
+        layers.append(lost.encode(y=alt.value(8)))
+        keys.append(Key("not finite", None, "✕"))
+    return keys, [_panel(_named(run, runs), _where(rows, run=run), *layers) for run in runs]
+
+
+MAKERS: dict[str, Callable[[list[Row]], tuple[list[Key], list[Chart]]]] = {
+    "gain": _gain,
+    "split": _split,
+    "curves": _curves,
+    "rollout": _rollout,
+    "speakers": _speakers,
+    "pit": _pit,
+}

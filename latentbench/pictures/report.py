@@ -1,0 +1,256 @@
+"""The report of finished runs: one HTML file that holds all it shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass, fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from latentbench.comparisons import compare_runs
+from latentbench.errors import UsageError
+from latentbench.files import reading
+from latentbench.pictures.rows import runs_to_draw
+from latentbench.reports.columns import compact, time_text
+from latentbench.reports.comparison import comparison_page
+from latentbench.reports.run import failures, summary_table, title_of
+from latentbench.reports.tables import BLANK, Table, column
+from latentbench.reports.words import words_of_run
+from latentbench.reports.words_of_comparison import words_of_comparison
+from latentbench.results.figures import FigureRow, Figures
+from latentbench.results.folder import AGAIN, RunFolder
+from latentbench.results.standing import NOT_FITTED, withheld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from latentbench.comparisons import Comparison
+    from latentbench.pictures.rows import Row
+    from latentbench.plugins import Registry
+    from latentbench.results.finished import FinishedRun
+    from latentbench.results.schema import Result
+
+__all__ = ["report_of"]
+
+EMBED = "window.vegaEmbed = vegaEmbed;"  # the one name that the page takes of Vega
+WORST = 10  # frames of a run
+HEADINGS = {
+    "gain": "What the context is worth",
+    "split": "What ΔNLL is made of",
+    "speakers": "Speaker by speaker",
+    "curves": "How the networks trained",
+    "rollout": "On its own frames",
+    "pit": "How honest its uncertainty is",
+}
+READINGS = {
+    "gain": "The gain G, and R²_I by which encoders are compared, with 95 % intervals over "
+    "speakers; above 0 is good. A hollow mark takes no part in a comparison.",
+    "split": "ΔNLL against the baseline: what a larger density wins without a context (capacity), "
+    "and what the context wins. Below 0 is good.",
+    "speakers": "A mark is the mean over the frames of an eval speaker.",
+    "curves": "On train as the networks were trained, on validation where speakers were kept for "
+    "it.",
+    "rollout": "NLL under the model's own past, less NLL under the true one; 0 is as good as the "
+    "truth.",
+    "pit": "How far targets lie from the median of their prediction, as a density: 1 everywhere "
+    "where the model is calibrated, more at the right where it is too sure.",
+}
+
+
+def report_of(folders: Sequence[Path], registry: Registry | None = None) -> str:
+    """The report of the runs in these folders; several are compared.
+
+    Args:
+        folders: of finished runs.
+        registry: where the metrics of the runs are; None: of what is installed.
+
+    Raises:
+        UsageError: a folder holds no finished run, or Altair or vl-convert is missing.
+        DamagedFileError: a file of a run is not what was written.
+    """
+    vega_lite, bundle = _bundle()
+    from latentbench.pictures.charts import charts_of  # noqa: PLC0415 - an extra
+    from latentbench.pictures.page import asset, render  # noqa: PLC0415 - likewise
+
+    runs = runs_to_draw(folders)
+    comparison = compare_runs(runs, registry=registry) if len(runs) > 1 else None
+    drawn = [
+        {"name": what, "heading": heading, "reading": READINGS[what], "charts": charts}
+        for what, heading in HEADINGS.items()
+        if (charts := charts_of(what, runs)) is not None
+    ]
+    worst = [table for run in runs for table in _worst(run)]
+    contents = [
+        ("says", "What this says"),
+        *([("comparison", "Side by side")] if comparison else []),
+        *((one["name"], one["heading"]) for one in drawn),
+        *([("worst", "The worst frames")] if worst else []),
+        ("figures", "All figures"),
+        ("provenance", "Provenance"),
+    ]
+    return render(
+        "report.html",
+        [bundle, asset("report.js")],
+        title=_title(runs),
+        contents=[{"name": name, "heading": heading} for name, heading in contents],
+        runs=list(map(_told, runs)),
+        comparison=comparison and _compared(comparison),
+        pictures=drawn,
+        worst=worst,
+        figures=_tidy(Figures(row for run in runs for row in Figures.of(run.result, run.label))),
+        vega_lite=vega_lite,
+    )
+
+
+@cache
+def _bundle() -> tuple[str, str]:
+    """The version of Vega-Lite that Altair writes, and the script that draws it.
+
+    Raises:
+        UsageError: Altair or vl-convert is missing.
+    """
+    try:
+        import altair as alt  # noqa: PLC0415 - an extra
+        import vl_convert  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"A report needs {error.name}, which is not installed.",
+            "pip install 'latentbench[report]'",
+        ) from None
+    version = ".".join(alt.SCHEMA_VERSION.strip("v").split(".")[:2])
+    return version, vl_convert.javascript_bundle(EMBED, vl_version=version)
+
+
+def _title(runs: Sequence[FinishedRun]) -> str:
+    return title_of(runs[0].result) if len(runs) == 1 else f"{len(runs)} runs side by side"
+
+
+def _told(run: FinishedRun) -> dict[str, Any]:
+    """What is said of one run."""
+    result = run.result
+    return {
+        "label": run.label,
+        "title": title_of(result),
+        "stamps": result.stamps,
+        "says": words_of_run(result),
+        "summary": summary_table(result),
+        "notes": list(failures(result)),
+        "provenance": dict(_provenance(result)),
+        "config": yaml.safe_dump(result.config, sort_keys=False, allow_unicode=True),
+    }
+
+
+def _provenance(result: Result) -> Iterator[tuple[str, str]]:
+    made = result.provenance
+    yield "protocol", result.protocol or BLANK
+    commit = f", commit {made.git_commit}" if made.git_commit else ""
+    yield "latentbench", f"{made.latentbench}{commit}"
+    yield "machine", f"{made.platform}, {made.device}"
+    yield "Python", made.python
+    yield "libraries", _listed(made.libraries)
+    yield "preparation", made.preparation or BLANK
+    yield "encoder", _listed(result.encoder.fingerprint)
+    yield "corpus", _listed(result.corpus.identity)
+    yield "digests", _listed(made.digests)
+    yield "seconds", _listed({name: f"{value:.1f}" for name, value in made.seconds.items()})
+    yield "memory", f"{made.peak_memory_bytes / 2**20:.0f} MiB at most"
+
+
+def _listed(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or BLANK
+
+
+def _compared(comparison: Comparison) -> dict[str, Any]:
+    page = comparison_page(comparison)
+    said = {"What this says", "Warnings"}  # stand above
+    notes = {name: texts for name, texts in page.notes.items() if name not in said}
+    return {
+        "says": words_of_comparison(comparison),
+        "warnings": comparison.warnings,
+        "page": replace(page, notes=notes),
+    }
+
+
+def _worst(run: FinishedRun) -> Iterator[Table]:
+    """The eval frames of highest NLL at the smallest staleness that was fitted."""
+    fitted = [
+        one
+        for one in run.result.horizons
+        if one.seeds and NOT_FITTED not in withheld(run.result, one)
+    ]
+    file = RunFolder(run.folder).frames_file
+    if not fitted or not file.exists():
+        return
+    first = fitted[0]
+    names = ["utterance", "speaker", "frame", "nll", "nll_baseline"]
+    with reading(file, AGAIN):
+        if not set(names) <= set(pq.read_schema(file).names):
+            return
+        of = {"split": "eval", "horizon": first.k, "seed": first.seeds[0]}
+        wanted = [(name, "=", value) for name, value in of.items()]
+        frames = pq.read_table(file, columns=names, filters=wanted)
+    top = pc.select_k_unstable(frames, WORST, [("nll", "descending")])
+    rows: list[Row] = frames.take(top).to_pylist()
+    hertz = run.result.encoder.frame_rate
+    yield Table(
+        (column("utterance", rows, lambda row: str(row["utterance"]), left=True),),
+        (
+            (
+                column("speaker", rows, lambda row: str(row["speaker"]), left=True),
+                column("at", rows, lambda row: f"{row['frame'] / hertz:.2f}", unit="s"),
+                column("NLL", rows, lambda row: compact(row["nll"], 2), unit="nats"),
+                column("baseline", rows, lambda row: compact(row["nll_baseline"], 2), unit="nats"),
+            ),
+        ),
+        title=f"{run.label}, {time_text(first.milliseconds)} ms, seed {first.seeds[0]}",
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    number: bool
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A text, and the number it is sorted by; empty where it is none."""
+
+    text: str
+    sort: str = ""
+
+
+def _tidy(figures: Figures) -> dict[str, Any]:
+    """The figures of all eval frames as cells; all of them as the texts of two files."""
+    named = [
+        _Column(one.name, number=str(one.type) not in ("str", "str | None"))
+        for one in fields(FigureRow)
+    ]
+    rows = list(map(astuple, figures.where(split="eval", slice="all")))
+    table = figures.to_arrow()
+    return {
+        "columns": named,
+        "rows": [[_cell(value) for value in row] for row in rows],
+        "csv": figures.to_csv(),
+        "json": {
+            name: [_plain(one) for one in table[name].to_pylist()] for name in table.schema.names
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no infinity and no nan; they are told as text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cell(value: Any) -> _Cell:
+    if value is None:
+        return _Cell("")
+    if isinstance(value, str):
+        return _Cell(value)
+    return _Cell(f"{value:.6g}" if isinstance(value, float) else str(value), str(value))
