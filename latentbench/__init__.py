@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         read,
         report,
         run,
+        runs,
     )
     from latentbench.corpora.corpus import Corpus, Utterance
     from latentbench.encoders.encoder import Encoder
@@ -66,6 +67,7 @@ __all__ = [
     "read",
     "report",
     "run",
+    "runs",
     "train",
 ]
 
@@ -83,6 +85,7 @@ _NAMES = {
         "read",
         "report",
         "run",
+        "runs",
     ),
     "corpora.corpus": ("Corpus", "Utterance"),
     "encoders.encoder": ("Encoder",),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from latentbench.plugins import Component, Registry
     from latentbench.progress import Progress
     from latentbench.reports.reporter import Reporter
+    from latentbench.results.listing import RunList
     from latentbench.workspace import Workspace
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "read",
     "report",
     "run",
+    "runs",
     "workspace",
 ]
 
@@ -416,6 +418,24 @@ def find_runs(folder: Path) -> tuple[list[Path], list[Path]]:
     runs = runs_in(folder)
     finished = [run for run in runs if RunFolder(run).result_file.exists()]
     return finished or [folder], [run for run in runs if finished and run not in finished]
+
+
+def runs(folder: Path | str = "runs") -> Answer[RunList]:
+    """List the runs in a folder: how far each is, its headline and its size.
+
+        [one.run for one in lb.runs("runs").record.runs if one.status == "finished"]
+
+    Args:
+        folder: looked into, and up to two folders below it.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    from latentbench.answers import Answer
+    from latentbench.reports.listing import listing_report
+    from latentbench.results.listing import list_runs
+
+    return Answer(list_runs(Path(folder)), listing_report)
 
 
 def make_reporter(named: str, registry: Registry) -> Reporter:

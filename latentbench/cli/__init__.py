@@ -38,6 +38,10 @@ VERBS = {
         "latentbench.cli.rollout:rollout",
         "Roll the models of a finished run out again, and show the curve by depth.",
     ),
+    "runs": (
+        "latentbench.cli.runs:runs",
+        "List the runs in a folder: how far each is, its headline and its size.",
+    ),
     "show": ("latentbench.cli.show:show", "Show a finished run again, or all in a folder of runs."),
     "report": ("latentbench.cli.report:report", "Write finished runs as one HTML page."),
     "plot": ("latentbench.cli.plot:plot", "Draw finished runs for a paper."),

@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from latentbench.config import RunConfig
     from latentbench.progress import Progress
 
-__all__ = ["AGAIN", "CURVES", "RunFolder", "read_record", "read_result", "runs_in", "write_record"]
+__all__ = [
+    "AGAIN",
+    "CURVES",
+    "LOCK",
+    "RunFolder",
+    "read_record",
+    "read_result",
+    "runs_in",
+    "write_record",
+]
 
 LOCK = ".lock"
 LEVELS = 2  # of folders between a folder of runs and its runs

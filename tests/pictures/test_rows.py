@@ -76,3 +76,12 @@ def test_a_curve_has_every_loss_that_was_kept(runs, folders):
 def test_a_run_that_was_not_fitted_shows_no_number_but_its_losses(runs):
     for what in ("gain", "split", "speakers", "pit", "rollout"):
         assert rows_of(what, runs[1:]) == []
+
+
+def test_the_headline_of_a_list_of_runs_is_the_gain_of_the_tidy_table(folders, figures):
+    runs = {one.run: one for one in lb.runs(folders[0].parent).record.runs}
+    told, gain = runs[folders[0].name].headline, figures.find("gain", 1)
+    assert (told.value, told.low, told.high, told.note) == (gain.value, gain.low, gain.high, "")
+    assert runs[folders[0].name].done == runs[folders[0].name].cells == 2
+    assert runs[folders[1].name].headline.note == "not fitted"
+    assert {one.status for one in runs.values()} == {"finished"}
