@@ -187,7 +187,10 @@ class FlowMatchingHead(GenerativeHead):
 
         none = target.new_zeros(probes.shape[:-1])
         ends = self._times(1.0, 0.0, target.device, steps)
-        start, gained = odeint(change, (target, none), ends, method="rk4")
+        graph = torch.is_grad_enabled()
+        # torch up to 2.11 cannot batch forward derivatives in inference mode.
+        with torch.inference_mode(mode=False), torch.set_grad_enabled(graph):
+            start, gained = odeint(change, (target, none), ends, method="rk4")
         return start[-1], -gained[-1]
 
     def _times(

@@ -109,4 +109,5 @@ def load_forward_derivatives() -> None:
     """Let torch load its forward derivatives, which it does by what it warns against itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)  # what earlier versions gave
         torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
