@@ -11,13 +11,14 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
-__all__ = ["Ended", "deferred", "raising"]
+__all__ = ["Asked", "Ended", "deferred", "raising"]
 
 # A system without terminals to hang up has no SIGHUP.
 OTHERS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -51,28 +52,44 @@ def raising() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class Asked(threading.Event):
+    """Set when a signal came that waits until it is passed on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[Callable[[], object]] = []
+
+    def keep(self, call: Callable[[], object]) -> None:
+        """Let the handler that was there before wait."""
+        self._waiting.append(call)
+        self.set()
+
+    def pass_on(self) -> None:
+        """Call the handler that waits, if one does; it mostly raises."""
+        if self._waiting:
+            self._waiting.pop()()
+
+
 @contextmanager
-def deferred() -> Iterator[threading.Event]:
+def deferred() -> Iterator[Asked]:
     """Set an event when one of the signals comes, instead of raising in the middle of something.
 
-    On leaving, the handler that was there before is called and raises as it would have. A second
-    signal goes to it at once.
+    On leaving, or where the block calls `pass_on`, the handler that was there before is called and
+    raises as it would have. A second signal goes to it at once.
     """
-    asked = threading.Event()
+    asked = Asked()
     here = threading.current_thread() is threading.main_thread()
     before = {
         number: handler
         for number in ((signal.SIGINT, *OTHERS) if here else ())
         if callable(handler := signal.getsignal(number))
     }
-    came: list[tuple[int, FrameType | None]] = []
 
     def ask(number: int, interrupted: FrameType | None) -> None:
         _leave_terminal()
-        if came:
+        if asked.is_set():
             before[number](number, interrupted)
-        came.append((number, interrupted))
-        asked.set()
+        asked.keep(partial(before[number], number, interrupted))
 
     for number in before:
         signal.signal(number, ask)
@@ -81,8 +98,7 @@ def deferred() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for number, interrupted in came[:1]:
-        before[number](number, interrupted)
+    asked.pass_on()
 
 
 def _leave_terminal() -> None:

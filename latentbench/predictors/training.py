@@ -175,12 +175,13 @@ def _run(course: _Course, frames: TaskFrames, training: Training) -> None:
     indices = sampling(config, len(units), training.seed, horizon)
     indices.skip(course.done)
     title = f"train k={frames.horizon}"
+    stop = False
     with (
+        deferred() as interrupt,  # first: what is said to have begun leaves a checkpoint
         prepared_batches(units, indices, training.device) as batches,
         training.progress.task(title, training.config.steps, STEPS, done=course.done) as meter,
-        deferred() as interrupt,
     ):
-        while not course.ended and not interrupt.is_set():
+        while not stop:
             told = course.step(next(batches))
             meter.advance()
             stop = course.ended or interrupt.is_set()
@@ -189,6 +190,7 @@ def _run(course: _Course, frames: TaskFrames, training: Training) -> None:
                 told = told or saved
             if told:
                 meter.note(told)
+        interrupt.pass_on()  # in the task, which was stopped
 
 
 def _in_units(config: TrainingConfig, share: float) -> TrainingConfig:

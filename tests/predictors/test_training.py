@@ -189,6 +189,30 @@ def test_ctrl_c_ends_the_step_saves_and_continues_to_the_same_bits(frames, tmp_p
     assert same(continued, trained(frames))
 
 
+def test_ctrl_c_before_the_first_step_saves_that_step(frames, tmp_path):
+    class EndsAtOnce(Watched):
+        stopped = False
+
+        @contextmanager
+        def task(self, *args, **kwargs):
+            with super().task(*args, **kwargs):
+                signal.raise_signal(signal.SIGINT)
+                try:
+                    yield self
+                except KeyboardInterrupt:
+                    self.stopped = True
+                    raise
+
+    file, progress = tmp_path / "checkpoint.pt", EndsAtOnce()
+    with pytest.raises(KeyboardInterrupt):
+        trained(frames, checkpoint=file, progress=progress)
+    assert progress.stopped
+    progress = Watched()
+    continued = trained(frames, checkpoint=file, progress=progress)
+    assert progress.done == 1
+    assert same(continued, trained(frames))
+
+
 def test_a_predictor_that_draws_while_it_trains_continues_to_the_same_bits(frames, tmp_path):
     class Noisy(MixtureDensityNetwork):
         def forward(self, context):
