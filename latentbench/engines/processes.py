@@ -128,7 +128,9 @@ class _Crew:
         """The places of processes that said something or ended."""
         by_handle: dict[Any, int] = {}
         for place, worker in self.workers.items():
-            by_handle |= {worker.connection: place, worker.process.sentinel: place}
+            by_handle[worker.process.sentinel] = place
+            if not worker.is_cut_off:
+                by_handle[worker.connection] = place
         return sorted({by_handle[handle] for handle in connection.wait([*by_handle])})
 
     def _heard(self, place: int) -> Iterator[Outcome]:
@@ -142,7 +144,7 @@ class _Crew:
                 worker.give(self.waiting.popleft() if self.waiting else None)
             else:
                 worker.shown.take(message)
-        if ended or worker.is_cut_off:
+        if ended:  # not sooner: to wait for it here would keep the others waiting
             worker.process.join()
             del self.workers[place]
             worker.shown.close()
