@@ -32,11 +32,22 @@ STEPS = 1500
 
 # Work of tests: what becomes of a cell is told by its horizon.
 WORK = """
-import os, signal
+import atexit, os, signal, time
 from latentbench.errors import LatentbenchError
 from latentbench.progress import SILENT
 
-ONCE, ALWAYS, FAILS, GOES = 2, 3, 4, 5
+ONCE, ALWAYS, FAILS, GOES, LINGERS, OBSERVED = 2, 3, 4, 5, 7, 8
+
+def wait_for(file):
+    until = time.monotonic() + 10
+    while not file.exists():
+        if time.monotonic() > until:
+            raise LatentbenchError(f"{file.name} never came")
+        time.sleep(0.01)
+
+def linger(folder):
+    (folder / "leaving").touch()
+    wait_for(folder.parent / "k8" / "done")
 
 class Work:
     progress = SILENT
@@ -45,7 +56,13 @@ class Work:
         return Work, ()
 
     def __call__(self, cell):
+        if cell.horizon == LINGERS:
+            atexit.register(linger, cell.folder)
+        if cell.horizon == OBSERVED:
+            wait_for(cell.folder.parent / "k7" / "leaving")
         with self.progress.task(f"cell {cell.horizon}", 10, "steps") as meter:
+            if cell.horizon == OBSERVED:
+                wait_for(cell.folder / "observed")
             meter.advance(4)
             begun = len([*cell.folder.glob("begun-*")])
             (cell.folder / f"begun-{begun}").touch()
@@ -140,6 +157,17 @@ def test_progress_of_processes_is_shown_here(tmp_path, work):
         ("cell 1", 10.0, 10, "steps", "1 threads"),
         ("cell 3", 0.0, 10, "steps", "InterruptedError"),
     ]
+
+
+def test_a_process_that_ends_slowly_keeps_nobody_waiting(tmp_path, work):
+    class Observes(Watched):
+        def task(self, title, *args, **kwargs):
+            if title == "cell 8":
+                (tmp_path / "k8" / "observed").touch()
+            return super().task(title, *args, **kwargs)
+
+    work.progress = Observes()
+    assert outcomes(tmp_path, work, (7, 8), workers=2) == {7: "", 8: ""}
 
 
 def test_work_that_cannot_travel_is_refused(tmp_path):
