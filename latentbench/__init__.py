@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         report,
         run,
         runs,
+        watch,
     )
     from latentbench.corpora.corpus import Corpus, Utterance
     from latentbench.encoders.encoder import Encoder
@@ -69,6 +70,7 @@ __all__ = [
     "run",
     "runs",
     "train",
+    "watch",
 ]
 
 __version__ = version("latentbench")
@@ -86,6 +88,7 @@ _NAMES = {
         "report",
         "run",
         "runs",
+        "watch",
     ),
     "corpora.corpus": ("Corpus", "Utterance"),
     "encoders.encoder": ("Encoder",),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from typing_extensions import Unpack
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from latentbench.progress import Progress
     from latentbench.reports.reporter import Reporter
     from latentbench.results.listing import RunList
+    from latentbench.results.watching import Watched
     from latentbench.workspace import Workspace
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "report",
     "run",
     "runs",
+    "watch",
     "workspace",
 ]
 
@@ -436,6 +438,27 @@ def runs(folder: Path | str = "runs") -> Answer[RunList]:
     from latentbench.results.listing import list_runs
 
     return Answer(list_runs(Path(folder)), listing_report)
+
+
+def watch(
+    run: Path | str,
+    told: Callable[[dict[str, Any]], object] = lambda _: None,
+    *,
+    progress: Progress | bool = True,
+) -> Watched:
+    """Show a run that goes on in another process, until it ends; `ended` says how.
+
+    Args:
+        run: its folder, or a folder of runs, of which the one that wrote last is shown.
+        told: is given every event of its journal (docs/watching.md).
+        progress: as of `run`.
+
+    Raises:
+        UsageError: there is no run to watch.
+    """
+    from latentbench.results.watching import watch as watched
+
+    return watched(Path(run), _progress(progress), told)
 
 
 def make_reporter(named: str, registry: Registry) -> Reporter:

@@ -41,7 +41,8 @@ from latentbench.latents.transform import fit_transforms, restore_transforms
 from latentbench.progress import Networks
 from latentbench.results import RunFolder
 from latentbench.results.assembly import assemble
-from latentbench.results.folder import read_record
+from latentbench.results.folder import JOURNAL, read_record
+from latentbench.results.journal import journal_of
 from latentbench.results.provenance import collect_provenance
 from latentbench.results.schema import SPLITS, CorpusFacts, Skipped
 
@@ -126,7 +127,9 @@ def run_experiment(
         RunFolder.open(folder, config, workspace.progress) as run,
         _no_stub_left(folder, keep_parent=parent_there),
         disk_full_explained(folder),
+        journal_of(run.journal_file, workspace.progress, config=config.digest()) as journal,
     ):
+        workspace = replace(workspace, progress=journal)
         seconds: dict[str, float] = {}
         waiting = partial(workspace.progress.task, total=None, unit="")
         with timed(seconds, "encode"):
@@ -168,7 +171,7 @@ def run_experiment(
         with timed(seconds, "cells"):
             _run_cells(cells, config, workspace, registry)
         with waiting("summing up"):
-            return assemble(
+            result = assemble(
                 run,
                 config,
                 registry,
@@ -178,6 +181,8 @@ def run_experiment(
                 stamps=(*encoded.encoder.stamps, *_odd_rates(encoded)),
                 latents={side: one for side, one in looks.items() if one},
             )
+        journal.figures(result)
+        return result
 
 
 def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -> EncodedCorpus:
@@ -238,7 +243,9 @@ def _no_stub_left(folder: Path, *, keep_parent: bool) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if all(one.name.startswith((".", "config.yaml", SUMS)) for one in folder.iterdir()):
+        if all(
+            one.name.startswith((".", "config.yaml", JOURNAL, SUMS)) for one in folder.iterdir()
+        ):
             shutil.rmtree(folder, ignore_errors=True)
             if not keep_parent:
                 with suppress(OSError):  # another run may have begun in it

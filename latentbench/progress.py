@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["SILENT", "STEPS", "Meter", "Networks", "Progress", "SilentProgress", "Titled"]
+__all__ = [
+    "SILENT",
+    "STEPS",
+    "Meter",
+    "Networks",
+    "Progress",
+    "SilentProgress",
+    "Titled",
+    "measure",
+]
 
 STEPS = "steps"  # the unit of a training
 
@@ -39,6 +48,12 @@ class Progress(Protocol):
 
     def say(self, text: str) -> None:
         """Tell the user one thing that happened."""
+
+
+def measure(meter: Meter, **facts: float | str) -> None:
+    """Tell a meter the numbers behind its note, if it has a place for them: `measure(**facts)`."""
+    if (keep := getattr(meter, "measure", None)) is not None:
+        keep(**facts)
 
 
 class _SilentMeter:
@@ -150,6 +165,9 @@ class _Both:
 
     def note(self, text: str) -> None:
         self._one.note(text)
+
+    def measure(self, **facts: float | str) -> None:
+        measure(self._one, **facts)
 
 
 SILENT = SilentProgress()

@@ -42,6 +42,10 @@ VERBS = {
         "latentbench.cli.runs:runs",
         "List the runs in a folder: how far each is, its headline and its size.",
     ),
+    "watch": (
+        "latentbench.cli.watch:watch",
+        "Watch a run that goes on in another terminal, until it ends.",
+    ),
     "show": ("latentbench.cli.show:show", "Show a finished run again, or all in a folder of runs."),
     "report": ("latentbench.cli.report:report", "Write finished runs as one HTML page."),
     "plot": ("latentbench.cli.plot:plot", "Draw finished runs for a paper."),

@@ -12,6 +12,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from latentbench.progress import measure
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -89,6 +91,10 @@ class _Meter:
     def note(self, text: str) -> None:
         self._note = text
 
+    def measure(self, **facts: float | str) -> None:
+        self.flush()
+        self._sender.send("measure", self._number, facts)
+
     def flush(self) -> None:
         """Send what has come together since the last time."""
         self._sender.send("advance", self._number, self._waiting, self._note)
@@ -110,6 +116,8 @@ class Receiver:
                 self._open[number] = (task, task.__enter__())
             case ("advance", int(number), amount, note):
                 self._advance(self._open[number][1], amount, note)
+            case ("measure", int(number), facts):
+                measure(self._open[number][1], **facts)
             case ("end", int(number), ended):
                 self._end(number, ended=ended)
             case ("say", str(text)):

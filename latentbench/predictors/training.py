@@ -15,7 +15,7 @@ from latentbench.predictors.learning_curve import LearningCurve, Loss
 from latentbench.predictors.one_row import one_row_will_do
 from latentbench.predictors.recycling_linear import release_gradients
 from latentbench.predictors.training_batches import prepared_batches, sampling
-from latentbench.progress import STEPS
+from latentbench.progress import STEPS, measure
 from latentbench.signals import deferred
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from latentbench.config import TrainingConfig
     from latentbench.predictors.predictor import Predictor
-    from latentbench.progress import Progress
+    from latentbench.progress import Meter, Progress
     from latentbench.tasks import Batch, TaskFrames
 
 __all__ = ["Descent", "Training", "train"]
@@ -150,20 +150,23 @@ class _Course:
         self._saved = time.monotonic()
         return told
 
-    def step(self, batch: Batch) -> str:
-        """Take a step, and evaluate where that is due; what is to be told of it, if anything."""
+    def step(self, batch: Batch) -> list[Loss]:
+        """Take a step, and evaluate where that is due; the losses that are known by it."""
         self.done += 1
         self.losses.add(self.done, self.descent.step(batch))
-        told = ""
+        curve = self.training.curve
+        before = len(curve.points)
         if self.losses.full or self.done == self.training.config.steps:
-            loss = self.losses.mean()
-            self.training.curve.add(self.done, "train", loss)
-            told = f"{self.descent.predictor.loss_name} {loss:.4g}"
+            curve.add(self.done, "train", self.losses.mean())
         if self.validation.due(self.done):
-            loss = self.validation.evaluate()
-            self.training.curve.add(self.done, "validation", loss)
-            told = f"{self.descent.predictor.loss_name} of validation {loss:.4g}"
-        return told
+            curve.add(self.done, "validation", self.validation.evaluate())
+        return curve.points[before:]
+
+    def tell(self, meter: Meter, found: Loss, horizon: int) -> None:
+        """Show a loss, and have it kept."""
+        of = " of validation" if found.split == "validation" else ""
+        meter.note(f"{self.descent.predictor.loss_name}{of} {found.loss:.4g}")
+        measure(meter, k=horizon, seed=self.training.seed, **found._asdict())
 
 
 def _run(course: _Course, frames: TaskFrames, training: Training) -> None:
@@ -182,14 +185,15 @@ def _run(course: _Course, frames: TaskFrames, training: Training) -> None:
         training.progress.task(title, training.config.steps, STEPS, done=course.done) as meter,
     ):
         while not stop:
-            told = course.step(next(batches))
+            losses = course.step(next(batches))
             meter.advance()
             stop = course.ended or interrupt.is_set()
             if course.save_is_due or stop:
                 saved = course.save()
-                told = told or saved
-            if told:
-                meter.note(told)
+                if not losses:
+                    meter.note(saved)
+            for loss in losses:
+                course.tell(meter, loss, frames.horizon)
         interrupt.pass_on()  # in the task, which was stopped
 
 

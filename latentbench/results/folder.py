@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AGAIN",
     "CURVES",
+    "JOURNAL",
     "LOCK",
     "RunFolder",
     "read_record",
@@ -49,6 +50,7 @@ ABSENT = "(absent)"
 SHOWN = 8  # runs of a folder that an error names
 RECORD = "cell.json"
 CURVES = "curves.parquet"
+JOURNAL = "progress.jsonl"
 AGAIN = "Give the same 'latentbench run' command again: it is made again."
 
 
@@ -149,6 +151,11 @@ class RunFolder:
     def curves_file(self) -> Path:
         """The losses of every training by gradient descent; not there where none was."""
         return self.path / CURVES
+
+    @property
+    def journal_file(self) -> Path:
+        """What the run did and how far it is, an event a line (`results.journal`)."""
+        return self.path / JOURNAL
 
     def is_run(self) -> bool:
         """Whether there is a run in the folder, finished or not."""

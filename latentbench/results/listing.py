@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from latentbench.results.schema import Figure, HorizonResult, Result
 
-__all__ = ["Headline", "ListedRun", "RunList", "list_runs"]
+__all__ = ["Headline", "ListedRun", "RunList", "is_held", "list_runs"]
 
 HEADLINES = ("dnll", "nll")
 ALL = "all"
@@ -152,7 +152,7 @@ def _begun(path: Path) -> dict[str, Any]:
     records = [read_record(one) for one in (path / "cells").glob("*")]
     failed = [one.error for one in records if one is not None and one.status == "failed"]
     return {
-        "status": "running" if _is_held(path) else "stopped",
+        "status": "running" if is_held(path) else "stopped",
         "problem": failed[0] if failed else "",
         "encoder": config["encoder"]["name"],
         "corpus": config["corpus"]["name"],
@@ -162,7 +162,7 @@ def _begun(path: Path) -> dict[str, Any]:
     }
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
     """Whether a process works in the folder."""
     from latentbench.locks import Timeout, locked  # noqa: PLC0415 - finished runs need none
 

@@ -1,5 +1,7 @@
 """Rows are the tidy table's figures, or follow from the frames by arithmetic done here again."""
 
+import json
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -85,3 +87,19 @@ def test_the_headline_of_a_list_of_runs_is_the_gain_of_the_tidy_table(folders, f
     assert runs[folders[0].name].done == runs[folders[0].name].cells == 2
     assert runs[folders[1].name].headline.note == "not fitted"
     assert {one.status for one in runs.values()} == {"finished"}
+
+
+def test_the_journal_of_a_run_holds_its_losses_and_its_figures(folders):
+    lines = (folders[1] / "progress.jsonl").read_text("utf-8").splitlines()
+    events = list(map(json.loads, lines))
+    kept = pq.read_table(folders[1] / "curves.parquet").to_pylist()
+    losses = [one for one in events if one["event"] == "loss"]
+    # The control of both horizons is one network, trained once.
+    assert {(one["step"], one["split"], one["loss"]) for one in losses} == {
+        (one["step"], one["split"], one["loss"]) for one in kept
+    }
+    tidy = lb.read(folders[1], progress=False).figures
+    told = [one for one in events if one["event"] == "figure"]
+    assert len(told) > 10
+    for one in told:
+        assert one["value"] == tidy.find(one["figure"], one["k"]).value
