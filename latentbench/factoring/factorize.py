@@ -69,7 +69,8 @@ def factorize(
     for point in points:
         row = grid.row(point, "point")
         near = 1 + int(np.abs(errors - row.error.value).argmin())
-        controls = [{"name": name, "dim": row.dim} for name in CONTROLS]
+        dim = min(row.dim, len(errors))  # the state may have more dimensions than x
+        controls = [{"name": name, "dim": dim} for name in CONTROLS]
         matched = {"name": "pca", "dim": near}
         rows += [row, *(grid.row(one, "control") for one in (*controls, matched))]
         answers.append(grid.answer(point, matched))

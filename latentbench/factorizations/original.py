@@ -12,21 +12,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from latentbench.errors import UsageError
-from latentbench.factorizations.factorization import Account, Factorization
-from latentbench.latents.transform import moments
-from latentbench.progress import STEPS
+from latentbench.factorizations.factorization import Account
+from latentbench.factorizations.trained import TrainedFactorization, descend
+from latentbench.factorizations.whitening import Whitening
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from latentbench.factorizations.factorization import Fitting
-    from latentbench.factorizations.plugin import OriginalOptions
     from latentbench.latents import Latents
 
 __all__ = ["Original"]
@@ -35,7 +32,6 @@ LOG_2PI = math.log(2 * math.pi)
 LEAST_LOG, MOST_LOG = -6.0, 1.0
 OF_RATE, OF_DYNAMICS = 0.5, 0.01
 WEIGHT_DECAY = 1e-4
-CLIP = 1.0
 
 
 class Network(nn.Module):
@@ -73,99 +69,50 @@ class Network(nn.Module):
         return 0.5 * (missed.square() + LOG_2PI).sum(-1)
 
 
-class Original(Factorization):
+class Original(TrainedFactorization):
     """z_dyn of the published attempt."""
 
-    mean: torch.Tensor
-    scale: torch.Tensor
+    name = "original"
     network: Network
 
-    def __init__(self, options: OriginalOptions) -> None:
-        self.options = options
+    def coordinates(self, latents: Latents, train: Sequence[int]) -> Whitening:
+        """Each dimension of mean 0 and unit variance."""
+        return Whitening.standardising(latents, train)
 
-    @property
-    def dim(self) -> int:
-        """The option `dim`."""
-        return self.options.dim
-
-    def fit(self, latents: Latents, train: Sequence[int], fitting: Fitting) -> None:
-        """Train on whole utterances of train.
-
-        Raises:
-            UsageError: no train utterance is longer than a frame.
-        """
-        mean, covariance = moments(latents, train)
-        deviation = np.sqrt(np.diag(covariance))
-        self.mean = torch.from_numpy(mean).float()
-        self.scale = torch.from_numpy(np.where(deviation > 0, deviation, 1.0)).float()
-        utterances = [
-            self._standardised(one) for one in map(latents.utterance, train) if len(one) > 1
-        ]
-        if not utterances:
-            raise UsageError("original has no train utterance of two frames.", "Use longer ones.")
-        with torch.random.fork_rng():
-            torch.manual_seed(self.options.seed)
-            self.network = self._made(latents.dim).to(fitting.device)
-            self._train(utterances, fitting)
-            self.network = self.network.cpu()
-
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
-        """The states."""
-        with torch.inference_mode():
-            return self.network.states(self._standardised(frames)[None])[0].clone()
+    def made(self, kept: int) -> Network:
+        """The maps of the model."""
+        options = self.options
+        return Network(kept, options.dim, options.innovation, options.width)
 
     def decode(self, states: torch.Tensor) -> torch.Tensor:
         """What the decoder makes of the states and the mean of their prior."""
         with torch.inference_mode():
             prior = _normal(self.network.prior(states))
-            return self.mean + self.network.rebuild(states, prior.mean) * self.scale
-
-    def state(self) -> Mapping[str, torch.Tensor]:
-        """The standardisation and the weights."""
-        weights = {f"network.{name}": one for name, one in self.network.state_dict().items()}
-        return {"mean": self.mean, "scale": self.scale, **weights}
-
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take what `state` gave."""
-        self.mean, self.scale = state["mean"], state["scale"]
-        self.network = self._made(len(self.mean))
-        prefix = "network."
-        self.network.load_state_dict(
-            {name[len(prefix) :]: one for name, one in state.items() if name.startswith(prefix)}
-        )
+            return self.whitening.colour(self.network.rebuild(states, prior.mean))
 
     def account(self, frames: torch.Tensor) -> Account:
         """The KL of each frame; its state and innovation are no code, as the state sees x_t."""
-        standard = self._standardised(frames)
+        standard = self.whitening.whiten(frames)
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(self.options.seed)
             states = self.network.states(standard[None])[0]
             posterior, prior = self.network.belief(states, standard)
             rebuilt = self.network.rebuild(states, posterior.rsample())
             kl = kl_divergence(posterior, prior).sum(-1)
-        return Account(None, self.mean + rebuilt * self.scale, kl)
+        return Account(None, self.whitening.colour(rebuilt), kl)
 
-    def _made(self, frames: int) -> Network:
+    def learn(self, utterances: Sequence[torch.Tensor], fitting: Fitting) -> None:
+        """Train on whole utterances."""
         options = self.options
-        return Network(frames, options.dim, options.innovation, options.width)
-
-    def _standardised(self, frames: torch.Tensor) -> torch.Tensor:
-        return (frames - self.mean) / self.scale
-
-    def _train(self, utterances: Sequence[torch.Tensor], fitting: Fitting) -> None:
-        options, network = self.options, self.network
         optimiser = torch.optim.AdamW(
-            network.parameters(), options.learning_rate, weight_decay=WEIGHT_DECAY
+            self.network.parameters(), options.learning_rate, weight_decay=WEIGHT_DECAY
         )
-        with fitting.progress.task("fitting original", options.steps, STEPS) as meter:
-            for step in range(options.steps):
-                target = options.budget * min(1.0, step / options.warmup)
-                loss = self._loss(*_batch(utterances, options.batch_size, fitting.device), target)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-                optimiser.step()
-                meter.advance(1)
+
+        def loss(step: int) -> torch.Tensor:
+            target = options.budget * min(1.0, step / options.warmup)
+            return self._loss(*_batch(utterances, options.batch_size, fitting.device), target)
+
+        descend(loss, optimiser, options.steps, fitting, name=self.name)
 
     def _loss(self, frames: torch.Tensor, there: torch.Tensor, target: float) -> torch.Tensor:
         """Over the frames that are there, [B, T]; the others are padding."""

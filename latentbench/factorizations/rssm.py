@@ -23,26 +23,23 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from latentbench.errors import UsageError
-from latentbench.factorizations.factorization import Account, Factorization
+from latentbench.factorizations.factorization import Account
+from latentbench.factorizations.maps import GaussianMap, ResidualMap
+from latentbench.factorizations.trained import TrainedFactorization, descend
 from latentbench.factorizations.whitening import Whitening
-from latentbench.progress import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from latentbench.factorizations.factorization import Fitting
-    from latentbench.factorizations.plugin import RssmOptions
     from latentbench.latents import Latents
 
 __all__ = ["Rssm"]
 
 LOG_2PI = math.log(2 * math.pi)
-LEAST_LOG, MOST_LOG = -6.0, 2.0  # of standard deviations
 FREE_NATS = 1.0
 OF_PRIOR, OF_POSTERIOR = 1.0, 0.1  # weights of the two sides of the balanced KL
 DUAL_RATE = 0.05
-CLIP = 1.0
 LEAST_VARIANCE = 1e-4
 
 
@@ -53,9 +50,9 @@ class Network(nn.Module):
         super().__init__()
         self.dim = dim
         self.cell = nn.GRUCell(innovation, dim)
-        self.prior = _Gaussian(dim, innovation, width)
-        self.posterior = _Gaussian(dim + kept, innovation, width)
-        self.decoder = _Residual(dim + innovation, kept, width)
+        self.prior = GaussianMap(dim, innovation, width)
+        self.posterior = GaussianMap(dim + kept, innovation, width)
+        self.decoder = ResidualMap(dim + innovation, kept, width)
         self.log_scale = nn.Parameter(torch.zeros(kept))
 
     def states(self, frames: torch.Tensor) -> torch.Tensor:
@@ -80,66 +77,27 @@ class Network(nn.Module):
         return rebuilt
 
 
-class Rssm(Factorization):
+class Rssm(TrainedFactorization):
     """z_dyn = h_t."""
 
+    name = "rssm"
     past_only = True
-
-    whitening: Whitening
     network: Network
 
-    def __init__(self, options: RssmOptions) -> None:
-        self.options = options
+    def coordinates(self, latents: Latents, train: Sequence[int]) -> Whitening:
+        """Principal components of unit variance."""
+        return Whitening.fitted(latents, train, self.options.keep)
 
-    @property
-    def dim(self) -> int:
-        """The option `dim`."""
-        return self.options.dim
-
-    def fit(self, latents: Latents, train: Sequence[int], fitting: Fitting) -> None:
-        """Train on random stretches of train.
-
-        Raises:
-            UsageError: no train utterance is longer than a frame.
-        """
+    def made(self, kept: int) -> Network:
+        """The maps of the model."""
         options = self.options
-        self.whitening = Whitening.fitted(latents, train, options.keep)
-        utterances = [
-            self.whitening.whiten(one) for one in map(latents.utterance, train) if len(one) > 1
-        ]
-        if not utterances:
-            raise UsageError("rssm has no train utterance of two frames.", "Use longer ones.")
-        with torch.random.fork_rng():
-            torch.manual_seed(options.seed)
-            self.network = self._made(self.whitening.kept).to(fitting.device)
-            self._train(_Stretches(utterances, options.frames, options.batch_size), fitting)
-            self.network = self.network.cpu()
-            self._calibrate(utterances)
-
-    def encode(self, frames: torch.Tensor) -> torch.Tensor:
-        """The states."""
-        with torch.inference_mode():
-            return self.network.states(self.whitening.whiten(frames)[None])[0].clone()
+        return Network(kept, options.dim, options.innovation or kept, options.width)
 
     def decode(self, states: torch.Tensor) -> torch.Tensor:
         """What the decoder makes of the states and the mean of their prior."""
         with torch.inference_mode():
             mean = self.network.prior(states).mean
             return self.whitening.colour(self.network.rebuild(states, mean))
-
-    def state(self) -> Mapping[str, torch.Tensor]:
-        """The whitening and the weights."""
-        weights = {f"network.{name}": one for name, one in self.network.state_dict().items()}
-        return {**self.whitening.state(), **weights}
-
-    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take what `state` gave."""
-        self.whitening = Whitening.restored(state)
-        self.network = self._made(self.whitening.kept)
-        prefix = "network."
-        self.network.load_state_dict(
-            {name[len(prefix) :]: one for name, one in state.items() if name.startswith(prefix)}
-        )
 
     def account(self, frames: torch.Tensor) -> Account:
         """The bound of each frame, by one draw of the innovation, the same for the same frames."""
@@ -155,33 +113,32 @@ class Rssm(Factorization):
             density = 0.5 * (error * (-2 * scale).exp() + 2 * scale + LOG_2PI).sum(-1)
         return Account(kl + density, self.whitening.colour(rebuilt), kl)
 
-    def _made(self, kept: int) -> Network:
-        options = self.options
-        return Network(kept, options.dim, options.innovation or kept, options.width)
-
-    def _train(self, stretches: _Stretches, fitting: Fitting) -> None:
+    def learn(self, utterances: Sequence[torch.Tensor], fitting: Fitting) -> None:
+        """Train on random stretches."""
         options, network = self.options, self.network
+        stretches = _Stretches(utterances, options.frames, options.batch_size)
         optimiser = torch.optim.Adam(network.parameters(), options.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
         multiplier = _Multiplier(options.budget, options.steps)
-        with fitting.progress.task("fitting rssm", options.steps, STEPS) as meter:
-            for _ in range(options.steps):
-                frames = stretches.draw().to(fitting.device)
-                states = network.states(frames)
-                posterior, prior = network.belief(states, frames)
-                error = (frames - network.rebuild(states, posterior.rsample())).square()
-                if options.budget:
-                    kl = kl_divergence(posterior, prior).sum(-1).mean()
-                    loss = error.sum(-1).mean() + multiplier.value * kl
-                    multiplier.rise(float(kl.detach()))
-                else:
-                    loss = _density(error, network.log_scale) + _balanced(posterior, prior)
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-                optimiser.step()
-                schedule.step()
-                meter.advance(1)
+
+        def loss(_: int) -> torch.Tensor:
+            return self._loss(stretches.draw().to(fitting.device), multiplier)
+
+        descend(loss, optimiser, options.steps, fitting, name=self.name, after=schedule.step)
+        self.network = network.cpu()
+        self._calibrate(utterances)
+
+    def _loss(self, frames: torch.Tensor, multiplier: _Multiplier) -> torch.Tensor:
+        network = self.network
+        states = network.states(frames)
+        posterior, prior = network.belief(states, frames)
+        error = (frames - network.rebuild(states, posterior.rsample())).square()
+        if not self.options.budget:
+            return _density(error, network.log_scale) + _balanced(posterior, prior)
+        kl = kl_divergence(posterior, prior).sum(-1).mean()
+        loss = error.sum(-1).mean() + multiplier.value * kl
+        multiplier.rise(float(kl.detach()))
+        return loss
 
     def _calibrate(self, utterances: Sequence[torch.Tensor]) -> None:
         """The variance of the decoder is what it misses on train, a number a dimension."""
@@ -196,40 +153,6 @@ class Rssm(Factorization):
         with torch.no_grad():
             variance = (total / count).clamp(min=LEAST_VARIANCE)
             self.network.log_scale.copy_(0.5 * variance.log())
-
-
-class _Residual(nn.Module):
-    """A linear map and a correction by one hidden layer that starts at 0."""
-
-    def __init__(self, inputs: int, outputs: int, width: int) -> None:
-        super().__init__()
-        self.straight = nn.Linear(inputs, outputs)
-        last = nn.Linear(width, outputs)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.bent = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), last)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.straight(inputs) + self.bent(inputs)
-        return found
-
-
-class _Gaussian(_Residual):
-    """A diagonal Gaussian given its inputs."""
-
-    def __init__(self, inputs: int, outputs: int, width: int) -> None:
-        super().__init__(inputs, 2 * outputs, width)
-
-    def forward(self, inputs: torch.Tensor) -> Normal:  # type: ignore[override] # a density
-        mean, scale = super().forward(inputs).chunk(2, -1)
-        # Bounded softly, so that gradients pass everywhere.
-        half, middle = (MOST_LOG - LEAST_LOG) / 2, (MOST_LOG + LEAST_LOG) / 2
-        scale = middle + half * torch.tanh((scale - middle) / half)
-        return Normal(mean, scale.exp(), validate_args=False)
-
-    def middle(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The mean alone."""
-        return super().forward(inputs).chunk(2, -1)[0]
 
 
 class _Multiplier:

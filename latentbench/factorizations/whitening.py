@@ -51,6 +51,14 @@ class Whitening:
         return cls(*map(_float32, (mean, vectors / root, (vectors * root).T)))
 
     @classmethod
+    def standardising(cls, latents: Latents, train: Sequence[int]) -> Self:
+        """Each dimension by itself: of mean 0 and unit variance over the train frames."""
+        mean, covariance = moments(latents, train)
+        deviation = np.sqrt(np.diag(covariance))
+        deviation = np.where(deviation > 0, deviation, 1.0)
+        return cls(*map(_float32, (mean, np.diag(1 / deviation), np.diag(deviation))))
+
+    @classmethod
     def restored(cls, state: Mapping[str, torch.Tensor]) -> Self:
         """From what `state` gave."""
         return cls(state["mean"], state["into"], state["back"])

@@ -162,7 +162,8 @@ def test_what_is_stamped(movement, rank, budget, kl, wanted):
 
 def test_a_state_of_the_past_costs_what_the_bound_says(made):
     folder, _ = made
-    model = {"name": "rssm", "dim": 6, "budget": 4.0, "steps": 200, "width": 32, "frames": 24}
+    # More dimensions than x has: the controls have all that there are.
+    model = {"name": "rssm", "dim": 14, "budget": 4.0, "steps": 200, "width": 32, "frames": 24}
     found = lb.factorize(
         out=folder / "out",
         cache=folder / "cache",
@@ -170,6 +171,7 @@ def test_a_state_of_the_past_costs_what_the_bound_says(made):
         set=["factorization.learning_rate=0.005"],
     )
     row = next(one for one in found.record.rows if one.role == "point")
+    assert {one.dim for one in found.record.rows if one.label.startswith("random")} == {D}
     assert row.kl.value == pytest.approx(4.0, rel=0.2)
     assert row.stamps == ()
     assert row.excess.low > 0  # the bound lies above the NLL of x

@@ -35,9 +35,9 @@ def trained():
 def error(made, x, *, of_prior):
     states = made.encode(x)
     with torch.inference_mode():
-        posterior, prior = made.network.belief(states, (x - made.mean) / made.scale)
+        posterior, prior = made.network.belief(states, made.whitening.whiten(x))
         drawn = (prior if of_prior else posterior).rsample()
-        rebuilt = made.mean + made.network.rebuild(states, drawn) * made.scale
+        rebuilt = made.whitening.colour(made.network.rebuild(states, drawn))
     return float((x - rebuilt).square().sum(-1).mean())
 
 
