@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 
-from latentbench.conformance.check import Kit, Skip, Subject, require
+from latentbench.conformance.check import Kit, Skip, require
 from latentbench.conformance.closeness import SAME, require_same, require_tensor
-from latentbench.conformance.small_world import SmallWorld, small_world
+from latentbench.conformance.fitted_on_latents import (
+    EVAL,
+    TRAIN,
+    FittedSubject,
+    require_same_state,
+    train_only,
+)
 from latentbench.factorizations import Account, Factorization, Fitting
+
+if TYPE_CHECKING:
+    from latentbench.latents import Latents
 
 __all__ = ["KIT"]
 
-DIM = 16  # room for the defaults of those built in
-TRAIN = (0, 2)
-EVAL = (1, 3)
 CUT = 40
 
 
-class FactorizationSubject(Subject):
+class FactorizationSubject(FittedSubject):
     """A factorisation, fitted on two of four utterances."""
 
     contract = Factorization
+    dim = 16  # room for the defaults of those built in
+    fitted: Factorization
 
-    def fit(self, world: SmallWorld) -> Factorization:
+    def fit(self, latents: Latents) -> Factorization:
         """A new instance, fitted on the train utterances."""
         made: Factorization = self.make()
-        made.fit(world.latents, TRAIN, Fitting(torch.device("cpu")))
+        made.fit(latents, TRAIN, Fitting(torch.device("cpu")))
         return made
-
-    @property
-    def world(self) -> SmallWorld:
-        """A new one: four utterances of 16 dimensions that are not centred."""
-        world = small_world(DIM)
-        world.rows.mul_(torch.arange(1.0, DIM + 1)).add_(3.0)
-        return world
-
-    @cached_property
-    def fitted(self) -> Factorization:
-        """The instance that most checks look at."""
-        return self.fit(self.world)
 
     @cached_property
     def frames(self) -> torch.Tensor:
@@ -56,7 +53,7 @@ def encodes(subject: FactorizationSubject) -> str:
     require(torch.equal(frames, before), "the given frames as they were", "other values")
     require_tensor(states, "states", [len(frames), subject.fitted.dim])
     require(states.dtype == torch.float32, "states of dtype float32", f"{states.dtype}")
-    return f"{DIM} to {subject.fitted.dim} dimensions"
+    return f"{subject.dim} to {subject.fitted.dim} dimensions"
 
 
 def causal(subject: FactorizationSubject) -> str:
@@ -81,17 +78,9 @@ def decodes(subject: FactorizationSubject) -> str:
     return require_same(rebuilt[:CUT], subject.fitted.decode(changed)[:CUT], SAME, what)
 
 
-def learns_of_train_only(subject: FactorizationSubject) -> None:
-    """What is learned does not depend on utterances that are not train."""
-    world = subject.world
-    for index in EVAL:
-        world.rows_of(index).mul_(-5.0).add_(40.0)
-    _require_same_state(subject, subject.fit(world), "with other eval latents")
-
-
 def learns_the_same(subject: FactorizationSubject) -> None:
     """Another instance fitted on the same latents has the same state."""
-    _require_same_state(subject, subject.fit(subject.world), "of a second instance")
+    require_same_state(subject.fitted, subject.fit(subject.latents), "of a second instance")
 
 
 def restores_states(subject: FactorizationSubject) -> str:
@@ -123,15 +112,5 @@ def accounts(subject: FactorizationSubject) -> str:
 KIT = Kit(
     FactorizationSubject,
     gates=(encodes,),
-    checks=(causal, decodes, learns_of_train_only, learns_the_same, restores_states, accounts),
+    checks=(causal, decodes, train_only, learns_the_same, restores_states, accounts),
 )
-
-
-def _require_same_state(subject: FactorizationSubject, other: Factorization, what: str) -> None:
-    mine, its = subject.fitted.state(), other.state()
-    require(
-        sorted(mine) == sorted(its), f"the state {what} to hold {sorted(mine)}", f"{sorted(its)}"
-    )
-    for name, tensor in mine.items():
-        same = torch.equal(tensor, its[name])
-        require(same, f"the state {what} to hold '{name}' as it was", "other values")

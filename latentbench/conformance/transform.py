@@ -3,51 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import numpy as np
 import torch
 
-from latentbench.conformance.check import Kit, Subject, require
+from latentbench.conformance.check import Kit, require
 from latentbench.conformance.closeness import SAME, require_same, require_tensor
-from latentbench.conformance.small_world import SmallWorld, small_world
+from latentbench.conformance.fitted_on_latents import TRAIN, FittedSubject, train_only
 from latentbench.latents import Latents
 from latentbench.latents.transform import Transform
 
 __all__ = ["KIT"]
 
-DIM = 6
-TRAIN = (0, 2)
-EVAL = (1, 3)
 
-
-class TransformSubject(Subject):
+class TransformSubject(FittedSubject):
     """A transform, fitted on two of four utterances."""
 
     contract = Transform
+    dim = 6
+    fitted: Transform
 
     def fit(self, latents: Latents) -> Transform:
         """A new instance, fitted on the train utterances."""
         transform: Transform = self.make()
         transform.fit(latents, TRAIN)
         return transform
-
-    @property
-    def world(self) -> SmallWorld:
-        """A new one: four utterances of six dimensions that are not centred."""
-        world = small_world(DIM)
-        world.rows.mul_(torch.arange(1.0, DIM + 1)).add_(3.0)
-        return world
-
-    @cached_property
-    def latents(self) -> Latents:
-        """Of a world of which nobody changes the rows."""
-        return self.world.latents
-
-    @cached_property
-    def fitted(self) -> Transform:
-        """The instance that most checks look at."""
-        return self.fit(self.latents)
 
     def rows(self, transform: Transform | None = None) -> torch.Tensor:
         """All rows of the transformed latents."""
@@ -80,18 +60,6 @@ def row_by_row(subject: TransformSubject) -> None:
     stored = found.utterances[1]
     part = rows[stored.start : stored.start + stored.frames]
     require_same(part, found.utterance(1), SAME, "utterance(1) as its rows")
-
-
-def train_only(subject: TransformSubject) -> None:
-    """What is learned does not depend on utterances that are not train."""
-    world = subject.world
-    for index in EVAL:
-        world.rows_of(index).mul_(-5.0).add_(40.0)
-    mine, its = subject.fitted.state(), subject.fit(world.latents).state()
-    names = "the state with other eval latents to hold"
-    require(sorted(mine) == sorted(its), f"{names} {sorted(mine)}", f"{sorted(its)}")
-    for name, tensor in mine.items():
-        require(torch.equal(tensor, its[name]), f"{names} '{name}' as it was", "other values")
 
 
 def deterministic(subject: TransformSubject) -> str:
