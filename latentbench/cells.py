@@ -173,7 +173,7 @@ def _do(cell: Cell, inputs: str, registry: Registry, progress: Progress) -> None
     """Do the work of a cell whose folder is ours alone."""
     sweep(cell.folder)
     with disk_full_explained(cell.folder, 64_000_000):
-        record = _Work(cell, registry, progress).run()
+        record = _Work(cell, inputs, registry, progress).run()
         record.inputs = inputs
         write_record(cell.folder, record)
 
@@ -217,14 +217,20 @@ def _is_done(folder: Path, inputs: str, progress: Progress) -> bool:
     if record.inputs and record.inputs != inputs:
         progress.say(f"'{folder}' is of another configuration or other latents: computed again.")
         return False
-    damaged = damaged_files(folder)
-    if record.frames.get("train"):  # a list of checksums that is gone names no file
-        missing = (folder / name for name in (FRAMES, ROLLOUT, MODELS))
-        damaged |= {file: "it is gone" for file in missing if not file.exists()}
+    damaged = _damaged(folder, record)
     for file, reason in damaged.items():
         progress.say(f"'{file}' is damaged: {reason}. The cell is computed again.")
         discard(file)
     return not damaged
+
+
+def _damaged(folder: Path, record: CellRecord) -> dict[Path, str]:
+    """The files of a finished cell that are damaged or gone, and why."""
+    damaged = damaged_files(folder)
+    if record.frames.get("train"):  # a list of checksums that is gone names no file
+        missing = (folder / name for name in (FRAMES, ROLLOUT, MODELS))
+        damaged |= {file: "it is gone" for file in missing if not file.exists()}
+    return damaged
 
 
 def make_predictor(
@@ -333,8 +339,9 @@ def task_frames(
 class _Work:
     """The steps of one cell, from its latents to its record."""
 
-    def __init__(self, cell: Cell, registry: Registry, progress: Progress) -> None:
+    def __init__(self, cell: Cell, inputs: str, registry: Registry, progress: Progress) -> None:
         self.cell = cell
+        self.inputs = inputs
         self.config = cell.config
         self.registry = registry
         self.progress = progress
@@ -430,17 +437,20 @@ class _Work:
         )
 
     def _fitted_before(self) -> Predictor | None:
-        """The unconditional model of a finished cell that fitted it on these very frames.
+        """The unconditional model of another finished cell that fitted it on these very frames.
 
         Without a context the horizon shows in nothing but the choice of frames, so such cells
         would train the same network again.
         """
-        for folder in sorted(self.cell.folder.parent.glob(f"*-seed{self.cell.seed}")):
+        others_of_seed = self.cell.folder.parent.glob(f"*-seed{self.cell.seed}")
+        for folder in sorted(set(others_of_seed) - {self.cell.folder}):
             try:
                 record = read_record(folder)
             except DamagedFileError:  # it says so when it is its turn
                 continue
-            if record is None or record.status != "done" or damaged_files(folder):
+            if record is None or (record.status, record.inputs) != ("done", self.inputs):
+                continue
+            if _damaged(folder, record):
                 continue
             others = task_frames(self.config, record.horizon, self.latents, self.sides)
             if all(

@@ -19,7 +19,7 @@ from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore
 from latentbench.results import read_result
 from latentbench.results.folder import read_record, write_record
-from latentbench.tensors import load_tensors
+from latentbench.tensors import load_tensors, save_tensors
 
 COMMAND = (
     *("run", "--encoder", "latents", "--corpus", "world:ar1", "--predictor", "linear"),
@@ -239,6 +239,37 @@ def test_a_cell_of_other_inputs_is_computed_again(sound, tmp_path):
     discard(tmp_path / "copy" / "run" / "result.json")
     assert "of another configuration or other latents" in run(tmp_path / "copy").stderr
     assert figures(tmp_path / "copy") == figures(sound)
+
+
+def spoil_model(cell):
+    """Another model without a context, sealed as if it had been fitted."""
+    file = cell / "model.safetensors"
+    models = load_tensors(file, "")
+    changed = {name for name in models if name.startswith("unconditional.")}
+    assert changed
+    save_tensors(file, {name: one + (name in changed) for name, one in models.items()})
+
+
+@pytest.mark.parametrize("damaging", [flip, Path.unlink, None], ids=["flipped", "removed", "other"])
+def test_no_control_is_taken_from_a_damaged_cell_or_one_of_other_inputs(tmp_path, damaging):
+    """Horizons on the same frames share it; both cells stand there as done."""
+    command = [one.replace("controls=[]", "controls=[unconditional]") for one in COMMAND]
+    command[command.index("--horizons") + 1] = "1,2"
+    place = ("--out", tmp_path / "run", "--cache", tmp_path / "cache")
+    assert invoke(*command, "--set", "task.frame_set=common", *place).exit_code == 0
+    before = figures(tmp_path)
+    for cell in sorted((tmp_path / "run" / "cells").iterdir()):
+        if damaging is None:
+            record = read_record(cell)
+            record.inputs = "of another transform"
+            write_record(cell, record)
+            spoil_model(cell)
+        else:
+            damaging(cell / "model.safetensors")
+    discard(tmp_path / "run" / "result.json")
+    again = invoke(*command, "--set", "task.frame_set=common", *place)
+    assert again.exit_code == 0, again.output
+    assert figures(tmp_path) == before
 
 
 def test_an_unreadable_file_is_not_removed(sound, monkeypatch):
