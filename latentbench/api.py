@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from latentbench.reports.reporter import Reporter
     from latentbench.results.listing import RunList
     from latentbench.results.watching import Watched
+    from latentbench.sharing.reproduce import Reproduction
     from latentbench.workspace import Workspace
 
 __all__ = [
@@ -48,11 +49,14 @@ __all__ = [
     "factorize",
     "find_runs",
     "folder_of",
+    "leaderboard",
     "make_reporter",
     "plan",
     "plan_comparison",
+    "publish",
     "read",
     "report",
+    "reproduce",
     "run",
     "runs",
     "watch",
@@ -438,6 +442,91 @@ def runs(folder: Path | str = "runs") -> Answer[RunList]:
     from latentbench.results.listing import list_runs
 
     return Answer(list_runs(Path(folder)), listing_report)
+
+
+def reproduce(
+    result: Path | str,
+    *,
+    out: Path | str | None = None,
+    set: Sequence[str] = (),  # noqa: A002 - as of `run`
+    cache: Path | str | None = None,
+    progress: Progress | bool = True,
+    registry: Registry | None = None,
+) -> Answer[Reproduction]:
+    """Run a result again, and say what drifted.
+
+    Args:
+        result: a `result.json`, or the folder that holds it.
+        out: the run folder; by default `runs/reproduce-<digest>`.
+        set: changes, `"corpus.root=/data/LibriSpeech"`.
+        cache: as of `run`.
+        progress: as of `run`.
+        registry: as of `run`.
+
+    Raises:
+        UsageError: the file is no result, or cannot be run here.
+        LatentbenchError: the latents cannot be had.
+    """
+    from latentbench.answers import Answer
+    from latentbench.reports.reproduction import reproduction_report
+    from latentbench.sharing.reproduce import compared
+    from latentbench.sharing.submissions import read_submission
+
+    file = Path(result)
+    file = file / "result.json" if file.is_dir() else file
+    try:
+        was = read_submission(file, str(file)).result
+    except (OSError, ValueError) as error:
+        raise UsageError(f"'{file}' cannot be run again: {error}.") from None
+    # Where the work was done is of that machine.
+    given = {name: value for name, value in was.config.items() if name not in ("engine", "device")}
+    asked: Settings = {"config": given, "set": set, "cache": cache, "progress": progress}
+    asked["registry"] = registry
+    folder = _folder("reproduce", [configure(**asked)]) if out is None else Path(out)
+    now = run(out=folder, **asked)
+    found = compared(was, now.record, result=str(file), folder=str(folder))
+    return Answer(found, reproduction_report)
+
+
+def publish(run: Path | str | Result, to: Path | str) -> str:
+    """Put the result, figures and configuration of a run where others find them.
+
+    Args:
+        run: its folder, or a result.
+        to: a folder, or `hf://datasets/OWNER/NAME`.
+
+    Returns:
+        Where they are.
+
+    Raises:
+        UsageError: the run is not finished, or the folder cannot be written.
+        LatentbenchError: the hub refused it.
+    """
+    from latentbench.answers import Result
+    from latentbench.sharing.publish import publish as published
+
+    return published(run.folder if isinstance(run, Result) else Path(run), to)
+
+
+def leaderboard(sources: Sequence[Path | str], out: Path | str = "site") -> Path:
+    """Write a leaderboard as a folder of pages, as `latentbench leaderboard build` does.
+
+    Args:
+        sources: folders of runs or of published results, or `hf://datasets/OWNER/NAME`.
+        out: the folder of the site; a leaderboard in it is replaced.
+
+    Returns:
+        Its first page.
+
+    Raises:
+        UsageError: there is no result, or `out` cannot be used.
+        LatentbenchError: a data set cannot be had.
+    """
+    from latentbench.sharing.hub import fetched
+    from latentbench.sharing.site import build_site
+
+    with fetched(sources) as folders:
+        return build_site(folders, Path(out))
 
 
 def watch(

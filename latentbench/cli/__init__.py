@@ -61,6 +61,18 @@ VERBS = {
         "latentbench.cli.plugins:plugins",
         "List, describe, check and begin what can be named.",
     ),
+    "publish": (
+        "latentbench.cli.publish:publish",
+        "Put the result of a run where others find it.",
+    ),
+    "reproduce": (
+        "latentbench.cli.reproduce:reproduce",
+        "Run a result again, and say what drifted.",
+    ),
+    "leaderboard": (
+        "latentbench.cli.leaderboard:leaderboard",
+        "Make a site of results, in tiers of what can be told apart.",
+    ),
     "cache": ("latentbench.cli.cache:cache", "List, measure and remove what can be made again."),
 }
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from latentbench import __version__
+from latentbench.escapes import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +57,16 @@ def asset(name: str) -> str:
     return (files("latentbench.pictures") / "templates" / name).read_text("utf-8")
 
 
+def _finalized(value: object) -> object:
+    """What steers a reader's eyes, as marks that turn text around, is written out."""
+    return printable(value, keep="\n") if type(value) is str else value
+
+
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("latentbench.pictures"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("latentbench.pictures"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalized,
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from latentbench.results.finished import FinishedRun
     from latentbench.results.schema import Result
 
-__all__ = ["report_of"]
+__all__ = ["provenance_of", "report_of"]
 
 EMBED = "window.vegaEmbed = vegaEmbed;"  # the one name that the page takes of Vega
 WORST = 10  # frames of a run
@@ -140,12 +140,13 @@ def _told(run: FinishedRun) -> dict[str, Any]:
         "says": words_of_run(result),
         "summary": summary_table(result),
         "notes": list(failures(result)),
-        "provenance": dict(_provenance(result)),
+        "provenance": dict(provenance_of(result)),
         "config": yaml.safe_dump(result.config, sort_keys=False, allow_unicode=True),
     }
 
 
-def _provenance(result: Result) -> Iterator[tuple[str, str]]:
+def provenance_of(result: Result) -> Iterator[tuple[str, str]]:
+    """What made the numbers, as names and texts."""
     made = result.provenance
     yield "protocol", result.protocol or BLANK
     commit = f", commit {made.git_commit}" if made.git_commit else ""
