@@ -103,6 +103,7 @@ class Settings(TypedDict, total=False):
         frame_rate: of `latents`, per second.
         speakers: of `latents`: id -> speaker; of a folder a pattern of paths or a CSV file.
         cache: folder of latents, downloads and made speech.
+        trackers: who else is told what the run does, `tensorboard` (docs/watching.md).
         progress: whether, or where, it is shown how long work takes.
         registry: what can be named; by default what is built in or installed.
     """
@@ -137,6 +138,7 @@ class Settings(TypedDict, total=False):
     frame_rate: float
     speakers: Mapping[str, str] | Path | str
     cache: Path | str | None
+    trackers: Sequence[Named]
     progress: Progress | bool
     registry: Registry | None
 
@@ -620,6 +622,7 @@ def _asked(settings: Mapping[str, Any]) -> _Asked:
     preset, config, assignments = (given.pop(name, None) for name in ("preset", "config", "set"))
     registry = _registry(given.pop("registry", None))
     place = workspace(given.pop("cache", None), given.pop("progress", True))
+    place = replace(place, trackers=_trackers(given.pop("trackers", ()), registry))
     if "latents" in given:
         given = _of_latents(given)
     layer, registry = adopt(settings_layer(given), registry)
@@ -628,6 +631,16 @@ def _asked(settings: Mapping[str, Any]) -> _Asked:
         base = config if isinstance(config, Mapping) else config.model_dump()
         layer = merged([base, layer])
     return _Asked(preset, file, layer, assignments or (), registry, place)
+
+
+def _trackers(named: Sequence[Named], registry: Registry) -> tuple[Any, ...]:
+    from latentbench.config import ComponentConfig, make, read_component
+
+    configs = (
+        read_component(one, "--track") if isinstance(one, str) else ComponentConfig(**one)
+        for one in named
+    )
+    return tuple(make(one, "tracker", registry) for one in configs)
 
 
 def _of_latents(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from latentbench.results.folder import JOURNAL, read_record
 from latentbench.results.journal import journal_of
 from latentbench.results.provenance import collect_provenance
 from latentbench.results.schema import SPLITS, CorpusFacts, Skipped
+from latentbench.trackers.tracker import Tracking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from latentbench.workspace import Workspace
 
 MANIFEST = "manifest.parquet"
+TRACKERS = "trackers"
 OTHER_FOLDER = "Choose another --out, or remove the folder."
 
 __all__ = ["EncodedCorpus", "encode_corpus", "run_experiment"]
@@ -129,6 +131,9 @@ def run_experiment(
         disk_full_explained(folder),
         journal_of(run.journal_file, workspace.progress, config=config.digest()) as journal,
     ):
+        if workspace.trackers:
+            plain = config.model_dump(mode="json")
+            journal.told = Tracking(workspace.trackers, folder, plain, journal.say).take
         workspace = replace(workspace, progress=journal)
         seconds: dict[str, float] = {}
         waiting = partial(workspace.progress.task, total=None, unit="")
@@ -244,7 +249,8 @@ def _no_stub_left(folder: Path, *, keep_parent: bool) -> Iterator[None]:
         yield
     except BaseException:
         if all(
-            one.name.startswith((".", "config.yaml", JOURNAL, SUMS)) for one in folder.iterdir()
+            one.name.startswith((".", "config.yaml", JOURNAL, SUMS, TRACKERS))
+            for one in folder.iterdir()
         ):
             shutil.rmtree(folder, ignore_errors=True)
             if not keep_parent:

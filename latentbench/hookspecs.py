@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         MetricSpec,
         PredictorSpec,
         ReporterSpec,
+        TrackerSpec,
         TransformSpec,
     )
 
@@ -71,3 +72,8 @@ def latentbench_engines() -> Iterable[EngineSpec]:  # type: ignore[empty-body]
 @hookspec
 def latentbench_reporters() -> Iterable[ReporterSpec]:  # type: ignore[empty-body]
     """Yield ways to show a result. Contract: `latentbench.reports.Reporter`."""
+
+
+@hookspec
+def latentbench_trackers() -> Iterable[TrackerSpec]:  # type: ignore[empty-body]
+    """Yield tools that follow a run. Contract: `latentbench.trackers.Tracker`."""

@@ -44,6 +44,7 @@ BUILTIN = (
     "latentbench.metrics.plugin",
     "latentbench.engines.plugin",
     "latentbench.reports.plugin",
+    "latentbench.trackers.plugin",
     "latentbench.worlds.plugin",
 )
 

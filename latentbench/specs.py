@@ -35,6 +35,7 @@ __all__ = [
     "OptionField",
     "PredictorSpec",
     "ReporterSpec",
+    "TrackerSpec",
     "TransformSpec",
     "option_fields",
 ]
@@ -196,6 +197,13 @@ class ReporterSpec(ComponentSpec):
     hook: ClassVar[str] = "latentbench_reporters"
 
 
+class TrackerSpec(ComponentSpec):
+    """What a run is followed by; `factory(options) -> latentbench.trackers.Tracker`."""
+
+    kind: ClassVar[str] = "tracker"
+    hook: ClassVar[str] = "latentbench_trackers"
+
+
 KINDS: dict[str, type[ComponentSpec]] = {
     spec.kind: spec
     for spec in (
@@ -207,6 +215,7 @@ KINDS: dict[str, type[ComponentSpec]] = {
         MetricSpec,
         EngineSpec,
         ReporterSpec,
+        TrackerSpec,
     )
 }
 

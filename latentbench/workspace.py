@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from latentbench.errors import UsageError
 from latentbench.progress import Progress, SilentProgress
@@ -63,7 +64,7 @@ def make_ours(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The cache folder and the progress display of one run.
+    """The cache folder, the progress display and the trackers of one run.
 
     Folders below `cache`: `downloads/` (corpora and weights), `latents/` (stores),
     `speech-demo/` (made audio).
@@ -71,6 +72,7 @@ class Workspace:
 
     cache: Path = field(default_factory=default_cache)
     progress: Progress = field(default_factory=SilentProgress)
+    trackers: tuple[Any, ...] = ()
 
     def folder(self, name: str) -> Path:
         """A folder below the cache, marked as ours where it is made now; it may not be writable."""

@@ -23,6 +23,7 @@ PAGES = {
     "predictor": "predictors.md",
     "metric": "metrics.md",
     "reporter": "results.md",
+    "tracker": "watching.md",
 }
 
 

@@ -28,6 +28,14 @@ __all__ = ["run"]
     help="The run folder [default: runs/<encoder>-<predictor>-<corpus>-<digest>].",
 )
 @cache_option
+@click.option(
+    "--track",
+    "trackers",
+    metavar="NAME",
+    multiple=True,
+    help="Who else is told of losses and figures: tensorboard, wandb, mlflow or a plugin's; with "
+    "options, '{name: NAME, KEY: VALUE}'.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
 @json_option
 @reporter_option
@@ -43,6 +51,7 @@ def run(
     as_json: bool,
     reporter: str | None,
     full: bool,
+    trackers: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Encode, train and score: one command, one result.
@@ -55,7 +64,7 @@ def run(
     if dry_run:
         show(api.plan(**settings), as_json=as_json)
         return
-    result = api.run(out=out, **settings)
+    result = api.run(out=out, **settings | {"trackers": trackers})
     show_run(result, how)
     if failed := result.record.failed:
         horizons = ", ".join(f"k={horizon.k}" for horizon in failed)

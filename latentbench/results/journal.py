@@ -40,15 +40,20 @@ class Journal:
         stream: of the file.
         shown: where it is shown.
         clock: seconds since 1970.
+
+    Attributes:
+        told: is given every event, as it is written.
     """
 
     def __init__(
         self, stream: IO[str], shown: Progress, clock: Callable[[], float] = time.time
     ) -> None:
+        self.told: Callable[[Event], object] = lambda _: None
         self._stream = stream
         self._shown = shown
         self._clock = clock
         self._lock = threading.Lock()
+        self._telling = threading.RLock()  # a listener may say something, which is an event too
         self._tasks = 0
 
     @contextmanager
@@ -84,10 +89,13 @@ class Journal:
 
     def write(self, event: str, **facts: Any) -> None:
         """Write an event."""
-        line = json.dumps({"at": self.now(), "event": event} | _plain(facts), allow_nan=False)
+        written = {"at": self.now(), "event": event} | _plain(facts)
+        line = json.dumps(written, allow_nan=False)
         with self._lock, suppress(OSError, ValueError):
             self._stream.write(line + "\n")
             self._stream.flush()
+        with self._telling:
+            self.told(written)
 
     def now(self) -> float:
         """The time by the clock, to the millisecond."""
