@@ -105,25 +105,31 @@ def by_importance(predictor: Predictor, context: torch.Tensor) -> Weighed:
     return Weighed(away, ratios / POINTS, error, log_prob, _log_prob(found, draws), repeats)
 
 
-def integrates(weighed: Weighed) -> str:
+def integrates(weighed: Weighed, *, bound: bool = False) -> str:
     """Compare the integrals of p and of x p with 1 and with `mean`.
+
+    A lower bound of p integrates to 1 at most, and says nothing of the mean.
 
     Raises:
         NonconformityError: they differ by over 5 standard errors and 1 % (of the spread).
     """
     total, error = float(weighed.weights.sum()), weighed.error
     what = f"an integral of {total:.4g}" + (f" (standard error {error:.1g})" if error else "")
-    require(total <= ABSURD, "exp(log_prob) to integrate to 1", what)
+    wanted = f"exp(log_prob) to integrate to 1{' at most' if bound else ''}"
+    require(total <= ABSURD, wanted, what)
     if weighed.says_little:
         return Skip(f"{what} tells nothing: the density is too narrow around its draws")
-    require(abs(total - 1) <= TOLERANCE + ERRORS * error, "exp(log_prob) to integrate to 1", what)
+    excess = total - 1 if bound else abs(total - 1)
+    require(excess <= TOLERANCE + ERRORS * error, wanted, what)
+    if bound:
+        return what
     away = weighed.points * weighed.weights[:, None]
     # Quadrature has no sampling error.
     errors = away.std(0) * math.sqrt(len(away)) * (error > 0)
-    excess = away.sum(0).abs() - ERRORS * errors
-    worst = int(excess.argmax())
+    beyond = away.sum(0).abs() - ERRORS * errors
+    worst = int(beyond.argmax())
     came = f"dimension {worst} off by {float(away.sum(0)[worst]):.2g} spreads"
-    require(excess[worst] <= TOLERANCE, "mean to be the integral of x exp(log_prob(x))", came)
+    require(beyond[worst] <= TOLERANCE, "mean to be the integral of x exp(log_prob(x))", came)
     return what
 
 

@@ -62,6 +62,11 @@ class PredictorSubject(Subject):
         return self.fitted.density == "samples"
 
     @property
+    def bounds(self) -> bool:
+        """Whether its log-density is a lower bound."""
+        return self.fitted.density == "bound"
+
+    @property
     def answer(self) -> str:
         """What predictions are compared by."""
         return "mean" if self.samples_only else "log_prob"
@@ -151,26 +156,37 @@ def shapes(subject: PredictorSubject) -> None:
 
 
 def density(subject: PredictorSubject) -> str:
-    """The density integrates to 1, and its mean is `mean` (looked at with D = 1, to 1 %)."""
-    return Skip(NO_LOG_DENSITY) if subject.samples_only else integrates(subject.line)
+    """The density integrates to 1, and its mean is `mean` (looked at with D = 1, to 1 %).
+
+    A bound integrates to 1 at most.
+    """
+    if subject.samples_only:
+        return Skip(NO_LOG_DENSITY)
+    return integrates(subject.line, bound=subject.bounds)
 
 
 def samples(subject: PredictorSubject) -> str:
     """Samples follow the density, and follow torch.manual_seed (looked at with D = 1).
 
-    Of samples alone, their mean is `mean` to one standard deviation.
+    Of samples alone or of a bound, their mean is `mean` to one standard deviation.
     """
-    return _samples_alone(subject) if subject.samples_only else follows(subject.line)
+    if subject.samples_only or subject.bounds:
+        return _samples_alone(subject)
+    return follows(subject.line)
 
 
 def density_in_many(subject: PredictorSubject) -> str:
     """The same with D = 8, by importance sampling (to 5 standard errors)."""
-    return Skip(NO_LOG_DENSITY) if subject.samples_only else integrates(subject.many)
+    if subject.samples_only:
+        return Skip(NO_LOG_DENSITY)
+    return integrates(subject.many, bound=subject.bounds)
 
 
 def samples_in_many(subject: PredictorSubject) -> str:
     """Samples follow the density with D = 8 too: log_prob of both is distributed alike."""
-    return Skip(NO_LOG_DENSITY) if subject.samples_only else follows(subject.many)
+    if subject.samples_only:
+        return Skip(NO_LOG_DENSITY)
+    return Skip("samples do not follow a bound") if subject.bounds else follows(subject.many)
 
 
 def no_better_than_truth(subject: PredictorSubject) -> str:

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Lt
 
 from latentbench.hookspecs import hookimpl
 from latentbench.predictors.lookup.options import LookupOptions
-from latentbench.predictors.neural.options import DENSITIES, NeuralOptions
+from latentbench.predictors.neural.options import DENSITIES, Head, NeuralOptions
 from latentbench.specs import DensityBy, PredictorSpec
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "MdnOptions",
     "MdnRobustOptions",
     "PersistenceOptions",
+    "RssmOptions",
     "ShuffledContextOptions",
     "latentbench_predictors",
 ]
@@ -95,6 +96,16 @@ class MdnRobustOptions(MarginalOptions):
     ] = 0.0
 
 
+@dataclass(frozen=True)
+class RssmOptions(NeuralOptions):
+    """Options of `rssm`: those of `neural`, of another backbone and head."""
+
+    backbone: Annotated[
+        Literal["mlp", "gru", "transformer"], "what reads the context: its window, or utterances"
+    ] = "gru"
+    head: Annotated[Head, "what gives the density"] = "latent"
+
+
 @hookimpl
 def latentbench_predictors() -> Iterator[PredictorSpec]:
     """Yield the ladder, from the baselines to the mixture density networks."""
@@ -151,6 +162,13 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
         summary="a backbone (window or whole utterance) and a head (densities or samples)",
         factory="latentbench.predictors.neural.network:neural",
         options=NeuralOptions,
+        density=DensityBy("head", DENSITIES),
+    )
+    yield PredictorSpec(
+        name="rssm",
+        summary="a recurrent state told by the past, and a latent innovation: a bound of the NLL",
+        factory="latentbench.predictors.neural.network:neural",
+        options=RssmOptions,
         density=DensityBy("head", DENSITIES),
     )
     yield PredictorSpec(

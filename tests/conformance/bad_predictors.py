@@ -64,6 +64,21 @@ class Unnormalised(Sound):
         return found
 
 
+class Bounds(Sound):
+    """Sound, declared a bound half a nat below its density."""
+
+    density = gives = "bound"
+
+    def forward(self, context):
+        found = super().forward(context)
+        found.log_prob = lambda value, log_prob=found.log_prob: log_prob(value) - 0.5
+        return found
+
+
+class BoundsFromAbove(Unnormalised):
+    density = gives = "bound"
+
+
 class ShiftedSamples(Sound):
     def forward(self, context):
         found = super().forward(context)

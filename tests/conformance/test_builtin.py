@@ -36,6 +36,12 @@ class TestSamplesAlone(Conformance):
     options: ClassVar = {"head": "energy", "width": 16, "head_width": 16, "head_layers": 1}
 
 
+class TestABound(Conformance):
+    kind = "predictor"
+    name = "rssm"
+    options: ClassVar = {"width": 16, "head_width": 16}
+
+
 class TestMarginal(Conformance):
     kind = "predictor"
     name = "marginal"

@@ -75,3 +75,12 @@ def test_a_density_better_than_the_truth_is_found(check):
 
 def test_a_sound_predictor_passes_every_check(check):
     assert {finding.status for finding in check("predictor", "Sound").values()} == {"pass"}
+
+
+def test_a_bound_may_be_below_the_density_and_never_above(check):
+    found = check("predictor", "Bounds")
+    assert found["density"].status == found["density_in_many"].status == "pass"
+    assert found["samples_in_many"].status == "skip"
+    above = check("predictor", "BoundsFromAbove")["density"]
+    assert above.status == "fail"
+    assert "exp(log_prob) to integrate to 1 at most; came an integral of 7.389" in above.detail

@@ -21,6 +21,7 @@ HEADS: dict[str, str] = {
     "flow": f"{_HERE}.flows:SplineFlowHead",
     "flow-matching": f"{_HERE}.flows:FlowMatchingHead",
     "vmf": f"{_HERE}.directional:DirectionalHead",
+    "latent": f"{_HERE}.latent:LatentHead",
     "energy": f"{_HERE}.samplers:EnergyHead",
     "lsd": f"{_HERE}.samplers:SelfDistilledHead",
     "diffusion": f"{_HERE}.samplers:DiffusionHead",
@@ -28,7 +29,11 @@ HEADS: dict[str, str] = {
 }
 
 SAMPLERS = ("energy", "lsd", "diffusion", "denoiser")
-DENSITIES: dict[str, Density] = {head: "samples" if head in SAMPLERS else "exact" for head in HEADS}
+BOUNDS = ("latent",)
+DENSITIES: dict[str, Density] = {
+    head: "samples" if head in SAMPLERS else "bound" if head in BOUNDS else "exact"
+    for head in HEADS
+}
 
 # Recurrent layers cost one step after another. lsd's source has so many blocks, of 512 units;
 # energy computes each block for every one of its samples.
@@ -47,6 +52,7 @@ Head = Literal[
     "flow",
     "flow-matching",
     "vmf",
+    "latent",
     "energy",
     "lsd",
     "diffusion",
@@ -94,6 +100,9 @@ class NeuralOptions:
         "residual blocks inside the head; by default 6 for lsd, 2 for energy, else 3",
     ] = None
     samples: Annotated[int, Gt(1), "samples per frame in the loss of energy"] = 8
+    draws: Annotated[
+        int, Gt(0), "innovations per scored frame of latent, K; 1 is the evidence lower bound"
+    ] = 16
     temperature: Annotated[float, Ge(0), "variance of the noise that lsd samples from"] = 1.0
     steps: Annotated[
         int | None, Gt(0), "from noise to sample; by default 8 for flow-matching, 32 for diffusion"
