@@ -14,7 +14,7 @@ carry constraints of `annotated_types`:
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_type_hints
 
@@ -144,12 +144,15 @@ class PredictorSpec(ComponentSpec):
     Attributes:
         density: what its distributions give: `exact` log-densities, an upper `bound` of the NLL,
             or `samples` and no density; or which of its options decides that.
+        controls: name -> options that make a control of it. A comparison of the predictor with
+            none of these options set another way runs all of them beside it.
     """
 
     kind: ClassVar[str] = "predictor"
     hook: ClassVar[str] = "latentbench_predictors"
 
     density: Density | DensityBy = "exact"
+    controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         by = self.density

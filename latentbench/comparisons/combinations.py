@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from latentbench.config import assignment, axes, nested, read_layers, resolve, shape
 from latentbench.errors import UsageError, nearest
+from latentbench.specs import PredictorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -126,6 +127,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
     touched = _touched(request, general) | {parts[1] for parts, _ in varying if parts[0] == "task"}
     matched = _matched(request.match, touched)
     names_of_axes = _short([parts for parts, _ in varying])
+    chosen["predictor"] = list(_with_controls(chosen["predictor"], registry))
     combinations = []
     for together, values in product(
         product(*chosen.values()), product(*(values for _, values in varying))
@@ -225,6 +227,22 @@ def _components(
             f"--set {section}.one.OPTION=VALUE.",
         )
     return found
+
+
+def _with_controls(components: Sequence[_Component], registry: Registry) -> Iterator[_Component]:
+    """Each predictor with the controls that its spec says always stand beside it.
+
+    A predictor of which an option of theirs is set is one of them, or is compared with others.
+    """
+    for one in components:
+        yield one
+        spec = registry.get("predictor", one.given["name"]).spec
+        controls = spec.controls if isinstance(spec, PredictorSpec) else {}
+        given = {key for layer in one.own for key in layer["predictor"]} | set(one.given)
+        for name, options in controls.items():
+            if not given & set(options):
+                own = [*one.own, {"predictor": dict(options)}]
+                yield replace(one, label=f"{one.label}-{name}", own=own)
 
 
 def _named(component: _Component) -> bool:

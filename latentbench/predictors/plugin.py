@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from latentbench.hookspecs import hookimpl
+from latentbench.predictors.engram.options import CONTROLS, EngramOptions
 from latentbench.predictors.lookup.options import LookupOptions
 from latentbench.predictors.neural.options import DENSITIES, Head, NeuralOptions
 from latentbench.specs import DensityBy, PredictorSpec
@@ -176,4 +177,12 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
         summary="a Gaussian for each of a few keys that contexts are clustered into",
         factory="latentbench.predictors.lookup.predictor:Lookup",
         options=LookupOptions,
+    )
+    yield PredictorSpec(
+        name="engram",
+        summary="neural's window network with hashed tables of n-grams; compared with 3 controls",
+        factory="latentbench.predictors.engram.predictor:EngramPredictor",
+        options=EngramOptions,
+        density=DensityBy("head", DENSITIES),
+        controls=CONTROLS,
     )

@@ -1,0 +1,1 @@
+"""The predictor `engram`: a network with a hashed table of n-grams beside it."""
