@@ -124,9 +124,11 @@ def _component(kind: str, given: Any) -> Component:
         )
     what = given.func if isinstance(given, partial) else given
     called = getattr(what, "__name__", type(what).__name__)
-    declared = (
-        {"density": given.density} if kind == "predictor" and hasattr(given, "density") else {}
-    )
+    declared: dict[str, Any] = {}
+    if kind == "predictor" and hasattr(given, "density"):
+        declared["density"] = given.density
+    if kind == "encoder" and hasattr(given, "decode"):
+        declared["decodes"] = given.decode.__qualname__ != "Encoder.decode"
     made = KINDS[kind](
         name=NO_NAME.sub("", called) or kind,
         summary=(inspect.getdoc(what) or f"a {kind} given from Python").partition("\n")[0],

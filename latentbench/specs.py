@@ -110,12 +110,14 @@ class EncoderSpec(ComponentSpec):
 
     Attributes:
         weights_licence: the licence of the pretrained weights, `none` where there are none.
+        decodes: whether it leads back to sound too, by `Encoder.decode`.
     """
 
     kind: ClassVar[str] = "encoder"
     hook: ClassVar[str] = "latentbench_encoders"
 
     weights_licence: str = "none"
+    decodes: bool = False
 
 
 class TransformSpec(ComponentSpec):

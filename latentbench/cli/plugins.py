@@ -83,6 +83,7 @@ def _facts(component: Component) -> dict[str, Any]:
         "version": component.provider.version,
         "summary": spec.summary,
         "licence": _licence(component),
+        "decodes": spec.decodes if isinstance(spec, EncoderSpec) else None,
         "density": str(spec.density) if isinstance(spec, PredictorSpec) else "",
         "runs_here": not missing,
         "missing": missing,

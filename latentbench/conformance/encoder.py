@@ -19,6 +19,12 @@ from latentbench.conformance.closeness import (
     require_same,
     shape_text,
 )
+from latentbench.conformance.decoding import (
+    decoded_shape,
+    decoder_deterministic,
+    decoder_level,
+    decoder_look_ahead,
+)
 from latentbench.conformance.fingerprints import fingerprint, fingerprint_of_options
 from latentbench.conformance.lookahead import look_ahead
 from latentbench.encoders.encoder import sight_text
@@ -176,6 +182,10 @@ KIT = Kit(
         look_ahead,
         fingerprint,
         fingerprint_of_options,
+        decoded_shape,
+        decoder_deterministic,
+        decoder_look_ahead,
+        decoder_level,
     ),
 )
 

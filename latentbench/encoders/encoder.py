@@ -1,4 +1,4 @@
-"""The encoder contract: audio in, continuous latent frames out."""
+"""The encoder contract: audio in, continuous latent frames out, and for some the way back."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ class Encoder(ABC):
             them all.
         max_batch_seconds: padded audio that one call of `encode` may hold; 0 where utterances
             must be encoded one at a time.
+        decoder_look_ahead: how many frames after t the sound of hop t depends on, where it
+            decodes; `WHOLE_UTTERANCE` where on all of them.
         stamps: what a result must carry, e.g. `("random weights",)`.
     """
 
@@ -56,6 +58,7 @@ class Encoder(ABC):
     channels: int = 1
     look_ahead: int = 0
     max_batch_seconds: float = 120.0
+    decoder_look_ahead: int = 0
     stamps: tuple[str, ...] = ()
 
     @property
@@ -126,6 +129,29 @@ class Encoder(ABC):
 
         Called after `load`.
         """
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """The sound of a batch of latents; optional, and declared by `EncoderSpec.decodes`.
+
+        Called after `load`; a decoder with weights of its own brings them at the first call. Hop t
+        of the sound is that of frame t: no delay, and as many samples as the frames stand for. An
+        utterance sounds the same alone and in a batch.
+
+        Args:
+            latents: float32 [B, F, D] on the encoder's device, F at least 1.
+
+        Returns:
+            Audio float32 [B, F hop], or [B, channels, F hop] where the encoder takes more than one,
+            at `sample_rate`.
+
+        Raises:
+            UsageError: there is no decoder, or its weights cannot be had; says how to go on.
+        """
+        del latents
+        raise UsageError(
+            f"The encoder {type(self).__name__} has no decoder: its latents cannot be heard.",
+            "Encoders that have one: latentbench plugins list --kind encoder",
+        )
 
 
 @contextmanager

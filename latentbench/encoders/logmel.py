@@ -4,6 +4,8 @@ Frame t is the spectrum of the 25 ms that end where its hop ends: samples
 [(t+1) hop - 400, (t+1) hop) at 16 kHz, with silence before the start of the utterance. So a
 frame never sees past its hop. Hops over 25 ms leave gaps: at the default of 80 ms the first
 55 ms of each hop are in no frame, as when a 10 ms log-mel is kept at every eighth frame.
+
+The way back to sound is in `latentbench.encoders.griffin_lim`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from latentbench.encoders.encoder import Encoder
+from latentbench.encoders.encoder import WHOLE_UTTERANCE, Encoder
+from latentbench.encoders.griffin_lim import sound_of
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ class LogMelEncoder(Encoder):
 
     sample_rate = SAMPLE_RATE
     max_batch_seconds = 600.0
+    decoder_look_ahead = WHOLE_UTTERANCE  # phases are found for the whole at once
 
     def __init__(self, options: LogMelOptions, workspace: Workspace) -> None:  # noqa: ARG002 - the contract's signature; there is nothing to fetch or report
         self.hop = _hop_samples(options.hop_ms)
@@ -73,6 +77,11 @@ class LogMelEncoder(Encoder):
         windows = ends_at_hop.unfold(1, WINDOW, self.hop) * self._window
         power = torch.fft.rfft(windows, n=FFT).abs().square()
         return (power @ self._bank + FLOOR).log(), frames
+
+    @torch.inference_mode()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Sound of that spectrum, with phases that go together; see `Encoder.decode`."""
+        return sound_of(latents.exp() - FLOOR, self._bank, self._window, self.hop, FFT)
 
     def fingerprint(self) -> Mapping[str, str]:
         """The options, the definition's constants and what computes it."""

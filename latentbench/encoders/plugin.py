@@ -84,4 +84,5 @@ def latentbench_encoders() -> Iterator[EncoderSpec]:
         summary="Log-mel spectrum of the last 25 ms of each hop; needs no weights",
         factory="latentbench.encoders.logmel:LogMelEncoder",
         options=LogMelOptions,
+        decodes=True,
     )

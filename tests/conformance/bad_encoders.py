@@ -238,6 +238,42 @@ class CountsOther(Sound):
         return (Segment(0, samples // 320),)
 
 
+class Speaks(Sound):
+    """Hops of four samples, which are the latents: sound comes back as it was."""
+
+    hop = 4
+
+    def encode(self, audio, lengths):
+        return self.options.gain * audio.reshape(len(audio), -1, 4), (lengths + 3) // 4
+
+    def decode(self, latents):
+        return latents.flatten(1) / self.options.gain
+
+
+class SpeaksShort(Speaks):
+    def decode(self, latents):
+        return super().decode(latents)[:, :-1]
+
+
+class SpeaksLouder(Speaks):
+    def decode(self, latents):
+        return 3 * super().decode(latents)
+
+
+class SpeaksEarly(Speaks):
+    def decode(self, latents):
+        return super().decode(latents.roll(-2, 1))
+
+
+class SpeaksWithTheBatch(Speaks):
+    def decode(self, latents):
+        return super().decode(latents / latents.abs().max())
+
+
+class SpeaksUndeclared(Speaks):
+    pass
+
+
 CLASSES = [
     value
     for value in list(globals().values())
@@ -253,4 +289,5 @@ def latentbench_encoders():
             summary="for tests",
             factory=f"{__name__}:{made.__name__}",
             options=Options,
+            decodes=hasattr(made, "hop") and made.hop == 4 and made is not SpeaksUndeclared,
         )

@@ -45,6 +45,11 @@ BROKEN = {
     ),
     "AddressInFingerprint": ("fingerprint", "fail", "which holds a memory address"),
     "NumberInFingerprint": ("fingerprint", "fail", "came 'gain': 1.0"),
+    "SpeaksShort": ("decoded_shape", "fail", "of shape [2, 96]; came shape [2, 95]"),
+    "SpeaksLouder": ("decoder_level", "fail", "came 3.00 of the level, 3.00 at half of it"),
+    "SpeaksEarly": ("decoder_look_ahead", "fail", "changed when frame 12 did: it sees 2 ahead"),
+    "SpeaksWithTheBatch": ("decoder_deterministic", "fail", "an utterance in a batch as it is"),
+    "SpeaksUndeclared": ("decoded_shape", "warn", "its spec says no `decodes`"),
     "ForgetsGain": ("fingerprint_of_options", "fail", "another fingerprint with gain=2.0"),
 }
 
@@ -65,19 +70,21 @@ def test_what_is_broken_is_found_and_whose_it_is(check, name):
 )
 def test_what_is_not_broken_passes(check, name):
     findings = check("encoder", name)
-    others = {f.check for f in findings.values() if f.status != "pass"} - {BROKEN[name][0]}
+    others = {f.check for f in findings.values() if f.status in {"warn", "fail"}} - {
+        BROKEN[name][0]
+    }
     # Latents that drift differ in every comparison.
     drift = {"second_instance", "batch", "right_padding", "look_ahead"}
     assert others <= (drift if name == "Drifts" else set())
 
 
 def test_a_sound_encoder_passes_every_check(check):
-    assert {finding.status for finding in check("encoder", "Sound").values()} == {"pass"}
+    assert {finding.status for finding in check("encoder", "Speaks").values()} == {"pass"}
 
 
 def test_an_encoder_that_says_it_sees_its_whole_utterance_is_believed_if_it_does(check):
     findings = check("encoder", "SaysItSeesAll")
-    assert {finding.status for finding in findings.values()} == {"pass"}
+    assert {finding.status for finding in findings.values()} == {"pass", "skip"}
     assert "the whole utterance, as declared" in findings["look_ahead"].detail
     assert "look-ahead the whole utterance" in findings["geometry"].detail
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import get_window
 
+from latentbench.conformance.audio import speechlike
 from latentbench.encoders.logmel import LogMelEncoder
 from latentbench.encoders.plugin import LogMelOptions
 from latentbench.errors import UsageError
@@ -169,3 +170,31 @@ def test_the_fingerprint_follows_every_option():
     assert set(changed) == {field.name for field in dataclasses.fields(LogMelOptions)}
     for option, value in changed.items():
         assert make(**{option: value}).fingerprint() != base, option
+
+
+@pytest.mark.parametrize("hop_ms", [6.25, 10.0, 20.0])
+def test_sound_has_the_spectrum_it_was_made_from(hop_ms):
+    encoder = make(hop_ms=hop_ms)
+    audio = speechlike(16_000 // encoder.hop * encoder.hop, rate=RATE, channels=1, seed=2)
+    lengths = torch.tensor([audio.shape[1]])
+    latents, _ = encoder.encode(audio, lengths)
+    sound = encoder.decode(latents)
+    assert sound.shape == audio.shape
+    again, _ = encoder.encode(sound, lengths)
+    assert (again - latents).abs().mean() < 0.5  # 2 dB of power
+    assert sound.std() / audio.std() == pytest.approx(1, abs=0.1)
+
+
+def test_an_impulse_of_energy_sounds_where_it_was():
+    encoder = make(hop_ms=10)
+    audio = torch.zeros(1, 16_000)
+    audio[0, 8_000:8_160] = torch.from_numpy(noise(160))
+    latents, _ = encoder.encode(audio, torch.tensor([16_000]))
+    energy = encoder.decode(latents)[0].square().reshape(-1, 160).sum(1)
+    assert energy[48:53].sum() / energy.sum() > 0.95
+
+
+def test_silence_stays_silent():
+    encoder = make(hop_ms=10)
+    latents, _ = encoder.encode(torch.zeros(1, 3_200), torch.tensor([3_200]))
+    assert encoder.decode(latents).abs().max() < 1e-4

@@ -9,8 +9,9 @@ import platform
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -18,12 +19,11 @@ from latentbench.encoders import Encoder
 from latentbench.encoders.weights import WebFile
 from latentbench.errors import UsageError
 from latentbench_soundstream.dither import dithered
-from latentbench_soundstream.model import SoundStreamModel
+from latentbench_soundstream.model import LyraGan, SoundStreamModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from latentbench.workspace import Workspace
@@ -31,12 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SoundStream"]
 
+_Made = TypeVar("_Made")
+_Model = TypeVar("_Model", LyraGan, SoundStreamModel)
+
 PRETRAINED = "pretrained"
-URL = (
-    "https://raw.githubusercontent.com/google/lyra/v1.3.2/"
-    "lyra/model_coeffs/soundstream_encoder.tflite"
-)
-SHA256 = "237da0b16226fb0a68d49551c81bebf614e42142af72764448359f68581e88f1"
+URL = "https://raw.githubusercontent.com/google/lyra/v1.3.2/lyra/model_coeffs/"
 
 
 class SoundStream(Encoder):
@@ -55,10 +54,12 @@ class SoundStream(Encoder):
         self._options = options
         self._workspace = workspace
         self._loaded: SoundStreamModel | None = None
+        self._decoder: LyraGan | None = None
 
     def weights_at_hand(self) -> bool:
         """Whether `load` would need no download."""
-        return self._options.weights != PRETRAINED or self._published().is_here()
+        published = self._published(SoundStreamModel)
+        return self._options.weights != PRETRAINED or published.is_here()
 
     def load(self, device: torch.device) -> None:  # noqa: ARG002 - the model runs on the CPU
         """Read the model, downloading it where `weights` is `pretrained`.
@@ -66,18 +67,7 @@ class SoundStream(Encoder):
         Raises:
             UsageError: the model cannot be had or is not SoundStream's; says how to go on.
         """
-        if self._options.weights == PRETRAINED:
-            file = self._published().fetch(self._workspace.progress)
-        else:
-            file = Path(self._options.weights).expanduser()
-        model = SoundStreamModel(file)
-        if (model.hop, model.dim) != (self.hop, self.dim):
-            raise UsageError(
-                f"'{file}' maps {model.hop} samples to {model.dim} dimensions, "
-                f"expected {self.hop} and {self.dim}.",
-                "Of Lyra's models, soundstream_encoder.tflite is the one to pass.",
-            )
-        self._loaded = model
+        self._loaded = self._checked(SoundStreamModel(self._file(SoundStreamModel)))
 
     def encode(
         self, audio: torch.Tensor, lengths: torch.Tensor
@@ -85,14 +75,21 @@ class SoundStream(Encoder):
         """Encode each utterance from a fresh state; see `Encoder.encode`."""
         waves = audio.reshape(audio.shape[0], audio.shape[-1]).cpu().numpy()
         frames = [self.frame_count(int(samples)) for samples in lengths]
-        with ThreadPoolExecutor(max(1, min(len(frames), torch.get_num_threads()))) as pool:
-            latents = list(
-                pool.map(
-                    lambda wave, count: self._utterance(wave[: count * self.hop]), waves, frames
-                )
-            )
+        cut = [wave[: count * self.hop] for wave, count in zip(waves, frames, strict=True)]
+        latents = _side_by_side(self._utterance, cut)
         padded = pad_sequence(latents, batch_first=True)
         return padded.to(audio.device), torch.tensor(frames, dtype=torch.int64)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Decode each utterance from a fresh state; see `Encoder.decode`.
+
+        Raises:
+            UsageError: the decoder cannot be had or is another model; says how to go on.
+        """
+        if self._decoder is None:
+            self._decoder = self._checked(LyraGan(self._file(LyraGan)))
+        waves = _side_by_side(self._decoder.run, list(latents.cpu().numpy()))
+        return torch.from_numpy(np.stack(waves)).to(latents.device)
 
     def fingerprint(self) -> Mapping[str, str]:
         """Weights, library, machine (kernels round differently between them) and dither."""
@@ -123,6 +120,33 @@ class SoundStream(Encoder):
             latents = dithered(latents, self.step, self._options.dither_seed)
         return torch.from_numpy(latents)
 
-    def _published(self) -> WebFile:
-        folder = self._workspace.folder("downloads") / "lyra-v1.3.2"
-        return WebFile(url=URL, place=folder / "soundstream_encoder.tflite", sha256=SHA256)
+    def _file(self, model: type[LyraGan | SoundStreamModel]) -> Path:
+        """The file that an option names; the published decoder may lie beside local weights."""
+        named = str(getattr(self._options, model.option))
+        beside = Path(self._options.weights).expanduser().with_name(model.asset)
+        if named != PRETRAINED:
+            return Path(named).expanduser()
+        if self._options.weights != PRETRAINED and beside.is_file():
+            return beside
+        return self._published(model).fetch(self._workspace.progress)
+
+    def _checked(self, model: _Model) -> _Model:
+        if (model.hop, model.dim) != (self.hop, self.dim):
+            raise UsageError(
+                f"Its {model.option} has {model.hop} samples and {model.dim} dimensions a frame, "
+                f"expected {self.hop} and {self.dim}.",
+                f"Of Lyra's models, {model.asset} is the one to pass.",
+            )
+        return model
+
+    def _published(self, model: type[LyraGan | SoundStreamModel]) -> WebFile:
+        place = self._workspace.folder("downloads") / "lyra-v1.3.2" / model.asset
+        return WebFile(url=URL + model.asset, place=place, sha256=model.sha256)
+
+
+def _side_by_side(
+    work: Callable[[NDArray[np.float32]], _Made], given: Sequence[NDArray[np.float32]]
+) -> list[_Made]:
+    """What each utterance gives, on as many threads as torch may use."""
+    with ThreadPoolExecutor(max(1, min(len(given), torch.get_num_threads()))) as pool:
+        return list(pool.map(work, given))

@@ -1,4 +1,4 @@
-"""The TensorFlow Lite model: read once, run from a fresh state for every utterance."""
+"""Lyra's TensorFlow Lite models: each read once, run from a fresh state for every utterance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
@@ -20,72 +20,76 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SoundStreamModel"]
+__all__ = ["LyraGan", "SoundStreamModel"]
 
 # A first interpreter says so once per process, from C++, on the standard error stream.
 _CHATTER = b"INFO: "
 
 
-class SoundStreamModel:
-    """A streaming encoder of one hop per call.
+class _StreamingModel:
+    """A TensorFlow Lite model of one hop per call, with a state between calls.
 
     Attributes:
+        asset: what Lyra calls its file.
+        sha256: of the published one.
+        option: the option of the encoder that names it.
+        expected: what an error says of the shapes it must have.
         digest: sha256 of the model file.
         hop: samples per frame.
         dim: D.
-        step: distance of the output's lattice points; 0.0 where the output is not quantized.
 
     Raises:
-        UsageError: the file cannot be read or is no model of one hop in, one frame out.
+        UsageError: the file cannot be read or is another model.
     """
+
+    asset: ClassVar[str]
+    sha256: ClassVar[str]
+    option: ClassVar[str]
+    expected: ClassVar[str]
 
     def __init__(self, file: Path) -> None:
         try:
             self._content = file.read_bytes()
         except OSError as error:
             raise UsageError(
-                f"The SoundStream weights '{file}' cannot be read: {error.strerror}.",
-                "Pass the path of Lyra's soundstream_encoder.tflite: "
-                "--set encoder.weights=/path/to/soundstream_encoder.tflite",
+                f"The SoundStream {self.option} '{file}' cannot be read: {error.strerror}.",
+                f"Pass the path of Lyra's {self.asset}: "
+                f"--set encoder.{self.option}=/path/to/{self.asset}",
             ) from None
         self.digest = hashlib.sha256(self._content).hexdigest()
         with _without_chatter():
             interpreter = self._interpreter(file)
         given, made = interpreter.get_input_details(), interpreter.get_output_details()
         shapes = [tuple(int(n) for n in tensor["shape"]) for tensor in (*given, *made)]
-        match shapes:
-            case [(1, hop), (1, 1, dim)]:
-                self.hop, self.dim = hop, dim
-            case _:
-                raise UsageError(
-                    f"'{file}' is a TensorFlow Lite model with tensors of shape {shapes}, "
-                    "expected one input [1, hop] and one output [1, 1, D].",
-                    "Of Lyra's models, soundstream_encoder.tflite is the one to pass.",
-                )
+        sizes = self._sizes(shapes)
+        if sizes is None:
+            raise UsageError(
+                f"'{file}' is a TensorFlow Lite model with tensors of shape {shapes}, "
+                f"expected {self.expected}.",
+                f"Of Lyra's models, {self.asset} is the one to pass.",
+            )
+        self.hop, self.dim = sizes
         self._input, self._output = int(given[0]["index"]), int(made[0]["index"])
         self.step = _lattice_step(interpreter, made[0])
 
-    def run(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The frames of one utterance from a fresh state.
+    def _sizes(self, shapes: list[tuple[int, ...]]) -> tuple[int, int] | None:
+        """Hop and D of a model with tensors of these shapes; None where it is another."""
+        raise NotImplementedError
+
+    def _streamed(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a fresh state makes of inputs [F, ...], one after the other: [F, n].
 
         `reset_all_variables` leaves the state as it was, so each call makes an interpreter;
         one thread each, because the kernels for several threads compute other values.
         Interpreters share nothing and release the interpreter lock: calls may run in parallel.
-
-        Args:
-            audio: float32 [F · hop].
-
-        Returns:
-            float32 [F, D].
         """
-        hops = np.ascontiguousarray(audio, dtype=np.float32).reshape(-1, 1, self.hop)
-        frames = np.empty((len(hops), self.dim), dtype=np.float32)
         interpreter = self._interpreter()
-        for t, hop in enumerate(hops):
-            interpreter.set_tensor(self._input, hop)
+        made = []
+        for one in np.ascontiguousarray(inputs, dtype=np.float32):
+            interpreter.set_tensor(self._input, one)
             interpreter.invoke()
-            frames[t] = interpreter.get_tensor(self._output)[0, 0]
-        return frames
+            made.append(interpreter.get_tensor(self._output).reshape(-1))
+        return np.array(made, dtype=np.float32)
 
     def _interpreter(self, file: Path | None = None) -> Any:
         try:
@@ -94,10 +98,52 @@ class SoundStreamModel:
         except (ValueError, RuntimeError) as error:
             raise UsageError(
                 f"'{file}' is no TensorFlow Lite model: {error}.",
-                "It may be truncated, or a Git LFS pointer. Fetch soundstream_encoder.tflite "
+                f"It may be truncated, or a Git LFS pointer. Fetch {self.asset} "
                 "of google/lyra again.",
             ) from None
         return interpreter
+
+
+class SoundStreamModel(_StreamingModel):
+    """The encoder.
+
+    Attributes:
+        step: distance of the output's lattice points; 0.0 where the output is not quantized.
+    """
+
+    asset = "soundstream_encoder.tflite"
+    sha256 = "237da0b16226fb0a68d49551c81bebf614e42142af72764448359f68581e88f1"
+    option = "weights"
+    expected = "one input [1, hop] and one output [1, 1, D]"
+
+    def _sizes(self, shapes: list[tuple[int, ...]]) -> tuple[int, int] | None:
+        match shapes:
+            case [(1, hop), (1, 1, dim)]:
+                return hop, dim
+        return None
+
+    def run(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The frames [F, D] of one utterance [F hop] from a fresh state, float32."""
+        return self._streamed(audio.reshape(-1, 1, self.hop)).reshape(-1, self.dim)
+
+
+class LyraGan(_StreamingModel):
+    """The decoder."""
+
+    asset = "lyragan.tflite"
+    sha256 = "50e7839cda4f30599a3a34cfaddcd9c98449b049eee884e1a74295780448ad06"
+    option = "decoder"
+    expected = "one input [1, 1, D] and one output [1, hop]"
+
+    def _sizes(self, shapes: list[tuple[int, ...]]) -> tuple[int, int] | None:
+        match shapes:
+            case [(1, 1, dim), (1, hop)]:
+                return hop, dim
+        return None
+
+    def run(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The sound [F hop] of the frames [F, D] of one utterance from a fresh state, float32."""
+        return self._streamed(latents.reshape(-1, 1, 1, self.dim)).reshape(-1)
 
 
 def _lattice_step(interpreter: Any, output: dict[str, Any]) -> float:

@@ -23,6 +23,10 @@ class SoundStreamOptions:
     weights: Annotated[
         str, "'pretrained' (downloaded from google/lyra v1.3.2, checksummed) or a local .tflite"
     ] = "pretrained"
+    decoder: Annotated[
+        str,
+        "'pretrained' (lyragan.tflite beside the weights, else downloaded) or a local .tflite",
+    ] = "pretrained"
     dither: Annotated[bool, "add uniform noise of one lattice step; off leaves the lattice"] = True
     dither_seed: Annotated[int, Ge(0), "which dither noise is drawn"] = 0
 
@@ -36,4 +40,5 @@ def latentbench_encoders() -> Iterable[EncoderSpec]:
         factory="latentbench_soundstream.encoder:SoundStream",
         options=SoundStreamOptions,
         weights_licence="Apache-2.0",
+        decodes=True,
     )

@@ -18,6 +18,8 @@ from latentbench_soundstream.plugin import SoundStreamOptions
 from scipy import stats
 
 from latentbench.conformance import audio as conformance
+from latentbench.encoders.logmel import LogMelEncoder
+from latentbench.encoders.plugin import LogMelOptions
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace
@@ -259,3 +261,43 @@ def test_the_plugin_registers_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_sound_is_that_of_a_plain_loop_over_lyras_decoder(load, speech):
+    encoder = load()
+    (latents,) = conformance.encode(encoder, speech[0])
+    interpreter = Interpreter(str(WEIGHTS.with_name("lyragan.tflite")), num_threads=1)
+    interpreter.allocate_tensors()
+    expected = []
+    for frame in latents.numpy():
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], frame[None, None])
+        interpreter.invoke()
+        output = interpreter.get_output_details()[0]["index"]
+        expected.append(interpreter.get_tensor(output)[0])
+    (sound,) = encoder.decode(latents[None])
+    np.testing.assert_array_equal(sound, np.concatenate(expected))
+
+
+def test_a_resynthesis_of_speech_is_near_it_without_a_delay(load, speech):
+    encoder = load()
+    sound = encoder.decode(torch.stack(conformance.encode(encoder, *speech)))
+    assert sound.shape == speech.shape
+    logmel = LogMelEncoder(LogMelOptions(hop_ms=10), Workspace(Path("unused")))
+    logmel.load(torch.device("cpu"))
+    true, *shifted = (
+        torch.cat(conformance.encode(logmel, *waves)).flatten()
+        for waves in (speech, sound, sound.roll(160, 1), sound.roll(-160, 1))
+    )
+    near, late, early = (float((true - one).abs().mean()) for one in shifted)
+    assert near < min(1.0, late, early)  # nats of power: 4.3 dB
+    assert sound.std() / speech.std() == pytest.approx(1, abs=0.15)
+
+
+def test_a_decoder_may_be_named_and_another_model_is_refused(load, tmp_path):
+    frames = torch.zeros(1, 2, 64)
+    named = load(decoder=str(WEIGHTS.with_name("lyragan.tflite")))
+    assert torch.equal(named.decode(frames), load().decode(frames))
+    with pytest.raises(UsageError, match=r"lyragan\.tflite is the one to pass"):
+        load(decoder=str(WEIGHTS)).decode(frames)
+    with pytest.raises(UsageError, match=r"The SoundStream decoder '.*none' cannot be read"):
+        load(decoder=str(tmp_path / "none")).decode(frames)
