@@ -1,15 +1,21 @@
-"""What the tests of codec plugins share: loading, weights that hide no mistake, codes but for ties.
+"""What the tests of plugins share.
 
-The comparison with a second implementation is what they are for.
+Of codecs: loading, weights that hide no mistake, codes but for ties; the comparison with a second
+implementation is what they are for. Of engines: the command line and all processes that come of it.
 """
 
 # ruff: noqa: INP001, S101 - a folder of distributions is no package; tests assert
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import torch
 
@@ -17,7 +23,7 @@ from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import nn
@@ -76,3 +82,84 @@ def assert_same_codes() -> Callable[[torch.Tensor, torch.Tensor], None]:
         assert differing.float().mean() < 0.01  # noqa: PLR2004
 
     return assert_same_codes
+
+
+class Commands:
+    """The command line, in sessions of its own, where processes are found by their session."""
+
+    # A run that takes seconds, and ends in the same figures whatever is done to it.
+    RUN = (
+        *("run", "--encoder", "latents", "--corpus", "world:ar1", "--horizons", "1"),
+        *("--set", "corpus.speakers=4", "--set", "corpus.dim=4", "--set", "predictor.width=8"),
+        *("--set", "utterances.min_seconds=0", "--set", "rollout.utterances=0"),
+        *("--set", "controls=[]", "--device", "cpu", "--steps", "2000"),
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.begun: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Begin a command."""
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "latentbench", *map(str, (*arguments, "--cache", "cache"))],
+            cwd=self.folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.begun.append(process)
+        return process
+
+    def run(self, *arguments: object) -> str:
+        """What a command says, which ends well."""
+        command = self.start(*arguments)
+        said, _ = command.communicate(timeout=200)
+        assert command.returncode == 0, said
+        return said
+
+    @staticmethod
+    def family(command: subprocess.Popen[str]) -> list[psutil.Process]:
+        """Living processes of the session of a command."""
+        return [
+            one
+            for one in psutil.process_iter(["status"])
+            if one.info["status"] != "zombie" and _session(one.pid) == command.pid
+        ]
+
+    def nobody_is_left(self, command: subprocess.Popen[str]) -> bool:
+        """Whether all processes of a command end soon."""
+        return _soon(lambda: not self.family(command))
+
+
+def _session(process: int) -> int | None:
+    try:
+        return os.getsid(process)
+    except ProcessLookupError:
+        return None
+
+
+def _soon(fact: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 60
+    while not (is_true := fact()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return is_true
+
+
+@pytest.fixture(scope="session")
+def soon() -> Callable[[Callable[[], bool]], bool]:
+    """Whether something is true before long."""
+    return _soon
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Commands that leave no process behind when the test fails."""
+    commands = Commands(tmp_path)
+    yield commands
+    for command in commands.begun:
+        for one in commands.family(command):
+            one.kill()
+        command.communicate()

@@ -22,6 +22,7 @@ import torch
 
 from latentbench.engines.engine import Engine, Outcome
 from latentbench.engines.relay import Receiver, shown_by
+from latentbench.engines.travel import packed
 from latentbench.engines.worker import serve
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.progress import SILENT
@@ -83,7 +84,7 @@ class _Crew:
         wanted = options.workers or len(self.gpus) or torch.get_num_threads()
         self.size = min(wanted, len(units))
         self.threads = options.threads or max(1, torch.get_num_threads() // self.size)
-        self.payload = _pickled(work)
+        self.payload = packed(work)
         self.workers: dict[int, _Worker] = {}  # by place: 0, 1, ...
         self.stillborn = 0
 
@@ -208,16 +209,6 @@ class _Worker:
         self.connection.close()
         if self.task is not None or not self.was_ready:
             self.process.terminate()
-
-
-def _pickled(work: Any) -> bytes:
-    try:
-        return pickle.dumps(work)
-    except Exception as error:  # pickle raises what the classes of a stranger raise
-        raise UsageError(
-            f"The run cannot be sent to another process: {error}",
-            "Define components given from Python at the top of a module, or take engine=local.",
-        ) from error
 
 
 def _gpus(device: str) -> list[str]:

@@ -12,11 +12,11 @@ import signal
 import threading
 from contextlib import suppress
 from multiprocessing import connection, parent_process
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentbench.engines.relay import Sender, show_elsewhere
-from latentbench.errors import LatentbenchError
-from latentbench.signals import Ended, raising
+from latentbench.engines.travel import attempt, limit_threads, unpacked
+from latentbench.signals import Ended
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 IGNORED = ("SIGINT", "SIGHUP")  # of a terminal: the parent has them too, and sends SIGTERM
 
 
@@ -41,14 +40,15 @@ def serve(asked: Connection, payload: bytes, threads: int, environment: Mapping[
         environment: set before anything heavy is imported.
     """
     _obey_the_parent()
-    os.environ.update({**dict.fromkeys(THREADS, str(threads)), **environment})
+    limit_threads(threads)
+    os.environ.update(environment)
     sender = Sender(asked.send)
-    work = _unpickled(payload, threads)
+    work = unpacked(payload, threads)
     show_elsewhere(work, sender)
     sender.send("ready")
     with suppress(EOFError, ConnectionError, Ended):
         while True:
-            sender.send("done", _attempt(work, pickle.loads(asked.recv_bytes())))  # noqa: S301 - of our parent
+            sender.send("done", attempt(work, pickle.loads(asked.recv_bytes())))  # noqa: S301 - of our parent
 
 
 def _obey_the_parent() -> None:
@@ -64,20 +64,3 @@ def _end_with_the_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _unpickled(payload: bytes, threads: int) -> Any:
-    import torch  # noqa: PLC0415 - after the environment is set
-
-    torch.set_num_threads(threads)
-    return pickle.loads(payload)  # noqa: S301 - of our parent
-
-
-def _attempt(work: Any, unit: Any) -> str:
-    """Do the work; why it failed, empty where it did not."""
-    with raising():
-        try:
-            work(unit)
-        except LatentbenchError as error:
-            return str(error)
-    return ""

@@ -1,0 +1,3 @@
+"""Slurm as an engine of latentbench."""
+
+__all__: list[str] = []
