@@ -150,9 +150,11 @@ class SplitConfig(_Section):
     """Who is trained on and who is evaluated (the original's rule).
 
     `validation_fraction` of the train speakers, at least 2 and at most 20, are kept apart by the
-    same rule with `validation_seed`: by their loss the best weights are chosen.
+    same rule with `validation_seed`: by their loss the best weights are chosen. With `by=file` each
+    utterance counts as a speaker of its own: for a corpus of one voice, and the result is stamped.
     """
 
+    by: Literal["speaker", "file"] = "speaker"
     eval_fraction: Annotated[Float, Field(gt=0, lt=1)] = 0.2
     seed: Count = 42
     validation_fraction: Annotated[Float, Field(ge=0, lt=1)] = 0.0

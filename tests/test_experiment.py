@@ -30,6 +30,7 @@ from latentbench.latents.transform import restore_transforms
 from latentbench.planning import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
+from latentbench.results.standing import withheld
 from latentbench.workspace import Workspace
 
 RATE = 16_000
@@ -222,6 +223,20 @@ def test_seeds_roll_out_the_same_utterances_and_have_an_interval(speech, tmp_pat
     assert (rollout.utterances, rollout.n) == (len(set(drawn[1])), 2 * len(drawn[1]))
     assert rollout.speakers == 2
     assert rollout.mean_interval.low < rollout.mean_gap < rollout.mean_interval.high
+
+
+def test_one_voice_is_split_by_file_and_stamped(tmp_path):
+    one_voice = write_speech(tmp_path / "speech", speakers=1, files=12, seconds=1.0)
+    with pytest.raises(UsageError, match="at least two") as error:
+        run(configure(one_voice), tmp_path)
+    assert "split.by=file" in error.value.hint
+    result = run(configure(one_voice, "split.by=file"), tmp_path, "by_file")
+    sides = result.corpus.speakers
+    assert (len(sides["train"]), len(sides["eval"])) == (9, 3)
+    assert not set(sides["train"]) & set(sides["eval"])
+    assert "same speakers" in result.stamps
+    assert result.horizons[0].figure("eval", "all", "dnll").speakers == 3
+    assert "3 eval files, at least 4 are needed" in withheld(result, result.horizons[0])
 
 
 def test_the_speakers_of_the_two_sides_are_disjoint(speech, tmp_path):

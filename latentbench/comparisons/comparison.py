@@ -171,7 +171,7 @@ class Comparison(Record):
         for run in self.runs:
             horizons = [one.result for one in self.horizons if one.run == run.label]
             names = (run.label, run.encoder.name, run.corpus, run.predictor)
-            rows += Figures.of_horizons(horizons, *names).rows
+            rows += Figures.of_horizons(horizons, *names, target=run.target).rows
         return Figures(rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -105,12 +105,15 @@ def choose_audio(
 ) -> Audio:
     """The utterances of a run and the sides of their speakers; decodes nothing.
 
-    The sides are of speakers with an utterance that is used, as far as listing knows.
+    The sides are of speakers with an utterance that is used, as far as listing knows. Where the
+    split is by file, every utterance has its own id for a speaker from here on.
 
     Raises:
         UsageError: the corpus is not there, or fewer than two speakers are left.
     """
     listed = tuple(corpus.utterances())
+    if split.by == "file":
+        listed = tuple(replace(one, speaker=one.id) for one in listed)
     out = leave_out(
         listed, min_seconds=utterances.min_seconds, limit=utterances.limit, progress=progress
     )
@@ -120,9 +123,10 @@ def choose_audio(
             f"{len(speakers)} of {len(listed)} utterances can be used, of {len(set(speakers))} "
             f"speaker(s); a split by speaker needs at least two.{_most_common(out)}",
             "Lower utterances.min_seconds, raise the limit, or tell the 'folder' corpus where the "
-            "speakers are (corpus.speaker_pattern or corpus.speakers_csv).",
+            "speakers are (corpus.speaker_pattern or corpus.speakers_csv). For one voice: --set "
+            "split.by=file.",
         )
-    sides = split_speakers(speakers, **split.model_dump())
+    sides = split_speakers(speakers, **split.model_dump(exclude={"by"}))
     return Audio(corpus, listed, out, sides)
 
 

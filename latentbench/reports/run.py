@@ -30,7 +30,7 @@ from latentbench.reports.tables import BLANK, Column, Line, Page, Table, column,
 from latentbench.reports.words import TITLE, words_of_run
 from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, Figures, median_gap_at
 from latentbench.results.horizons import horizons_csv
-from latentbench.results.standing import NOT_FITTED, withheld
+from latentbench.results.standing import NOT_FITTED, sampled, withheld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -139,7 +139,7 @@ def _circumstances(result: Result) -> Iterator[str]:
         hours = corpus.seconds[split] / 3600
         audio = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
         yield (
-            f"{split}: {counted(len(corpus.speakers[split]), 'speaker')}, "
+            f"{split}: {counted(len(corpus.speakers[split]), sampled(result)[:-1])}, "
             f"{counted(corpus.utterances[split], 'utterance')}, {audio}"
         )
     parameters = sorted({horizon.parameters for horizon in result.horizons if horizon.seeds})

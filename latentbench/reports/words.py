@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.columns import compact, time_text
-from latentbench.results.standing import NOT_FITTED, gain_of, withheld
+from latentbench.results.standing import NOT_FITTED, gain_of, sampled, withheld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def words_of_run(result: Result) -> list[str]:
     if usable:
         sentences += _worth(result, usable)
         sentences += _split(usable)
-        sentences += _overfits(usable)
+        sentences += _overfits(result, usable)
         sentences += _smallest(result, usable)
     sentences += _convergence(done)
     sentences += _rollout(done)
@@ -84,8 +84,8 @@ def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
         yield f"{before} at {_times(others)}: the interval of the gain holds 0."
     if worse:
         yield (
-            f"No information was found by this model at {_times(worse)}: it predicts new speakers "
-            "worse with the context than without."
+            f"No information was found by this model at {_times(worse)}: it predicts new "
+            f"{sampled(result)} worse with the context than without."
         )
 
 
@@ -109,8 +109,8 @@ def _split(usable: Sequence[HorizonResult]) -> Iterator[str]:
         yield f"ΔNLL is {_nats(dnll)} at {_time(first)}.{floor}"
 
 
-def _overfits(usable: Sequence[HorizonResult]) -> Iterator[str]:
-    overfit = []
+def _overfits(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
+    overfit, whose = [], sampled(result)
     for one in usable:
         ours, theirs = gain_of(one), gain_of(one, "train")
         if ours is None or theirs is None or not _above_zero(theirs):
@@ -119,9 +119,9 @@ def _overfits(usable: Sequence[HorizonResult]) -> Iterator[str]:
             overfit.append(one)
     if overfit:
         yield (
-            f"It overfits at {_times(overfit)}: on the speakers it was trained on the context is "
+            f"It overfits at {_times(overfit)}: on the {whose} it was trained on the context is "
             f"worth {_nats(_gain(overfit[0], 'train'))} nats at {_time(overfit[0])}, on new ones "
-            f"{_nats(_gain(overfit[0]))}. More speakers would help more than a larger network."
+            f"{_nats(_gain(overfit[0]))}. More {whose} would help more than a larger network."
         )
 
 
@@ -135,11 +135,11 @@ def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
     ]
     if widths:
         yield (
-            f"With {speakers} eval speakers a gain below about {compact(max(widths), 1)} nats "
-            "cannot be told from 0."
+            f"With {speakers} eval {sampled(result)} a gain below about "
+            f"{compact(max(widths), 1)} nats cannot be told from 0."
         )
     elif usable and gain_of(usable[0]) is not None:
-        yield "There is no interval: how much of this is these speakers is unknown."
+        yield "There is no interval: how much of this is these {sampled(result)} is unknown."
 
 
 def _convergence(done: Sequence[HorizonResult]) -> Iterator[str]:

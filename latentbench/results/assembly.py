@@ -74,8 +74,8 @@ def assemble(
         encoder: the encoder as it was.
         corpus: the corpus as it was used.
         provenance: what made the numbers.
-        stamps: of the encoder; those of a limit, of a slice alone, of a leaky horizon and of
-            degenerate latents are added here.
+        stamps: of the encoder; those of a split by file, of a limit, of a slice alone, of a leaky
+            horizon and of degenerate latents are added here.
         latents: what the frames of each side look like.
 
     Raises:
@@ -96,6 +96,7 @@ def assemble(
         horizons=tuple(horizons),
         stamps=(
             *stamps,
+            *(["same speakers"] if config.split.by == "file" else []),
             *([f"limited to {limit} utterances"] if limit else []),
             *([f"only {config.task.only} frames"] if config.task.only != ALL else []),
             *([f"leaky: {', '.join(leaky)}"] if leaky else []),

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from latentbench.errors import UsageError, counted, nearest
 from latentbench.escapes import csv_text
-from latentbench.metrics.units import NATS
+from latentbench.metrics.units import NATS, is_rate
 from latentbench.results.schema import Figure
 
 if TYPE_CHECKING:
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
     from latentbench.results.schema import HorizonResult, Result, RolloutFigures
 
-__all__ = ["FLOOR", "GAP", "MEDIAN_GAP", "NON_FINITE", "FigureRow", "Figures", "median_gap_at"]
+__all__ = [
+    "BITS",
+    "FLOOR",
+    "GAP",
+    "MEDIAN_GAP",
+    "NON_FINITE",
+    "FigureRow",
+    "Figures",
+    "median_gap_at",
+]
 
 ALL = "all"
 # Figures that are no metric: what white latents would score, and those of the rollout.
@@ -32,6 +41,8 @@ FLOOR = "iid_floor"
 GAP = "rollout_gap"
 MEDIAN_GAP = "rollout_gap_median"
 NON_FINITE = "rollout_non_finite"
+# And the gain in time, where it is a rate.
+BITS = "bits_per_second"
 
 
 def median_gap_at(depth: int) -> str:
@@ -48,7 +59,8 @@ class FigureRow:
         encoder, corpus, predictor: by name.
         ms, k: staleness, in milliseconds and in frames.
         split, slice: whose frames, and which of them.
-        figure: name of the metric; `iid_floor` of white latents; `rollout_gap`,
+        figure: name of the metric; `bits_per_second` is the gain where it is a rate, at one frame
+            of staleness and with the target x; `iid_floor` of white latents; `rollout_gap`,
             `rollout_gap_median`, the same at a depth (`rollout_gap_median_8`) and
             `rollout_non_finite` of the rollout.
         value: mean over seeds; nan where it is undefined, infinite where a frame is.
@@ -103,7 +115,7 @@ class Figures:
             run: what it is called.
         """
         names = (run, result.encoder.name, result.corpus.name, result.config["predictor"]["name"])
-        return cls.of_horizons(result.horizons, *names)
+        return cls.of_horizons(result.horizons, *names, target=result.config["task"]["target"])
 
     @classmethod
     def of_horizons(
@@ -113,8 +125,10 @@ class Figures:
         encoder: str,
         corpus: str,
         predictor: str,
+        *,
+        target: str,
     ) -> Figures:
-        """The same of the horizons of one run, whose components are given by name."""
+        """The same of the horizons of one run, whose components and target are given by name."""
         rows: list[FigureRow] = []
         for horizon in horizons:
             shared: dict[str, Any] = {
@@ -124,7 +138,10 @@ class Figures:
                 "predictor": predictor,
             }
             shared |= {"ms": horizon.milliseconds, "k": horizon.k}
-            rows += (FigureRow(**shared, **one) for one in _of_horizon(horizon, horizons))
+            own = [FigureRow(**shared, **one) for one in _of_horizon(horizon, horizons)]
+            rows += own
+            if is_rate("gain", target=target, horizon=horizon.k):
+                rows += (_in_time(one) for one in own if (one.figure, one.slice) == ("gain", ALL))
         return cls(rows)
 
     def __len__(self) -> int:
@@ -255,6 +272,20 @@ def _of_horizon(
     if horizon.rollout is not None:
         for figures in _of_rollout(horizon.rollout):
             yield {"split": "eval", "slice": ALL, "n": horizon.rollout.n} | figures
+
+
+def _in_time(gain: FigureRow) -> FigureRow:
+    """A gain at one frame of staleness in bits a second."""
+    factor = 1000.0 / (gain.ms * math.log(2.0))
+
+    def turned(nats: float | None) -> float | None:
+        return None if nats is None else nats * factor
+
+    bounds: dict[str, Any] = {
+        name: turned(getattr(gain, name)) for name in ("low", "high", "seed_error")
+    }
+    changed: dict[str, Any] = {"figure": BITS, "value": gain.value * factor, "unit": "bits/s"}
+    return replace(gain, **changed, **bounds)
 
 
 def _of_rollout(rollout: RolloutFigures) -> Iterator[dict[str, Any]]:

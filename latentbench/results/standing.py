@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from latentbench.results.schema import Figure, HorizonResult, Result
 
-__all__ = ["FEWEST_SPEAKERS", "NOT_FITTED", "gain_of", "withheld"]
+__all__ = ["FEWEST_SPEAKERS", "NOT_FITTED", "gain_of", "sampled", "withheld"]
 
 FEWEST_SPEAKERS = 4
 NOT_FITTED = "not fitted"
@@ -40,6 +40,11 @@ def gain_of(horizon: HorizonResult, split: str = "eval") -> Figure | None:
     )
 
 
+def sampled(result: Result) -> str:
+    """What the eval side is a sample of, in a word: `speakers`, or `files` of the same ones."""
+    return f"{result.config['split'].get('by', 'speaker')}s"
+
+
 def withheld(result: Result, horizon: HorizonResult) -> tuple[str, ...]:
     """Why the gain of a horizon takes no part in a comparison; empty where it does.
 
@@ -53,7 +58,7 @@ def withheld(result: Result, horizon: HorizonResult) -> tuple[str, ...]:
         reasons.append("leaky")
     speakers = len(result.corpus.speakers.get("eval", ()))
     if speakers < FEWEST_SPEAKERS:
-        reasons.append(f"{speakers} eval speakers, at least {FEWEST_SPEAKERS} are needed")
+        reasons.append(f"{speakers} eval {sampled(result)}, at least {FEWEST_SPEAKERS} are needed")
     if 0 < horizon.frames.get("train", 0) * horizon.dim < horizon.parameters:
         reasons.append("fewer numbers to train on than parameters")
     gain = gain_of(horizon)

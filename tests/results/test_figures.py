@@ -179,3 +179,21 @@ def test_a_library_that_is_not_there_is_named(make_result, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UsageError, match=rf"pip install 'latentbench\[{name}\]'"):
         getattr(Figures.of(make_result()), f"to_{name}")()
+
+
+def test_a_gain_on_x_at_one_frame_is_a_rate_and_no_other_is(make_result):
+    given = {"name": "gain", "value": 2.0, "low": -1.0, "high": 5.0, "speakers": 4}
+    result = with_figure(make_result(), **given | {"better": "higher"})
+    task = {"target": "x"}
+    of_x = result.model_copy(update={"config": result.config | {"task": task}})
+    (rate,) = Figures.of(of_x).where(figure="bits_per_second")
+    # 2 nats 12.5 times a second
+    assert rate.value == pytest.approx(2.0 * 12.5 / math.log(2.0))
+    assert (rate.low, rate.high) == pytest.approx((-rate.value / 2.0, 2.5 * rate.value))
+    assert (rate.unit, rate.better, rate.k, rate.n, rate.speakers) == ("bits/s", "higher", 1, 5, 4)
+    assert not len(Figures.of(result).where(figure="bits_per_second"))  # of changes
+    later = result.horizons[0].model_copy(update={"k": 2, "milliseconds": 160.0})
+    stale = of_x.model_copy(
+        update={"horizons": (later.model_copy(update={"figures": of_x.horizons[0].figures}),)}
+    )
+    assert not len(Figures.of(stale).where(figure="bits_per_second"))
