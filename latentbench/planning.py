@@ -215,7 +215,9 @@ class _Trial:
             for one in (prepared.audio.sides["eval"] if prepared.audio else ())
         ]
         self.networks = len(self.config.seeds) * fits(self.config, self.config.task.horizons)
-        self.frames = self._random_frames(TRIAL_FRAMES)
+        # As many as a regression on the whole window has coefficients, and more.
+        self.trial = max(TRIAL_FRAMES, 2 * self.config.task.context_frames * self.dim)
+        self.frames = self._random_frames(self.trial)
         watched = _Steps()
         self.predictor = self._fit("predictor", self.frames, progress=watched)
         self.baseline = self._fit("baseline", self.frames)
@@ -290,7 +292,7 @@ class _Trial:
 
     def _closed_seconds(self, section: str) -> float:
         """Of a fit that looks at every train frame, by two numbers of them."""
-        few, many = self.frames, self._random_frames(4 * TRIAL_FRAMES)
+        few, many = self.frames, self._random_frames(4 * self.trial)
         first = self._seconds(section, few)
         each = max(self._seconds(section, many) - first, 0.0) / (len(many) - len(few))
         counts = [of_side["train"] for of_side in self.counts.values()]

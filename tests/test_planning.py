@@ -73,6 +73,14 @@ def test_a_predictor_in_closed_form_is_not_said_to_train(tmp_path):
     assert trained.steps == 3
 
 
+def test_a_regression_on_many_dimensions_is_tried_on_enough_frames(tmp_path):
+    corpus = "corpus={name: world:ar1, speakers: 4, dim: 100, frames: 60}"
+    config = configure(corpus, "predictor=linear", "controls=[]", "task.horizons=[1]")
+    assert config.task.context_frames * 100 > 512
+    plan = plan_experiment(config, Workspace(tmp_path / "cache"), load_registry())
+    assert plan.networks == 1
+
+
 def test_the_time_in_all_counts_every_part(tmp_path):
     config = configure("predictor.width=8", "task.horizons=[1]")
     plan = plan_experiment(config, Workspace(tmp_path), load_registry())
