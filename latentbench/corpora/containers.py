@@ -1,12 +1,13 @@
 """Check that an audio file holds as much as its header promises.
 
 libsndfile reads what is there and says nothing of a file that was cut, or whose header is of
-another file. Looked at: RIFF (WAV), RF64, W64, AIFF, AU, CAF, NIST SPHERE, Ogg, VOC, AVR and WVE;
-libsndfile itself refuses a cut FLAC. PVF, IRCAM and PAF state no length.
+another file. Looked at: RIFF (WAV), RF64, W64, AIFF, AU, CAF, NIST SPHERE, Ogg, VOC, AVR, WVE and
+MPC 2000; libsndfile itself refuses a cut FLAC. PVF, IRCAM and PAF state no length.
 
 Sources: Microsoft "Multimedia Programming Interface" 1.0 (RIFF); EBU Tech 3306 (RF64); Sony
 "Wave64" (W64); Apple "AIFF-C" 1991 and "Core Audio Format" 1.0; RFC 3533 (Ogg); Creative Labs
-"Voice File Format" (VOC); "Audio Visual Research" and Psion formats as `file(1)` describes them.
+"Voice File Format" (VOC); "Audio Visual Research" and Psion formats as `file(1)` describes them;
+MPC 2000 as libsndfile 1.2 writes it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SLACK = 0.01
 UNKNOWN = {4: 0x7FFF0000, 8: 2**63 - 1}
 MOST_CHUNKS = 10_000
 NIST_HEADER = 1024
+MPC2000 = bytes((1, 4))
 OGG_PAGE = 27 + 255 + 255 * 255
 OGG_LAST = 4
 
@@ -106,6 +108,8 @@ def _promised_and_held(file: BinaryIO, end: int) -> tuple[int, int] | None:
         return _of_sphere(magic + file.read(NIST_HEADER - len(magic)), end)
     if magic == b"OggS":
         return _of_ogg(file, end)
+    if magic[:2] == MPC2000:
+        return _of_mpc(file, end)
     of_header = {b"Crea": _of_voc, b"2BIT": _of_avr, b"ALaw": _of_wve}.get(magic)
     return of_header(file, end) if of_header else None
 
@@ -196,6 +200,16 @@ def _of_wve(file: BinaryIO, end: int) -> tuple[int, int] | None:
     """Psion: 32 bytes, in which the length of the A-law samples stands."""
     file.seek(18)
     return int.from_bytes(file.read(4), "big"), end - 32
+
+
+def _of_mpc(file: BinaryIO, end: int) -> tuple[int, int] | None:
+    """Akai MPC 2000: 42 bytes, in which frames and channels stand; samples are of 16 bits."""
+    file.seek(0)
+    header = file.read(42)
+    if len(header) < 42:  # noqa: PLR2004 - the header
+        return None
+    channels = 2 if header[21] else 1
+    return int.from_bytes(header[30:34], "little") * channels * 2, end - 42
 
 
 def _of_ogg(file: BinaryIO, end: int) -> tuple[int, int] | None:

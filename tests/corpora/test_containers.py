@@ -15,7 +15,9 @@ from latentbench.corpora.corpus import AudioError
 # What the format of each suffix that is listed is to soundfile; PVF, IRCAM and PAF state no length,
 # and MP3 and Ogg are made by encoders that libsndfile may lack.
 STATED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "VOC", "AVR", "WVE", "SVX")
+STATED += ("MPC2K",)
 MAGICS = (b"RIFF", b"Crea", b"2BIT", b"ALaw", b"NIST", b"OggS", b"FORM", b"caff", b".snd", b"riff")
+MAGICS += (b"\x01\x04",)
 
 
 def sound(format_, subtype, channels=1):
