@@ -245,7 +245,7 @@ class RolloutConfig(_Section):
 
     utterances: Count = 16
     max_frames: PositiveInt = 2_000
-    seed: int | None = None
+    seed: Count | None = None
 
 
 class RunConfig(_Section):

@@ -109,6 +109,7 @@ def test_words_stay_words_in_assignments(text, value):
         ("seeds=[-1]", "'seeds.0' cannot be -1", ""),
         ("seeds=[100000000000000000000]", "'seeds.0' cannot be 100000000000000000000", ""),
         ("split.seed=-1", "'split.seed' cannot be -1", ""),
+        ("rollout.seed=-1", "'rollout.seed' cannot be -1", ""),
         ("task.horizons=[32768]", "'task.horizons.0' cannot be 32768", ""),
         ("predictor.components=true", "'predictor.components' cannot be True", ""),
         ("predictor.components=010", "'predictor.components' cannot be '010'", ""),
