@@ -289,6 +289,9 @@ def report(
     runs: Sequence[Path | str | Result],
     out: Path | str = "report.html",
     *,
+    explain: bool = False,
+    cache: Path | str | None = None,
+    progress: Progress | bool = True,
     registry: Registry | None = None,
 ) -> Path:
     """Write finished runs as one HTML page, as `latentbench report` does.
@@ -298,18 +301,23 @@ def report(
     Args:
         runs: folders, or results; several are compared.
         out: the file that is written.
+        explain: measure how unusual the contexts are; the latents must be in the cache.
+        cache: as of `run`, for `explain`.
+        progress: likewise.
         registry: as of `run`.
 
     Raises:
-        UsageError: a run cannot be read, the file cannot be written, or Altair or vl-convert is
-            missing.
+        UsageError: a run cannot be read, its latents are not in the cache, the file cannot be
+            written, or Altair or vl-convert is missing.
     """
     from latentbench.answers import Result
     from latentbench.files import atomic
     from latentbench.pictures.report import report_of
 
     folders = [Path(one.folder if isinstance(one, Result) else one) for one in runs]
-    text = report_of(folders, registry)
+    asked: Any = {"cache": cache, "progress": progress, "registry": registry}
+    found = [read(one, **asked).explain(split="eval").record for one in folders if explain]
+    text = report_of(folders, registry, found)
     try:
         with atomic(Path(out)) as partial:
             partial.write_text(text, "utf-8", newline="\n")

@@ -9,7 +9,7 @@ import click
 
 from latentbench import api
 from latentbench.cli.output import Verb, echo, json_option
-from latentbench.cli.session import GivenPath, RunPath, Session, debug_option
+from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, debug_option
 from latentbench.cli.show import finished_runs
 
 if TYPE_CHECKING:
@@ -28,17 +28,32 @@ __all__ = ["report"]
     show_default=True,
     help="The file that is written.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Show NLL against how unusual the context is; the latents must be in the cache.",
+)
+@cache_option
 @json_option
 @debug_option
 @click.pass_obj
-def report(session: Session, /, runs: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
+def report(
+    session: Session,
+    /,
+    runs: tuple[Path, ...],
+    out: Path,
+    cache: Path | None,
+    *,
+    explain: bool,
+    as_json: bool,
+) -> None:
     """Write finished runs as one HTML page.
 
     The page holds all it shows and asks nothing of the network. RUN is the folder that was given
     to --out of 'run', or one that holds such folders; several are compared.
     """
     folders = [run for folder in runs for run in finished_runs(folder)]
-    api.report(folders, out, registry=session.registry())
+    api.report(folders, out, explain=explain, cache=cache, registry=session.registry())
     if as_json:
         told = {"out": str(out), "bytes": out.stat().st_size, "runs": list(map(str, folders))}
         echo(json.dumps(told, indent=2))

@@ -20,12 +20,13 @@ from latentbench.reports.tables import BLANK, Column, Table, column
 from latentbench.results.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from latentbench.explain.explanation import Explanation
     from latentbench.pictures.rows import Row
     from latentbench.results.finished import FinishedRun
 
-__all__ = ["Chart", "Charts", "Key", "charts_of"]
+__all__ = ["Chart", "Charts", "Key", "charts_of", "distance_charts"]
 
 Layer: TypeAlias = alt.Chart | alt.LayerChart
 COLOURS = 7  # --s0 to --s6 of the style sheet
@@ -42,6 +43,8 @@ LINE, DOTTED, BAR, TICK, RULE = "━", "┅", "█", "▬", "╌"
 APART = 0.03  # of a factor of two: what parts runs that share a staleness
 STEEP = 1e3  # a gap beyond which the axis is logarithmic
 HEIGHT = 240
+STATISTICS = ("median", "mean")
+BANDS = "distance of the context, percentile of those of train"
 STALENESS = "staleness of the context, ms"
 NATS = "nats per frame"
 ROLES = {"predictor": "model", "unconditional": "control without context"}
@@ -359,6 +362,50 @@ def _rollout(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
         layers.append(lost.encode(y=alt.value(8)))
         keys.append(Key("not finite", None, "✕"))
     return keys, [_panel(_named(run, runs), _where(rows, run=run), *layers) for run in runs]
+
+
+def distance_charts(explained: Mapping[str, Explanation]) -> Charts:
+    """NLL by how unusual the context is, a run a panel.
+
+    Args:
+        explained: label of a run -> what was found of its frames.
+    """
+    rows = [
+        {name: _finite(value) for name, value in row.items()}
+        for run, found in explained.items()
+        for row in _bands(run, found)
+    ]
+    bands = _values(rows, "band")
+    y = alt.Y("nll:Q", title=f"NLL, {NATS}", scale=alt.Scale(zero=False))
+    if max((row["nll"] or 0.0 for row in rows), default=0.0) > STEEP:
+        y = y.scale(type="symlog")
+    lines = (
+        alt.Chart()
+        .mark_line(point=alt.OverlayMarkDef(size=40))
+        .encode(
+            x=alt.X("band:O", title=BANDS, sort=bands, axis=alt.Axis(labelAngle=0)),
+            y=y,
+            color=_coloured("of", STATISTICS, range(len(STATISTICS))),
+            tooltip=_tooltip("run:N", "band:N", "of:N", "nll:Q", "n:Q"),
+        )
+    )
+    keys = [Key(one, number, LINE) for number, one in enumerate(STATISTICS)]
+    panels = [
+        _panel(
+            _named(run, list(explained), f"k = {found.horizon}, seed {found.seed}, {found.split}"),
+            _where(rows, run=run),
+            lines,
+        )
+        for run, found in explained.items()
+    ]
+    return Charts(tuple(keys), tuple(panels), (_table(rows),))
+
+
+def _bands(run: str, found: Explanation) -> Iterator[Row]:
+    for one in found.bins:
+        band = f"{100 * one.low:g}-{100 * one.high:g}"
+        for of in STATISTICS if one.n else ():
+            yield {"run": run, "band": band, "of": of, "nll": getattr(one, of), "n": one.n}
 
 
 MAKERS: dict[str, Callable[[list[Row]], tuple[list[Key], list[Chart]]]] = {

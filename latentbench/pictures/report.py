@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latentbench.comparisons import Comparison
+    from latentbench.explain.explanation import Explanation
     from latentbench.pictures.rows import Row
     from latentbench.plugins import Registry
     from latentbench.results.finished import FinishedRun
@@ -39,6 +40,7 @@ __all__ = ["provenance_of", "report_of"]
 
 EMBED = "window.vegaEmbed = vegaEmbed;"  # the one name that the page takes of Vega
 WORST = 10  # frames of a run
+DISTANCE = "distance"
 HEADINGS = {
     "gain": "What the context is worth",
     "split": "What ΔNLL is made of",
@@ -46,6 +48,7 @@ HEADINGS = {
     "curves": "How the networks trained",
     "rollout": "On its own frames",
     "pit": "How honest its uncertainty is",
+    DISTANCE: "Unusual contexts",
 }
 READINGS = {
     "gain": "The gain G, and R²_I by which encoders are compared, with 95 % intervals over "
@@ -59,22 +62,29 @@ READINGS = {
     "truth.",
     "pit": "How far targets lie from the median of their prediction, as a density: 1 everywhere "
     "where the model is calibrated, more at the right where it is too sure.",
+    DISTANCE: "NLL of frames by how far their context is from the mean of those of train, in "
+    "standard deviations. A mean far above its median is made by few frames.",
 }
 
 
-def report_of(folders: Sequence[Path], registry: Registry | None = None) -> str:
+def report_of(
+    folders: Sequence[Path],
+    registry: Registry | None = None,
+    explained: Sequence[Explanation] = (),
+) -> str:
     """The report of the runs in these folders; several are compared.
 
     Args:
         folders: of finished runs.
         registry: where the metrics of the runs are; None: of what is installed.
+        explained: what was found of the frames of each, in the same order; may be left out.
 
     Raises:
         UsageError: a folder holds no finished run, or Altair or vl-convert is missing.
         DamagedFileError: a file of a run is not what was written.
     """
     vega_lite, bundle = _bundle()
-    from latentbench.pictures.charts import charts_of  # noqa: PLC0415 - an extra
+    from latentbench.pictures.charts import charts_of, distance_charts  # noqa: PLC0415 - an extra
     from latentbench.pictures.page import asset, render  # noqa: PLC0415 - likewise
 
     runs = runs_to_draw(folders)
@@ -82,8 +92,12 @@ def report_of(folders: Sequence[Path], registry: Registry | None = None) -> str:
     drawn = [
         {"name": what, "heading": heading, "reading": READINGS[what], "charts": charts}
         for what, heading in HEADINGS.items()
-        if (charts := charts_of(what, runs)) is not None
+        if what != DISTANCE and (charts := charts_of(what, runs)) is not None
     ]
+    if explained:
+        named = {run.label: one for run, one in zip(runs, explained, strict=True)}
+        told = {"heading": HEADINGS[DISTANCE], "reading": READINGS[DISTANCE]}
+        drawn.append({"name": DISTANCE, **told, "charts": distance_charts(named)})
     worst = [table for run in runs for table in _worst(run)]
     contents = [
         ("says", "What this says"),
@@ -102,6 +116,9 @@ def report_of(folders: Sequence[Path], registry: Registry | None = None) -> str:
         comparison=comparison and _compared(comparison),
         pictures=drawn,
         worst=worst,
+        causes=[
+            (run.label, one.summary, one.advice) for run, one in zip(runs, explained, strict=False)
+        ],
         figures=_tidy(Figures(row for run in runs for row in Figures.of(run.result, run.label))),
         vega_lite=vega_lite,
     )

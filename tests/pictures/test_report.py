@@ -2,6 +2,7 @@
 
 import builtins
 import csv
+import html
 import io
 import json
 import shutil
@@ -222,6 +223,24 @@ def test_one_run_has_no_comparison(folders, invoke, tmp_path):
 def test_every_picture_of_papers_is_one_of_reports(folders):
     runs = runs_to_draw(folders)
     assert all(charts_of(what, runs).panels for what in PICTURES)
+
+
+def test_nll_by_distance_is_that_of_explain(folders, tmp_path):
+    cache = folders[0].parent / "cache"
+    out = tmp_path / "explained.html"
+    lb.report([folders[0]], out, explain=True, cache=cache, progress=False)
+    found = lb.read(folders[0], cache=cache, progress=False).explain(split="eval").record
+    spec = Reader(out.read_text("utf-8")).data["distance-1"]
+    (values,) = spec["datasets"].values() if "datasets" in spec else [spec["data"]["values"]]
+    told = {(one["band"], one["of"]): one["nll"] for one in values}
+    wanted = {
+        (f"{100 * one.low:g}-{100 * one.high:g}", of): getattr(one, of)
+        for one in found.bins
+        for of in ("median", "mean")
+        if one.n
+    }
+    assert told == pytest.approx(wanted, rel=1e-6)
+    assert html.escape(found.advice, quote=False) in out.read_text("utf-8")
 
 
 def test_depths_that_are_not_finite_are_crosses(monkeypatch):
