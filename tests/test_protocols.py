@@ -1,11 +1,15 @@
 """Which protocol a result says it follows."""
 
 import pytest
+from scipy.stats import t as student_t
 
+from latentbench.api import run
 from latentbench.config import preset_names, read_layers, resolve
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry
 from latentbench.protocols import followed
+from latentbench.reports.words import words_of_run
+from latentbench.worlds.plugin import build_world, world_options
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +87,47 @@ def test_a_time_in_frames_takes_the_place_of_one_in_milliseconds(registry):
 def test_the_best_weights_need_speakers_to_choose_by(registry):
     with pytest.raises(UsageError, match=r"training.select=best needs .*validation_fraction is 0"):
         resolve(read_layers(None, None, ["training.select=best"]), registry)
+
+
+SMALL = {"speakers": 60, "utterances": 2, "frames": 120, "dim": 4}
+WORLDS = {"ar1": {}, "var": {}, "state-space": {}, "factored": {"predictable": 2}, "iid": {}}
+# Five worlds at four stalenesses: so wide that all intervals hold together with 99 %.
+ALL_HOLD = 1 - 0.01 / (2 * 5 * 4)
+AS_SMALL = (
+    "predictor.covariance=full",  # closed form: what is tested is the protocol, not a training
+    "utterances.min_seconds=0",
+    "evaluation.metrics=[nll, dnll, gain, r2i]",
+    "rollout.utterances=0",
+    "seeds=[0]",
+    "device=cpu",
+)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_gain_of_lb1_is_the_truth_within_its_interval(world, tmp_path):
+    options = {**SMALL, **WORLDS[world]}
+    layers = [*AS_SMALL, *(f"corpus.{name}={value}" for name, value in options.items())]
+    result = run(
+        preset="lb1",
+        encoder="latents",
+        corpus=f"world:{world}",
+        predictor="linear",
+        set=layers,
+        out=tmp_path / "run",
+        cache=tmp_path / "cache",
+    )
+    known = build_world(world_options(world)(**options))
+    assert [one.milliseconds for one in result.record.horizons] == [80, 160, 320, 640]
+    for horizon in result.record.horizons:
+        truth = known.truth(horizon.k, result.config.task.context_frames, "x")
+        expected = truth.nll_unconditional - truth.nll
+        gain = horizon.figure("eval", "all", "gain")
+        # A least squares of W·D inputs and D outputs misses by half a parameter a train frame.
+        window = result.config.task.context_frames * SMALL["dim"]
+        excess = window * SMALL["dim"] / (2 * horizon.scored["train"])
+        reach = student_t.ppf(ALL_HOLD, gain.speakers - 1) * gain.speaker_error
+        assert abs(gain.value - (expected - excess)) <= reach, (horizon.k, expected, gain)
+        assert world != "iid" or expected == pytest.approx(0.0, abs=1e-12)
+    words = " ".join(words_of_run(result.record))
+    assert ("The context is worth" in words) == (world != "iid")
+    assert world != "iid" or "No information was found" in words
