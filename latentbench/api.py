@@ -77,7 +77,7 @@ class Settings(TypedDict, total=False):
     """What a run is asked for; what is left out is Phase 1's.
 
     Attributes:
-        preset: to start from: `phase1`, `lb1`, `lb1-small`, `quick`, `demo`.
+        preset: to start from: `phase1`, `lb1`, `lb1-small`, `quick`, `phase0`, `demo`.
         config: a YAML file of values over the preset's, a mapping, or `Result.config`.
         encoder: what makes the latents.
         corpus: where the audio is from.

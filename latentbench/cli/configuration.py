@@ -59,7 +59,9 @@ COMPONENT_OPTIONS = (
 )
 RUN_OPTIONS = (
     click.option(
-        "--preset", metavar="NAME", help="Start from a preset: phase1, lb1, lb1-small, quick, demo."
+        "--preset",
+        metavar="NAME",
+        help="Start from a preset: phase1, lb1, lb1-small, quick, phase0, demo.",
     ),
     click.option(
         "--config",

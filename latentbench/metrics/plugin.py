@@ -111,3 +111,13 @@ def latentbench_metrics() -> Iterator[MetricSpec]:
         summary="share of targets in the central 90 % interval of their dimension; ideal 0.9",
         factory="latentbench.metrics.pit:PitCoverage90",
     )
+    yield MetricSpec(
+        name="phase0_ratio",
+        summary="standardised squares left around the predicted mean, over those of one mean",
+        factory="latentbench.metrics.variance_ratio:VarianceRatio",
+    )
+    yield MetricSpec(
+        name="phase0_ratio_baseline",
+        summary="the same of the baseline: permuted keys in the preset phase0",
+        factory="latentbench.metrics.variance_ratio:BaselineVarianceRatio",
+    )

@@ -39,6 +39,12 @@ class LookupOptions:
         float, Ge(0), "frames of the marginal that every key is given beside its own"
     ] = 10.0
     floor: Annotated[float, Gt(0), "smallest variance of a dimension"] = 1e-6
+    least_frames: Annotated[
+        int, Gt(0), "training frames that a key must have; one of fewer is given the marginal"
+    ] = 1
+    permuted: Annotated[
+        bool, "a control: keys as frequent as those found, dealt out by a hash of the frame's bits"
+    ] = False
 
     @property
     def clusters(self) -> int:

@@ -19,6 +19,7 @@ from latentbench.predictors.moments import (
     target_moments,
 )
 from latentbench.predictors.predictor import Predictor
+from latentbench.tensors import hashed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ __all__ = ["Lookup"]
 MIN_FRAMES = 2
 CONTEXT_VALUES = 1 << 22
 CODE_FRAMES = 1_000_000
+BITS = 21
 
 
 class Lookup(Predictor):
@@ -49,7 +51,10 @@ class Lookup(Predictor):
     def __init__(self, options: LookupOptions, *, context_frames: int, dim: int) -> None:
         super().__init__(options, context_frames=context_frames, dim=dim)
         self.keys = keys_of(options, context_frames=context_frames, dim=dim)
-        self.table = KeyTable(dim, shrinkage=options.shrinkage, floor=options.floor)
+        self.dealt = DealtKeys() if options.permuted else None
+        self.table = KeyTable(
+            dim, shrinkage=options.shrinkage, floor=options.floor, least=options.least_frames
+        )
         self.mixture = TargetCodes(options, dim) if options.target_codes > 1 else None
         self.register_buffer("blind", torch.zeros((), dtype=torch.bool))
 
@@ -68,10 +73,15 @@ class Lookup(Predictor):
             require_finite(_windows(train), train)
             self.keys.fit(train, training)
         with torch.no_grad():
+            if self.dealt is not None and not train.blind:
+                found = [self.keys(one) for one in _contexts(train, training.device)]
+                self.dealt.fit(torch.cat(found))
             keys = torch.cat([self._keys(one) for one in _contexts(train, training.device)])
             self.table.fit(keys, moments.mean, moments.variance(), lambda: _targets(train))
             if self.mixture is not None:
                 self.mixture.fit(train, self.table, self.table.rows(keys), training.seed)
+        if not train.blind:
+            training.progress.say(self._remark(train.horizon))
 
     def forward(self, context: torch.Tensor) -> DiagonalGaussianMixture:
         """The density of each context, [B, W, D]; float64."""
@@ -88,8 +98,41 @@ class Lookup(Predictor):
     def _keys(self, context: torch.Tensor) -> torch.Tensor:
         if self.blind:
             return torch.zeros(len(context), dtype=torch.int64, device=context.device)
-        found: torch.Tensor = self.keys(context)
+        found: torch.Tensor = (self.dealt or self.keys)(context)
         return found
+
+    def _remark(self, horizon: int) -> str:
+        """How many keys there are, and what they can tell."""
+        count, frames = self.table.in_use, self.table.frames
+        rare = 100.0 * int(frames[0]) / max(1, int(frames.sum()))
+        few = (
+            f"; {rare:.1f} % of the frames have rarer keys" if self.options.least_frames > 1 else ""
+        )
+        told = f"can tell at most ln {count:,} = {math.log(max(1, count)):.2f} nats{few}."
+        return f"lookup at k = {horizon}: {count:,} keys in use, which {told}"
+
+
+class DealtKeys(FittedBuffers):
+    """Keys that say nothing of the frames, as frequent as others: permuted, but the same again."""
+
+    codes: torch.Tensor
+    up_to: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.zeros(1, dtype=torch.int64))
+        self.register_buffer("up_to", torch.ones(1, dtype=torch.float64))
+
+    def fit(self, keys: torch.Tensor) -> None:
+        """Take how frequent keys int64 [N] are."""
+        codes, counts = torch.unique(keys, return_counts=True)
+        self.set_buffers(codes=codes, up_to=counts.double().cumsum(0) / len(keys))
+
+    def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """The key of each of contexts [B, W, D], by a hash of its newest frame, int64 [B]."""
+        chance = (hashed_rows(context[:, -1], BITS).double() + 0.5) / 2**BITS
+        place = torch.searchsorted(self.up_to, chance).clamp_max(len(self.codes) - 1)
+        return self.codes[place]
 
 
 class TargetCodes(FittedBuffers):

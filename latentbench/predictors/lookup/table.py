@@ -40,6 +40,7 @@ class KeyTable(FittedBuffers):
         dim: D.
         shrinkage: a.
         floor: smallest variance.
+        least: frames that a key must have; one of fewer is as one that training did not see.
     """
 
     codes: torch.Tensor
@@ -47,8 +48,9 @@ class KeyTable(FittedBuffers):
     means: torch.Tensor
     variances: torch.Tensor
 
-    def __init__(self, dim: int, *, shrinkage: float, floor: float) -> None:
+    def __init__(self, dim: int, *, shrinkage: float, floor: float, least: int = 1) -> None:
         super().__init__()
+        self.least = least
         self.shrinkage = shrinkage
         self.floor = floor
         self.register_buffer("codes", torch.zeros(0, dtype=torch.int64))
@@ -83,7 +85,8 @@ class KeyTable(FittedBuffers):
             targets: gives them in pieces, each with its place among the N.
         """
         mean, variance = mean.to(keys.device), variance.to(keys.device).clamp_min(self.floor)
-        self.set_buffers(codes=torch.unique(keys))
+        codes, counts = torch.unique(keys, return_counts=True)
+        self.set_buffers(codes=codes[counts >= self.least])
         sums = self._sums(self.rows(keys), mean, targets())
         count, prior = sums.frames.double().unsqueeze(-1), self.shrinkage
         own = sums.total / count.clamp_min(1.0)
