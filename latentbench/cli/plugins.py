@@ -37,12 +37,17 @@ plugins.add_command(new)
 
 
 @plugins.command("list")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only components of this kind.")
 @json_option
 @click.pass_obj
-def list_plugins(session: Session, *, as_json: bool) -> None:
+def list_plugins(session: Session, *, kind: str | None, as_json: bool) -> None:
     """List every component, and below them what was refused or is in conflict."""
     registry = session.registry()
-    facts = [_facts(component) for kind in KINDS for component in registry.of_kind(kind)]
+    facts = [
+        _facts(component)
+        for one in ([kind] if kind else KINDS)
+        for component in registry.of_kind(one)
+    ]
     if as_json:
         echo(json.dumps({"plugins": facts, **_troubles(registry)}, indent=2))
         return

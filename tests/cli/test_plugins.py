@@ -24,6 +24,13 @@ def test_what_predictors_give_is_listed_and_shown(invoke):
     assert "density: exact" in invoke("plugins", "show", "mdn").stdout
 
 
+def test_those_of_one_kind_are_listed_alone(invoke):
+    found = json.loads(invoke("plugins", "list", "--kind", "predictor", "--json").stdout)
+    assert {one["kind"] for one in found["plugins"]} == {"predictor"}
+    assert "engram" in {one["name"] for one in found["plugins"]}
+    assert invoke("plugins", "list", "--kind", "predictors").exit_code == 2
+
+
 def test_table_fits_80_columns_and_cuts_no_word(invoke):
     text = invoke("plugins", "list", env={"COLUMNS": "80"}).stdout
     assert max(map(len, text.splitlines())) <= 80
