@@ -47,9 +47,9 @@ def unpacked(payload: bytes, threads: int = 0) -> Any:
         payload: from a process of the same run.
         threads: of torch; 0: as many as it takes by itself.
     """
-    import torch  # noqa: PLC0415 - after the environment is set
-
     if threads:
+        import torch  # noqa: PLC0415 - after the environment is set
+
         torch.set_num_threads(threads)
     return pickle.loads(payload)  # noqa: S301 - of our own run
 
