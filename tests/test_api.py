@@ -39,11 +39,17 @@ NAMES = [
     "components",
     "encode",
     "factorize",
+    "leaderboard",
     "metric",
     "plan",
+    "publish",
     "read",
+    "report",
+    "reproduce",
     "run",
+    "runs",
     "train",
+    "watch",
 ]
 
 

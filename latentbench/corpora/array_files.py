@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
 
-from latentbench.corpora.corpus import AudioError
+from latentbench.corpora.corpus import AudioError, PassingTroubleError, of_the_machine
 from latentbench.corpora.ledger import Entry
 
 if TYPE_CHECKING:
@@ -167,10 +167,12 @@ def reading_refused() -> Iterator[None]:
 
     Raises:
         AudioError: instead of whatever is raised.
+        PassingTroubleError: the machine could not read it.
     """
     try:
-        yield
-    except AudioError:
+        with of_the_machine("an array file"):
+            yield
+    except (AudioError, PassingTroubleError):
         raise
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__

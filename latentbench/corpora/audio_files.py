@@ -18,6 +18,7 @@ from latentbench.corpora.corpus import (
     AudioSource,
     Recording,
     Utterance,
+    of_the_machine,
 )
 from latentbench.corpora.ledger import Header, Ledger
 
@@ -87,16 +88,16 @@ class FileSource(AudioSource):
         Raises:
             AudioError: `not there`, `is a folder`, `no regular file`, `empty file`, `no samples`,
                 `not finite`, `cut short`, `cannot be decoded: ...` and others, in a few words.
+            PassingTroubleError: the machine could not read it.
         """
         _require_file(self.path)
         try:
-            content = self.path.read_bytes()
-            with soundfile.SoundFile(io.BytesIO(content)) as file:
-                require_whole(io.BytesIO(content))
-                samples = _samples(file, content)
-                rate = file.samplerate
-        except MemoryError:
-            raise AudioError("not enough memory to decode it") from None
+            with of_the_machine(self.path):
+                content = self.path.read_bytes()
+                with soundfile.SoundFile(io.BytesIO(content)) as file:
+                    require_whole(io.BytesIO(content))
+                    samples = _samples(file, content)
+                    rate = file.samplerate
         except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError) as error:
             raise AudioError(f"cannot be decoded: {_few_words(error)}") from None
         if not len(samples):
@@ -115,7 +116,8 @@ class FileSource(AudioSource):
         """
         _require_file(self.path)
         try:
-            return self._ledger.digest(self.path)
+            with of_the_machine(self.path):
+                return self._ledger.digest(self.path)
         except OSError as error:
             raise AudioError(f"cannot be read: {error.strerror}") from None
 
@@ -132,7 +134,7 @@ def read_header(path: Path) -> Header:
     """
     _require_file(path)
     try:
-        with path.open("rb") as file:
+        with of_the_machine(path), path.open("rb") as file:
             with soundfile.SoundFile(file) as audio:
                 header = Header(audio.samplerate, audio.frames, audio.channels)
             require_whole(file)

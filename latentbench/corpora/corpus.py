@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from latentbench.errors import LatentbenchError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -18,8 +23,10 @@ __all__ = [
     "AudioSource",
     "Corpus",
     "LatentFormat",
+    "PassingTroubleError",
     "Recording",
     "Utterance",
+    "of_the_machine",
 ]
 
 # Of one utterance, all channels together: 2 GiB of float32, or nine hours of mono at 16 kHz.
@@ -28,6 +35,38 @@ MOST_SAMPLES = 2**29
 
 class AudioError(Exception):
     """Audio that cannot be used; the text says why in a few words, e.g. `not finite`."""
+
+
+class PassingTroubleError(LatentbenchError):
+    """The machine kept audio from being read: for want of memory, or with too many open files."""
+
+
+PASSING = frozenset(
+    getattr(errno, name)
+    for name in ("EAGAIN", "EINTR", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ETIMEDOUT")
+    if hasattr(errno, name)
+)
+
+
+@contextmanager
+def of_the_machine(what: Path | str) -> Iterator[None]:
+    """Tell trouble of the machine from what is wrong with the audio: that may be sound.
+
+    Raises:
+        PassingTroubleError: there was no memory, or the system could not read. All else is raised
+            as it is.
+    """
+    try:
+        yield
+    except (MemoryError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in PASSING:
+            raise
+        reason = getattr(error, "strerror", None) or "not enough memory"
+        raise PassingTroubleError(
+            f"'{what}' could not be read: {reason}.",
+            "It may be sound. The same command goes on where this one ended; take the file out of "
+            "the corpus where it fails again.",
+        ) from error
 
 
 class Recording(NamedTuple):

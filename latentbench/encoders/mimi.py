@@ -99,7 +99,9 @@ class MimiNetwork(SeanetNetwork):
     def __init__(self, architecture: Mapping[str, Any], view: str) -> None:
         from transformers import MimiConfig, MimiModel  # noqa: PLC0415 - seconds of import, only once there are weights
 
-        config = MimiConfig(**_without_codebooks(architecture))
+        # transformers up to 5.20 does not take the groups from the size.
+        groups = architecture["hidden_size"]
+        config = MimiConfig(**_without_codebooks(architecture), upsample_groups=groups)
         if hasattr(MimiConfig, "decoder_config"):
             config.decoder_config = None
         model: Any = MimiModel(config)

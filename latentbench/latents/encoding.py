@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from latentbench.corpora import AudioError
+from latentbench.corpora.corpus import PassingTroubleError, of_the_machine
 from latentbench.errors import LatentbenchError
 from latentbench.latents.preparation import PreparedAudio, prepare
 from latentbench.latents.store import ShardEntry
@@ -65,8 +66,8 @@ def encode_missing(
 ) -> Encoded:
     """Encode every utterance the store lacks, continuing where an earlier run was ended.
 
-    What cannot be used is not stored: the next run tries it again, since it may have been a
-    passing trouble of the machine.
+    What cannot be used is not stored: the next run tries it again. What the machine could not
+    read ends the run once all else is stored, so that no run is made of what happened to be read.
 
     Args:
         store: where latents go; held against other writers meanwhile.
@@ -78,6 +79,7 @@ def encode_missing(
 
     Raises:
         LatentbenchError: the store cannot be written, or the encoder broke its contract.
+        PassingTroubleError: the machine could not read an utterance.
     """
     wanted = {(one.id, digests[one.id]) for one in utterances}
     if store.is_sound() and _usable(store) >= wanted:  # the cache may be another user's
@@ -92,6 +94,8 @@ def encode_missing(
         ]
         total = sum(one.seconds for one in utterances)
         heard = _encode(store, encoder, batches, total=total, device=device, progress=progress)
+    if troubles := [one.trouble for one in heard.values() if one.trouble is not None]:
+        raise troubles[0]
     decoded = {id_: one.digest for id_, one in heard.items() if one.digest}
     skipped = {id_: one.skipped for id_, one in heard.items() if one.skipped}
     return Encoded({**digests, **decoded}, skipped, len(heard) - len(skipped))
@@ -224,6 +228,7 @@ class _Heard:
     Attributes:
         audio: None where it has none, and once it is encoded.
         skipped: why it cannot be used; empty where it can.
+        trouble: what the machine could not do.
     """
 
     id: str
@@ -231,6 +236,7 @@ class _Heard:
     digest: str = ""
     audio: PreparedAudio | None = None
     skipped: str = ""
+    trouble: PassingTroubleError | None = None
 
 
 def _read_ahead(
@@ -252,13 +258,14 @@ def _read_ahead(
 def _read(utterance: Utterance, encoder: Encoder) -> _Heard:
     heard = _Heard(utterance.id, utterance.seconds)
     try:
-        samples, sample_rate, digest = utterance.source.record(utterance.sample_rate)
-        heard = replace(heard, digest=digest)
-        return replace(heard, audio=prepare(samples, sample_rate, encoder))
+        with of_the_machine(utterance.id):
+            samples, sample_rate, digest = utterance.source.record(utterance.sample_rate)
+            heard = replace(heard, digest=digest)
+            return replace(heard, audio=prepare(samples, sample_rate, encoder))
     except AudioError as error:
         return replace(heard, skipped=str(error))
-    except MemoryError:
-        return replace(heard, skipped="not enough memory to decode it")
+    except PassingTroubleError as error:
+        return replace(heard, skipped=error.message, trouble=error)
     except Exception as error:  # noqa: BLE001 - whatever one file does, the others are used
         reason = f"cannot be decoded: {type(error).__name__}: {error}"
         return replace(heard, skipped=reason)

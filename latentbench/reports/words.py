@@ -100,7 +100,12 @@ def _split(usable: Sequence[HorizonResult]) -> Iterator[str]:
         return
     share = capacity.value / dnll.value
     floor = f" White latents would score {compact(first.iid_floor, 1)}." if first.iid_floor else ""
-    if share >= MOSTLY:
+    if share > 1.0:
+        yield (
+            f"ΔNLL is {_nats(dnll)} at {_time(first)}, and {_nats(capacity)} is won without any "
+            f"context: all of it is the shape of the marginal, none is prediction.{floor}"
+        )
+    elif share >= MOSTLY:
         yield (
             f"Of ΔNLL {_nats(dnll)} at {_time(first)}, {_nats(capacity)} was won without any "
             f"context: most of it is the shape of the marginal, not prediction.{floor}"

@@ -130,6 +130,11 @@ def test_most_of_dnll_is_capacity_from_a_half_on(result, capacity, most):
     assert bool(said(result(horizon(capacity=capacity)), "most of it is the shape")) is most
 
 
+@pytest.mark.parametrize(("capacity", "more"), [(-10.0, False), (-10.1, True)])
+def test_a_capacity_above_dnll_leaves_nothing_to_the_context(result, capacity, more):
+    assert bool(said(result(horizon(capacity=capacity)), "none is prediction")) is more
+
+
 @pytest.mark.parametrize(("floor", "told"), [(-2.5, True), (0.0, False)])
 def test_the_floor_is_named_where_there_is_one(result, floor, told):
     assert bool(said(result(horizon(iid_floor=floor)), "White latents would score")) is told
