@@ -107,7 +107,7 @@ READERS = {
 }
 OF_STORES = {"store.json", "000000.parquet", "000000.safetensors"}
 OF_CELLS = {"cell.json", "model.safetensors"}
-NOT_READ = {".lock", "lock", "ledger.sqlite3"}
+NOT_READ = {".lock", "lock", "ledger.sqlite3", "progress.jsonl"}  # no figure is made of them
 
 
 def files_of(folder):

@@ -21,6 +21,7 @@ from latentbench.tasks import WindowTask
 CPU = torch.device("cpu")
 DIM, CONTEXT_FRAMES, LENGTH = 3, 4, 40
 REGISTRY = load_registry()
+SMALL = {"width": 8, "components": 2}
 GIVEN = {"exact": {"world": "ar1", "parameters": {"dim": DIM}}}
 PREDICTORS = [
     component.spec.name
@@ -44,8 +45,8 @@ def latents_of(arrays):
 def fitted(name, horizon, target, step):
     component = REGISTRY.get("predictor", name)
     chosen = GIVEN.get(name, {})
-    if "width" in {option.name for option in option_fields(component.spec.options)}:
-        chosen = {"width": 8, "components": 2}
+    names = {option.name for option in option_fields(component.spec.options)}
+    chosen = chosen | {key: value for key, value in SMALL.items() if key in names}
     options = build_options(ComponentConfig(name=name, **chosen), "predictor", REGISTRY)
     torch.manual_seed(0)
     predictor = component.create(options, context_frames=CONTEXT_FRAMES, dim=DIM)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
 
 from latentbench import api
 from latentbench.cli.groups import NamingGroup
-from latentbench.cli.output import echo
+from latentbench.cli.output import echo, json_option
 from latentbench.cli.session import GivenPath, debug_option
 
 if TYPE_CHECKING:
@@ -32,11 +33,15 @@ def leaderboard() -> None:
     show_default=True,
     help="The folder of the site.",
 )
+@json_option
 @debug_option
-def build_leaderboard(sources: tuple[str, ...], out: Path) -> None:
+def build_leaderboard(sources: tuple[str, ...], out: Path, *, as_json: bool) -> None:
     """Write the pages of every result below these folders.
 
     FOLDER holds runs, or what 'publish' wrote; hf://datasets/OWNER/NAME is a data set of the
     Hugging Face hub. The pages need no server, no script and no network.
     """
-    echo(f"Wrote {api.leaderboard(sources, out)}", err=True)
+    page = api.leaderboard(sources, out)
+    if as_json:
+        echo(json.dumps({"out": str(page), "sources": list(sources)}, indent=2))
+    echo(f"Wrote {page}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from latentbench.conformance.check import Kit, Subject, require
 from latentbench.conformance.closeness import require_tensor
+from latentbench.errors import UsageError
 from latentbench.metrics.metric import Metric, Prediction
 from latentbench.metrics.statistics import Statistic
 
@@ -126,7 +128,8 @@ def needs(subject: MetricSubject) -> str:
     asked: set[str] = set()
     watched = _prediction(FRAMES, lambda density: _Asked(density, asked))
     for column in metric.columns.values():
-        column(watched)
+        with suppress(UsageError):  # it refuses, in words, a density that hides its parts
+            column(watched)
     more = ", ".join(sorted(asked - set(metric.needs)))
     require(not more, f"needs to name {more}, which its columns ask for", repr(tuple(metric.needs)))
     return ", ".join(metric.needs) or "nothing"

@@ -26,12 +26,15 @@ from latentbench.metrics.likelihood import (
 from latentbench.metrics.metric import merge_columns
 from latentbench.metrics.pit import PitCoverage50, PitCoverage90
 from latentbench.metrics.predicted_mean import DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var
+from latentbench.metrics.variance_ratio import BaselineVarianceRatio, VarianceRatio
 from latentbench.plugins import load_registry
 from latentbench.specs import NoOptions
 
 ALL = (NLL, BaselineNLL, DeltaNLL, DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var)
 # Tested in files of their own.
 OTHERS = (
+    BaselineVarianceRatio,
+    VarianceRatio,
     EnergySkill,
     Gain,
     InformationalR2,
