@@ -13,7 +13,7 @@ from latentbench.corpora.audio_files import SUFFIXES, AudioFile, described
 from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.patterns import PathPattern
 from latentbench.digest import file_digest
-from latentbench.errors import UsageError, some
+from latentbench.errors import UsageError, counted, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -116,9 +116,10 @@ class FolderCorpus(Corpus):
                 f"corpus.speaker_pattern={pattern.text!r} does not say where the speaker is.",
                 "Write {speaker} in it, e.g. {speaker}/** or {speaker}_*.wav",
             )
+        again: list[Path] = []
         paths = {
             name: path
-            for file in _files_below(self._root, self.suffixes)
+            for file in _files_below(self._root, self.suffixes, again)
             for path in self.inside(file)
             if glob.match(name := _as_text(path)) is not None
         }
@@ -128,6 +129,11 @@ class FolderCorpus(Corpus):
                 f"corpus.glob={glob.text!r}.",
                 f"Files are known by their suffix ({self.examples}); "
                 "with corpus.speakers_csv any file can be listed.",
+            )
+        if again:
+            links = some([one.relative_to(self._root).as_posix() for one in again])
+            self._workspace.progress.say(
+                f"{counted(len(again), 'link')} to folders that are listed already, left out: {links}"
             )
         named = [(name, found) for name in paths if (found := pattern.match(name)) is not None]
         if not named:
@@ -202,18 +208,18 @@ class Folder(FolderCorpus):
         return described(files, self._workspace, f"listing {self.name}")
 
 
-def _files_below(root: Path, suffixes: Collection[str]) -> Iterator[str]:
+def _files_below(root: Path, suffixes: Collection[str], again: list[Path]) -> Iterator[str]:
     """Paths below root, with forward slashes, of files of these suffixes.
 
     Each folder is entered once, by its own name where that is below root, else by the first link
-    to it; hidden files are left out.
+    to it; the other links to it are put on the list `again`. Hidden files are left out.
     """
     entered: set[tuple[int, int]] = set()
     waiting = [root]
     while waiting:
         links: list[Path] = []
         for start in waiting:
-            yield from _below(start, root, suffixes, entered, links)
+            yield from _below(start, root, suffixes, entered, links, again)
         waiting = sorted(links)
 
 
@@ -223,6 +229,7 @@ def _below(
     suffixes: Collection[str],
     entered: set[tuple[int, int]],
     links: list[Path],
+    again: list[Path],
 ) -> Iterator[str]:
     """The files below one folder; links to folders are not followed but put on the list."""
     for folder, folders, files in os.walk(start, onerror=_refuse):
@@ -230,6 +237,7 @@ def _below(
         status = place.stat()
         if (status.st_dev, status.st_ino) in entered:
             folders.clear()
+            again.extend([place] if place.is_symlink() else [])
             continue
         entered.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -157,3 +157,22 @@ def test_every_run_of_a_comparison_is_checked_before_the_first(invoke, tmp_path)
     assert "two: " in found.stderr
     assert "train k=" not in found.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "wanted"),
+    [
+        ("encoder: [logmel]", "'encoder' cannot be ['logmel']: expected a name, or a mapping"),
+        ("corpus: 3", "'corpus' cannot be 3: expected a name, or a mapping"),
+        ("predictor: {name: [mdn]}", "predictor.name"),
+        ("training: [1]", "'training' cannot be [1]: expected a mapping of options."),
+    ],
+)
+@pytest.mark.parametrize("verb", ["run", "compare"])
+def test_a_section_that_is_no_mapping_is_named(invoke, tmp_path, verb, section, wanted):
+    file = tmp_path / "settings.yaml"
+    file.write_text(section)
+    found = invoke(verb, "--config", file, "--dry-run", "--cache", tmp_path)
+    assert found.exit_code == 2
+    assert wanted in found.stderr
+    assert "report it if it is a bug" not in found.stderr

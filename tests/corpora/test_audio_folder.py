@@ -86,6 +86,13 @@ def test_a_link_to_a_speaker_does_not_rename_them(root, corpus, tone):
     assert speakers(corpus()) == before == {"b/deep/a.wav": "b"}
 
 
+def test_links_to_folders_that_are_listed_are_told(root, corpus, workspace, tone):
+    tone(root / "b" / "a.wav")
+    (root / "c").symlink_to(root / "b")
+    corpus().utterances()
+    assert workspace.progress.said == ["1 link to folders that are listed already, left out: c"]
+
+
 def test_a_folder_that_cannot_be_listed_is_not_passed_over(root, corpus, tone, monkeypatch):
     tone(root / "anna" / "a.wav")
     tone(root / "otto" / "a.wav")
