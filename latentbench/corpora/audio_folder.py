@@ -133,7 +133,8 @@ class FolderCorpus(Corpus):
         if again:
             links = some([one.relative_to(self._root).as_posix() for one in again])
             self._workspace.progress.say(
-                f"{counted(len(again), 'link')} to folders that are listed already, left out: {links}"
+                f"{counted(len(again), 'link')} to folders that are listed already, left out: "
+                f"{links}"
             )
         named = [(name, found) for name in paths if (found := pattern.match(name)) is not None]
         if not named:
@@ -219,7 +220,7 @@ def _files_below(root: Path, suffixes: Collection[str], again: list[Path]) -> It
     while waiting:
         links: list[Path] = []
         for start in waiting:
-            yield from _below(start, root, suffixes, entered, links, again)
+            yield from _below(start, root, suffixes, entered, links, again=again)
         waiting = sorted(links)
 
 
@@ -229,6 +230,7 @@ def _below(
     suffixes: Collection[str],
     entered: set[tuple[int, int]],
     links: list[Path],
+    *,
     again: list[Path],
 ) -> Iterator[str]:
     """The files below one folder; links to folders are not followed but put on the list."""
