@@ -39,7 +39,7 @@ from latentbench.progress import SILENT
 ONCE, ALWAYS, FAILS, GOES, LINGERS, OBSERVED = 2, 3, 4, 5, 7, 8
 
 def wait_for(file):
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60  # seconds in which a busy machine begins a process
     while not file.exists():
         if time.monotonic() > until:
             raise LatentbenchError(f"{file.name} never came")
@@ -56,9 +56,11 @@ class Work:
         return Work, ()
 
     def __call__(self, cell):
-        if cell.horizon == LINGERS:
+        if cell.horizon == LINGERS:  # the other is then another process's
+            wait_for(cell.folder.parent / "k8" / "given")
             atexit.register(linger, cell.folder)
         if cell.horizon == OBSERVED:
+            (cell.folder / "given").touch()
             wait_for(cell.folder.parent / "k7" / "leaving")
         with self.progress.task(f"cell {cell.horizon}", 10, "steps") as meter:
             if cell.horizon == OBSERVED:
