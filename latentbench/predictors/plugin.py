@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Lt
 
 from latentbench.hookspecs import hookimpl
 from latentbench.predictors.engram.options import CONTROLS, EngramOptions
-from latentbench.predictors.lookup.options import LookupOptions
+from latentbench.predictors.lookup.options import LookupOptions, MemoryOptions
 from latentbench.predictors.neural.options import DENSITIES, Head, NeuralOptions
 from latentbench.specs import DensityBy, PredictorSpec
 
@@ -177,6 +177,12 @@ def latentbench_predictors() -> Iterator[PredictorSpec]:
         summary="a Gaussian for each of a few keys that contexts are clustered into",
         factory="latentbench.predictors.lookup.predictor:Lookup",
         options=LookupOptions,
+    )
+    yield PredictorSpec(
+        name="memory",
+        summary="what followed the nearest of 2,048 keys, a network, or both by gate or residual",
+        factory="latentbench.predictors.lookup.memory:MemoryPredictor",
+        options=MemoryOptions,
     )
     yield PredictorSpec(
         name="engram",

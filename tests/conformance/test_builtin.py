@@ -42,6 +42,24 @@ class TestABound(Conformance):
     options: ClassVar = {"width": 16, "head_width": 16}
 
 
+class TestMemory(Conformance):
+    kind = "predictor"
+    name = "memory"
+    options: ClassVar = {"keys": 8}
+
+
+class TestMemoryOfWhatANetworkLeaves(Conformance):
+    kind = "predictor"
+    name = "memory"
+    options: ClassVar = {"kind": "residual", "keys": 8, "width": 16}
+
+
+class TestMemoryGated(Conformance):
+    kind = "predictor"
+    name = "memory"
+    options: ClassVar = {"kind": "hybrid", "keys": 8, "width": 16, "gate_width": 8}
+
+
 class TestMarginal(Conformance):
     kind = "predictor"
     name = "marginal"

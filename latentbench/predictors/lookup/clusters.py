@@ -11,15 +11,25 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
+from latentbench.predictors.moments import chunks
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from latentbench.progress import Progress
     from latentbench.tasks import TaskFrames
 
-__all__ = ["FittedBuffers", "centroids_of", "gathered", "nearest_centroid"]
+__all__ = [
+    "FittedBuffers",
+    "centroids_of",
+    "gathered",
+    "nearest_centroid",
+    "squared_distances",
+    "targets",
+    "windows",
+]
 
 STARTS = 10
 ITERATIONS = 100
@@ -45,7 +55,9 @@ class FittedBuffers(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def centroids_of(features: NDArray[np.float32], count: int, seed: int) -> torch.Tensor:
+def centroids_of(
+    features: NDArray[np.float32], count: int, seed: int, *, few: int = FEW_FRAMES
+) -> torch.Tensor:
     """The centroids of k-means (Lloyd 1982), float32 [K, F].
 
     The best of 10 starts by k-means++, at most 100 iterations each; above a million frames by
@@ -55,6 +67,7 @@ def centroids_of(features: NDArray[np.float32], count: int, seed: int) -> torch.
         features: [N, F], finite, N >= 1.
         count: of centroids; K is N where there are fewer features.
         seed: of the starts.
+        few: features up to which no minibatches are taken.
     """
     settings = {
         "n_clusters": min(count, len(features)),
@@ -64,7 +77,7 @@ def centroids_of(features: NDArray[np.float32], count: int, seed: int) -> torch.
     }
     method = (
         KMeans(**settings)
-        if len(features) <= FEW_FRAMES
+        if len(features) <= few
         else MiniBatchKMeans(batch_size=MINIBATCH, **settings)
     )
     with warnings.catch_warnings():
@@ -76,10 +89,10 @@ def centroids_of(features: NDArray[np.float32], count: int, seed: int) -> torch.
 
 def nearest_centroid(features: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """The number of the centroid [K, F] nearest to each of features [B, F], int64 [B]."""
-    return _squares(features, centroids).argmin(-1)
+    return squared_distances(features, centroids).argmin(-1)
 
 
-def _squares(features: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+def squared_distances(features: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Squared distances less |feature|^2, float64 [B, K]: in float64 none depends on the batch."""
     points = centroids.double()
     return points.square().sum(-1) - 2.0 * features.double() @ points.mT
@@ -104,14 +117,29 @@ def gathered(
     """
     width = feature(frames.batch(np.arange(1)).context).shape[-1]
     limit = min(most or GATHERED_VALUES, GATHERED_VALUES // width)
-    which = np.arange(len(frames), dtype=np.int64)
-    if len(which) > limit:
-        which = np.sort(np.random.default_rng(seed).choice(which, limit, replace=False))
+    if len(frames) > limit:
+        drawn = np.zeros(len(frames), dtype=np.bool_)
+        drawn[np.random.default_rng(seed).choice(len(frames), limit, replace=False)] = True
         if progress is not None:
             progress.say(f"Clusters are fitted on {limit:,} of {len(frames):,} frames.")
-    found = np.empty((len(which), width), dtype=np.float32)
-    step = max(1, CHUNK_VALUES // (frames.context_frames * frames.dim))
-    for start in range(0, len(which), step):
-        part = which[start : start + step]
-        found[start : start + len(part)] = feature(frames.batch(part).context).numpy()
+        frames = frames.where(drawn)
+    found = np.empty((len(frames), width), dtype=np.float32)
+    for place, context in windows(frames):
+        found[place] = feature(context).numpy()
     return found
+
+
+def windows(
+    frames: TaskFrames, device: torch.device | str = "cpu"
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """All contexts [B, W, D] on a device, some at a time, and where they stand."""
+    size = max(1, CHUNK_VALUES // (frames.context_frames * frames.dim))
+    for start in range(0, len(frames), size):
+        place = slice(start, min(start + size, len(frames)))
+        yield place, frames.batch(np.arange(place.start, place.stop)).context.to(device)
+
+
+def targets(frames: TaskFrames) -> Iterator[tuple[slice, torch.Tensor]]:
+    """All targets, some at a time, and where they stand."""
+    for which in chunks(frames):
+        yield slice(int(which[0]), int(which[-1]) + 1), frames.targets(which)

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from latentbench.predictors.lookup.clusters import FittedBuffers, centroids_of, nearest_centroid
+from latentbench.predictors.lookup.clusters import (
+    FittedBuffers,
+    centroids_of,
+    nearest_centroid,
+    targets,
+    windows,
+)
 from latentbench.predictors.lookup.keys import keys_of
 from latentbench.predictors.lookup.table import KeyTable
 from latentbench.predictors.mixture import DiagonalGaussianMixture
 from latentbench.predictors.moments import (
-    chunks,
     require_finite,
     require_frames,
     target_moments,
@@ -22,8 +27,6 @@ from latentbench.predictors.predictor import Predictor
 from latentbench.tensors import hashed_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from latentbench.predictors.lookup.options import LookupOptions
     from latentbench.predictors.training import Training
     from latentbench.tasks import TaskFrames
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Lookup"]
 
 MIN_FRAMES = 2
-CONTEXT_VALUES = 1 << 22
 CODE_FRAMES = 1_000_000
 BITS = 21
 
@@ -74,10 +76,10 @@ class Lookup(Predictor):
             self.keys.fit(train, training)
         with torch.no_grad():
             if self.dealt is not None and not train.blind:
-                found = [self.keys(one) for one in _contexts(train, training.device)]
+                found = [self.keys(one) for _, one in windows(train, training.device)]
                 self.dealt.fit(torch.cat(found))
-            keys = torch.cat([self._keys(one) for one in _contexts(train, training.device)])
-            self.table.fit(keys, moments.mean, moments.variance(), lambda: _targets(train))
+            keys = torch.cat([self._keys(one) for _, one in windows(train, training.device)])
+            self.table.fit(keys, moments.mean, moments.variance(), lambda: targets(train))
             if self.mixture is not None:
                 self.mixture.fit(train, self.table, self.table.rows(keys), training.seed)
         if not train.blind:
@@ -168,10 +170,10 @@ class TargetCodes(FittedBuffers):
         if len(which) > CODE_FRAMES:
             which = np.sort(random.choice(which, CODE_FRAMES, replace=False))
         centroids = centroids_of(train.targets(which).numpy(), self.options.target_codes, seed)
-        codes = torch.cat([nearest_centroid(one, centroids) for _, one in _targets(train)])
+        codes = torch.cat([nearest_centroid(one, centroids) for _, one in targets(train)])
         codes = codes.to(rows.device)
         clusters = KeyTable(train.dim, shrinkage=0.0, floor=self.options.floor).to(rows.device)
-        clusters.fit(codes, table.means[0], table.variances[0], lambda: _targets(train))
+        clusters.fit(codes, table.means[0], table.variances[0], lambda: targets(train))
         places = clusters.rows(codes) - 1
         count = clusters.in_use
         pairs = torch.bincount(rows * count + places, minlength=len(table.frames) * count)
@@ -194,20 +196,7 @@ class TargetCodes(FittedBuffers):
         )
 
 
-def _contexts(frames: TaskFrames, device: torch.device) -> Iterator[torch.Tensor]:
-    """The windows of all frames, some at a time."""
-    size = max(1, CONTEXT_VALUES // (frames.context_frames * frames.dim))
-    for start in range(0, len(frames), size):
-        yield frames.batch(np.arange(start, min(start + size, len(frames)))).context.to(device)
-
-
-def _targets(frames: TaskFrames) -> Iterator[tuple[slice, torch.Tensor]]:
-    """All targets, some at a time, and where they stand."""
-    for which in chunks(frames):
-        yield slice(int(which[0]), int(which[-1]) + 1), frames.targets(which)
-
-
 def _windows(frames: TaskFrames) -> torch.Tensor:
     """A number that is finite where all windows are."""
-    sums = [one.double().sum() for one in _contexts(frames, torch.device("cpu"))]
+    sums = [one.double().sum() for _, one in windows(frames)]
     return torch.tensor(math.fsum(float(one) for one in sums))
