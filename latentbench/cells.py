@@ -301,6 +301,7 @@ def window_task(config: RunConfig, horizon: int) -> WindowTask:
         frame_set=task.frame_set,
         horizons=task.horizons,
         step=task.step_frames,
+        earliest=task.first_frame,
     )
 
 

@@ -137,6 +137,7 @@ def in_frames(config: RunConfig, frame_rate: float) -> RunConfig:
         context_ms=task.context_ms,
         horizons_ms=task.horizons_ms,
         step_ms=task.step_ms,
+        first_ms=task.first_ms,
     )
     return config.model_copy(update={"task": task.model_copy(update=changed)})
 

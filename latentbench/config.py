@@ -175,7 +175,9 @@ class TaskConfig(_Section):
     """What is predicted from what: W context frames, staleness k, the target, the frame set.
 
     A setting in milliseconds takes the place of that in frames, at the encoder's rate. `only`
-    names a slice whose frames alone are fitted and scored, as the original's `--slice` did.
+    names a slice whose frames alone are fitted and scored, as the original's `--slice` did. No
+    frame before `first_frame` of its utterance is predicted, so that contexts of several lengths
+    can be held against each other on the same frames.
     """
 
     context_frames: PositiveInt = 8
@@ -185,6 +187,8 @@ class TaskConfig(_Section):
     target: Literal["delta", "x"] = "delta"
     step_frames: PositiveInt = 1
     step_ms: PositiveFloat | None = None
+    first_frame: Count = 0
+    first_ms: PositiveFloat | None = None
     frame_set: Literal["phase1", "own", "common"] = "phase1"
     slices: Annotated[tuple[str, ...], Field(min_length=1), Distinct] = (
         "all",
@@ -192,6 +196,13 @@ class TaskConfig(_Section):
         "utterance_medial",
     )
     only: str = "all"
+
+    @model_serializer(mode="wrap")
+    def _without_first(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a first frame that is not set: runs older than it have the same digest."""
+        found: dict[str, Any] = handler(self)
+        unset = {"first_frame": 0, "first_ms": None}
+        return {key: one for key, one in found.items() if key not in unset or one != unset[key]}
 
 
 class TrainingConfig(_Section):
@@ -304,6 +315,7 @@ IN_EITHER_UNIT = {
     "context_frames": "context_ms",
     "horizons": "horizons_ms",
     "step_frames": "step_ms",
+    "first_frame": "first_ms",
 }
 COMPONENTS = {
     "encoder": "encoder",

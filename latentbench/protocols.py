@@ -69,7 +69,7 @@ def _values(config: RunConfig) -> Mapping[str, Any]:
     """Every other key that decides the numbers; a time in the unit that it was given in."""
     tree = config.model_dump(mode="json", exclude={*COMPONENTS})
     for in_frames, in_ms in IN_EITHER_UNIT.items():
-        del tree["task"][in_ms if tree["task"][in_ms] is None else in_frames]
+        tree["task"].pop(in_ms if tree["task"].get(in_ms) is None else in_frames, None)
     return {
         key: value
         for key, value in dotted(tree).items()

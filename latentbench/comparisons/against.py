@@ -25,6 +25,7 @@ from latentbench.metrics.units import NATS, PER_DIM
 from latentbench.results.assembly import metric_of
 from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.schema import Number, Record
+from latentbench.results.standing import NOT_FITTED, not_fitted
 from latentbench.results.summary import speaker_codes
 from latentbench.results.uncertainty import difference, difference_apart
 
@@ -285,7 +286,7 @@ def compared(matched: str, name: str, other: Side, first: Side) -> FigureDiffere
     found = difference(*tables) if paired else difference_apart(*tables)
     verdict: Verdict = "no interval"
     reason = found.note
-    unlike = _unlike(other, first, same_speakers=paired)
+    unlike = _unfit(other, first) or _unlike(other, first, same_speakers=paired)
     if other.metrics[name].options != first.metrics[name].options:
         unlike = unlike or "its options are not the same"
     if other_latents and unit == OF_LATENTS:
@@ -305,6 +306,13 @@ def compared(matched: str, name: str, other: Side, first: Side) -> FigureDiffere
         verdict=verdict,
         reason=reason,
     )
+
+
+def _unfit(other: Side, first: Side) -> str:
+    """Which of two rows is of models that were still learning; empty where neither is."""
+    sides = (first, other)
+    unfit = [one.run.label for one in sides if one.horizon and not_fitted(one.horizon)]
+    return f"{' and '.join(unfit)} {NOT_FITTED}" if unfit else ""
 
 
 def _unlike(other: Side, first: Side, *, same_speakers: bool) -> str:

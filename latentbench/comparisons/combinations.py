@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from latentbench.config import assignment, axes, nested, read_layers, resolve, shape
 from latentbench.errors import UsageError, nearest
 from latentbench.specs import PredictorSpec
+from latentbench.tasks.windows import PHASE1_LAGS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -43,8 +44,8 @@ IN_TIME: dict[str, Any] = {
 # By frames W and k are as they are, whatever a frame lasts, as in the original.
 DEFAULT_PRESET = "lb1"
 VARY_HINT = "Write e.g. --vary task.context_ms=80,640; in YAML vary: {task.context_ms: [80, 640]}."
-FRAME_KEYS = ("context_frames", "horizons", "step_frames")
-TIME_KEYS = ("context_ms", "horizons_ms", "step_ms")
+FRAME_KEYS = ("context_frames", "horizons", "step_frames", "first_frame")
+TIME_KEYS = ("context_ms", "horizons_ms", "step_ms", "first_ms")
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,29 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
                 config=resolve(layers, registry),
             )
         )
+    spans = {"context_ms", "context_frames", "horizons", "horizons_ms"}
+    varied_in_length = any(parts[0] == "task" and parts[1] in spans for parts, _ in varying)
+    if varied_in_length and not touched & {"first_ms", "first_frame"}:
+        return _on_same_frames(combinations)
     return combinations
+
+
+def _on_same_frames(combinations: Sequence[Combination]) -> list[Combination]:
+    """The same, each predicting what the one that needs most frames before it can predict.
+
+    Otherwise a longer context is fitted and scored on fewer frames, and later ones.
+    """
+    tasks = [one.config.task for one in combinations]
+    if all(one.context_ms is not None and one.horizons_ms is not None for one in tasks):
+        spans = [(one.context_ms or 0.0) + max(one.horizons_ms or ()) for one in tasks]
+        first: dict[str, Any] = {"first_ms": max(spans)}
+    else:
+        reach = [one.context_frames - 1 + max(*one.horizons, PHASE1_LAGS) for one in tasks]
+        first = {"first_frame": max(reach)}
+    return [
+        replace(one, config=one.config.model_copy(update={"task": task.model_copy(update=first)}))
+        for one, task in zip(combinations, tasks, strict=True)
+    ]
 
 
 def _layers(

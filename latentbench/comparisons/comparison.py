@@ -20,6 +20,7 @@ from latentbench.metrics.units import NATS, is_rate, scale
 from latentbench.plugins import load_registry
 from latentbench.results.figures import Figures
 from latentbench.results.schema import EncoderFacts, HorizonResult, Number, Record, Side, Split
+from latentbench.results.standing import sampled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,6 +64,7 @@ class ComparedRun(Record):
         protocol: that it followed, and what it changed of it.
         speakers: that were scored, of eval.
         dim: of the encoder, before any transform.
+        sampled: what they are: `speakers`, or `files` of the same speakers.
     """
 
     label: str
@@ -83,6 +85,7 @@ class ComparedRun(Record):
     protocol: str = ""
     speakers: int = 0
     dim: int = 0
+    sampled: str = "speakers"
 
 
 class Scale(Record):
@@ -270,6 +273,7 @@ def _run(run: FinishedRun) -> ComparedRun:
         stamps=result.stamps,
         protocol=result.protocol,
         speakers=len(result.corpus.speakers["eval"]),
+        sampled=sampled(result),
         dim=result.encoder.dim,
     )
 

@@ -23,7 +23,7 @@ from latentbench.reports.words import words_of_run
 from latentbench.reports.words_of_comparison import words_of_comparison
 from latentbench.results.figures import FigureRow, Figures
 from latentbench.results.folder import AGAIN, RunFolder
-from latentbench.results.standing import NOT_FITTED, withheld
+from latentbench.results.standing import not_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -196,11 +196,7 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
 
 def _worst(run: FinishedRun) -> Iterator[Table]:
     """The eval frames of highest NLL at the smallest staleness that was fitted."""
-    fitted = [
-        one
-        for one in run.result.horizons
-        if one.seeds and NOT_FITTED not in withheld(run.result, one)
-    ]
+    fitted = [one for one in run.result.horizons if one.seeds and not not_fitted(one)]
     file = RunFolder(run.folder).frames_file
     if not fitted or not file.exists():
         return

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from latentbench.files import reading
 from latentbench.results.finished import FinishedRun, read_runs
 from latentbench.results.folder import AGAIN, RunFolder
-from latentbench.results.standing import NOT_FITTED, gain_of, withheld
+from latentbench.results.standing import gain_of, not_fitted, withheld
 from latentbench.rollout.figures import by_depth, powers_of_two, summarize_gap
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _place(horizon: HorizonResult) -> Row:
 def _fitted(run: FinishedRun) -> Iterator[HorizonResult]:
     """The horizons whose numbers may be shown: those of models that were fitted."""
     for horizon in run.result.horizons:
-        if horizon.seeds and NOT_FITTED not in withheld(run.result, horizon):
+        if horizon.seeds and not not_fitted(horizon):
             yield horizon
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from latentbench.reports.tables import BLANK, Column, Interval, column
 from latentbench.results.figures import FLOOR
+from latentbench.results.standing import NOT_FITTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "tabled_names",
     "time_text",
     "uncertainty_columns",
+    "unquoted",
     "value_column",
 ]
 
@@ -117,6 +119,20 @@ def value_column(figures: Figures, places: Iterable[Place], name: str, *, unit: 
     decimals = decimals_of(name)
     cells = tuple(shown_value(place.find(figures, name), decimals) for place in places)
     return Column(heading_of(name), cells, name=name, unit=unit)
+
+
+def unquoted(columns: Sequence[Column], unfit: Sequence[bool]) -> list[Column]:
+    """The columns without the numbers of rows whose models were not fitted: the first says so."""
+    return [
+        replace(
+            one,
+            cells=tuple(
+                (BLANK if number else NOT_FITTED) if bad else cell
+                for bad, cell in zip(unfit, one.cells, strict=True)
+            ),
+        )
+        for number, one in enumerate(columns)
+    ]
 
 
 def uncertainty_columns(

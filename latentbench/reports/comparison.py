@@ -20,6 +20,7 @@ from latentbench.reports.columns import (
     shown_value,
     time_text,
     uncertainty_columns,
+    unquoted,
     value_column,
 )
 from latentbench.reports.tables import ANY_WIDTH, BLANK, LABEL, Column, Line, Page, Table, column
@@ -27,6 +28,7 @@ from latentbench.reports.words import TITLE
 from latentbench.reports.words_of_comparison import words_of_comparison
 from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE
 from latentbench.results.schema import SPLITS
+from latentbench.results.standing import not_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -179,14 +181,20 @@ def _summary(comparison: Comparison) -> Table:
         names = [name for name in names if name != "dnll_context"]
     columns = [
         column("n", rows, _count),
-        column("speakers", rows, lambda one: str(runs[one.run].speakers)),
+        column(
+            "/".join(dict.fromkeys(run.sampled for run in comparison.runs)),
+            rows,
+            lambda one: str(runs[one.run].speakers),
+        ),
         column("D", rows, lambda one: _dims(one, runs[one.run])),
     ]
     places = _places(comparison)
+    values: list[Column] = []
     for name in names:
-        columns.append(value_column(comparison.figures, places, name))
+        values.append(value_column(comparison.figures, places, name))
         if name == comparison.headline:
-            columns += uncertainty_columns(comparison.figures, places, name, seeds=False)
+            values += uncertainty_columns(comparison.figures, places, name, seeds=False)
+    columns += unquoted(values, [bool(one.result.seeds) and not_fitted(one.result) for one in rows])
     ranks = {(one.run, one.matched): one.rank for one in comparison.ranks}
     if any(ranks.values()):
         columns.append(

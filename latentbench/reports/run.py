@@ -7,7 +7,6 @@ Columns of the full tables come in groups: likelihood, its parts, direction and 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from latentbench.corpora.selection import left_out
@@ -23,6 +22,7 @@ from latentbench.reports.columns import (
     tabled_names,
     time_text,
     uncertainty_columns,
+    unquoted,
     value_column,
 )
 from latentbench.reports.reporter import Reporter
@@ -30,7 +30,7 @@ from latentbench.reports.tables import BLANK, Column, Line, Page, Table, column,
 from latentbench.reports.words import TITLE, words_of_run
 from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, Figures, median_gap_at
 from latentbench.results.horizons import horizons_csv
-from latentbench.results.standing import NOT_FITTED, sampled, withheld
+from latentbench.results.standing import not_fitted, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +145,7 @@ def _circumstances(result: Result) -> Iterator[str]:
     parameters = sorted({horizon.parameters for horizon in result.horizons if horizon.seeds})
     sizes = "/".join(f"{count:,}" for count in parameters)
     how = (
-        f"{counted(result.steps, 'step')} of {counted(training['batch_size'], 'frame')}"
+        f"{_trained(result)} of {counted(training['batch_size'], 'frame')}"
         if result.steps
         else "fitted in closed form"
     )
@@ -156,6 +156,14 @@ def _circumstances(result: Result) -> Iterator[str]:
         yield f"protocol: {result.protocol}"
 
 
+def _trained(result: Result) -> str:
+    """The steps that were taken: one number, or from the fewest to the most of any network."""
+    fitted = (ones for horizon in result.horizons for ones in horizon.convergence.values())
+    taken = [one.steps for ones in fitted for one in ones] or [result.steps]
+    fewest, most = min(taken), max(taken)
+    return counted(most, "step") if fewest == most else f"{fewest:,} to {most:,} steps"
+
+
 def summary_table(result: Result) -> Table:
     """One table: the figures of all eval frames that a reader asks for first.
 
@@ -163,7 +171,7 @@ def summary_table(result: Result) -> Table:
     """
     rows = result.horizons
     figures = Figures.of(result)
-    unfit = [NOT_FITTED in withheld(result, one) if one.seeds else False for one in rows]
+    unfit = [bool(one.seeds) and not_fitted(one) for one in rows]
     measured = {one.name for found in rows for one in found.figures}
     names = [one for one in FIRST["gain" in measured] if one in measured]
     known = {*FIRST[False], *FIRST[True], *LIKELIHOOD, *PARTS, *tabled_names()}
@@ -175,19 +183,10 @@ def summary_table(result: Result) -> Table:
         columns.append(value_column(figures, places, name))
         if name == first or not is_tabled(name):
             columns += uncertainty_columns(figures, places, name, seeds=name != first)
-    shown = [
-        replace(
-            one,
-            cells=tuple(
-                (BLANK if number else NOT_FITTED) if bad else cell
-                for bad, cell in zip(unfit, one.cells, strict=True)
-            ),
-        )
-        for number, one in enumerate(columns)
-    ]
+    shown = unquoted(columns, unfit)
     counts = (
         column("n", rows, lambda one: str(one.scored.get("eval", 0)) if one.seeds else "failed"),
-        column("speakers", rows, lambda one: str(_speakers(one) or BLANK)),
+        column(sampled(result), rows, lambda one: str(_speakers(one) or BLANK)),
     )
     keys = (
         column("k", rows, lambda one: str(one.k)),

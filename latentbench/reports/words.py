@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.columns import compact, time_text
-from latentbench.results.standing import NOT_FITTED, gain_of, sampled, withheld
+from latentbench.results.standing import gain_of, not_fitted, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,8 +38,8 @@ def words_of_run(result: Result) -> list[str]:
     done = [one for one in result.horizons if one.seeds]
     if not done:
         return ["Every horizon failed: there is nothing to say."]
-    usable = [one for one in done if NOT_FITTED not in withheld(result, one)]
-    sentences = [*_not_fitted(result, done)]
+    usable = [one for one in done if not not_fitted(one)]
+    sentences = [*_not_fitted(done)]
     if usable:
         sentences += _worth(result, usable)
         sentences += _split(usable)
@@ -50,8 +50,8 @@ def words_of_run(result: Result) -> list[str]:
     return sentences
 
 
-def _not_fitted(result: Result, done: Sequence[HorizonResult]) -> Iterator[str]:
-    unfit = [one for one in done if NOT_FITTED in withheld(result, one)]
+def _not_fitted(done: Sequence[HorizonResult]) -> Iterator[str]:
+    unfit = [one for one in done if not_fitted(one)]
     if unfit:
         yield (
             f"Not fitted at {_times(unfit)}: a model or its control was still learning when its "

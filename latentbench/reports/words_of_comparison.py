@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentbench.reports.columns import compact, decimals_of, heading_of
-from latentbench.results.standing import gain_of
+from latentbench.results.standing import gain_of, not_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ def words_of_comparison(comparison: Comparison) -> list[str]:
         told = [*_order(comparison), *_left_out(comparison)]
     else:
         told = [*_from_first(comparison), *_left_out(comparison)]
-    return [*told, *_reach(comparison), *_smallest(comparison)] or [
-        "No figure of these runs can be held against one another."
-    ]
+    if _fitted(comparison):
+        told += [*_reach(comparison), *_smallest(comparison)]
+    return told or ["No figure of these runs can be held against one another."]
 
 
 def _order(comparison: Comparison) -> Iterator[str]:
@@ -126,36 +126,43 @@ def _difference(one: FigureDifference) -> str:
     return f"{value}{unit} ({low} to {high})"
 
 
+def _fitted(comparison: Comparison) -> bool:
+    """Whether the figures of any row are those of fitted models."""
+    return not all(not_fitted(one.result) for one in comparison.horizons)
+
+
 def _reach(comparison: Comparison) -> Iterator[str]:
     """Until when the context is worth anything beyond its interval."""
-    reach: dict[str, str] = {}
-    for run in comparison.runs:
-        gains = [
-            (one.matched, gain)
-            for one in comparison.horizons
-            if one.run == run.label and (gain := gain_of(one.result)) is not None
-        ]
-        if gains:
-            sure = [at for at, gain in gains if gain.low is not None and gain.low > 0]
-            reach[run.label] = f"at {_listed(sure)}" if sure else "nowhere"
-    if reach:
-        told = "; ".join(f"{run} {where}" for run, where in reach.items())
-        yield f"A context tells something of what comes: {told}."
+    reach: dict[str, list[str]] = {}
+    for one in comparison.horizons:
+        gain = gain_of(one.result)
+        if gain is None or not_fitted(one.result):
+            continue
+        sure = gain.low is not None and gain.low > 0
+        reach.setdefault(one.run, []).extend([one.matched] if sure else [])
+    if not any(reach.values()):
+        if reach:
+            yield "No model here found a context to tell anything of what comes."
+        return
+    told = "; ".join(
+        f"{run} at {_listed(where)}" if where else f"{run} nowhere" for run, where in reach.items()
+    )
+    yield f"A context tells something of what comes: {told}."
 
 
 def _smallest(comparison: Comparison) -> Iterator[str]:
     """The smallest difference that so many speakers can show."""
     figure = next((one.figure for one in comparison.ranks if one.figure), comparison.headline)
+    unfit = {(one.run, one.matched) for one in comparison.horizons if not_fitted(one.result)}
     found = [
-        one
+        ((one.high or 0.0) - (one.low or 0.0), one.unit, one.speakers)
         for one in comparison.against
         if one.name == figure and one.low is not None and one.high is not None
+        if (one.run, one.matched) not in unfit
     ]
     if not found:
         return
-    width, unit, speakers = max(
-        ((one.high or 0.0) - (one.low or 0.0), one.unit, one.speakers) for one in found
-    )
+    width, unit, speakers = max(found)
     decimals = decimals_of(figure) + (2 if unit.endswith("/dim") else 0)
     yield (
         f"With {speakers} eval speakers a difference of {heading_of(figure)} below about "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from latentbench.results.schema import Figure, HorizonResult, Result
 
-__all__ = ["FEWEST_SPEAKERS", "NOT_FITTED", "gain_of", "sampled", "withheld"]
+__all__ = ["FEWEST_SPEAKERS", "NOT_FITTED", "gain_of", "not_fitted", "sampled", "withheld"]
 
 FEWEST_SPEAKERS = 4
 NOT_FITTED = "not fitted"
@@ -52,7 +52,7 @@ def withheld(result: Result, horizon: HorizonResult) -> tuple[str, ...]:
     still learning, and say nothing of the latents.
     """
     reasons = []
-    if _not_fitted(horizon):
+    if not_fitted(horizon):
         reasons.append(NOT_FITTED)
     if horizon.leaky:
         reasons.append("leaky")
@@ -67,7 +67,7 @@ def withheld(result: Result, horizon: HorizonResult) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _not_fitted(horizon: HorizonResult) -> bool:
+def not_fitted(horizon: HorizonResult) -> bool:
     """A training that ended before it converged, or a control that misses the mere marginal.
 
     The latter is how a control shows that it was not trained for long enough where there was no

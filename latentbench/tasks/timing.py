@@ -23,6 +23,7 @@ def timing_in_frames(
     context_ms: float | None = None,
     horizons_ms: Sequence[float] | None = None,
     step_ms: float | None = None,
+    first_ms: float | None = None,
 ) -> dict[str, int | tuple[int, ...]]:
     """Settings of a task in frames; what is None is left out.
 
@@ -31,6 +32,7 @@ def timing_in_frames(
         context_ms: length of the context.
         horizons_ms: stalenesses.
         step_ms: over which a delta is taken.
+        first_ms: before which no frame is predicted.
 
     Raises:
         UsageError: two horizons are the same number of frames at this rate.
@@ -40,6 +42,8 @@ def timing_in_frames(
         found["context_frames"] = frames_of(context_ms, frame_rate)
     if step_ms is not None:
         found["step_frames"] = frames_of(step_ms, frame_rate)
+    if first_ms is not None:
+        found["first_frame"] = frames_of(first_ms, frame_rate)
     if horizons_ms is not None:
         horizons = tuple(frames_of(one, frame_rate) for one in horizons_ms)
         if len(set(horizons)) < len(horizons):

@@ -40,6 +40,8 @@ class WindowTask:
             shared by every horizon of the run.
         horizons: every horizon of the run; `common` needs them.
         step: m; 1 is the original's one-step change. The first frame predicted is at least m.
+        earliest: no frame before it is predicted, whatever the context reaches; so tasks of other
+            contexts predict the same frames.
 
     Raises:
         UsageError: a value that names no task.
@@ -51,6 +53,7 @@ class WindowTask:
     frame_set: str = "phase1"
     horizons: tuple[int, ...] = ()
     step: int = 1
+    earliest: int = 0
 
     def __post_init__(self) -> None:
         _require("target", self.target, TARGETS)
@@ -73,7 +76,7 @@ class WindowTask:
             "own": self.horizon,
             "common": max(self.horizons, default=0),
         }[self.frame_set]
-        return max(self.context_frames - 1 + lag, self.step)
+        return max(self.context_frames - 1 + lag, self.step, self.earliest)
 
     def counts(self, lengths: ArrayLike) -> NDArray[np.int64]:
         """How many frames utterances of `lengths` frames give; 0 for those too short."""

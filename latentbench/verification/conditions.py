@@ -102,6 +102,7 @@ def first_frame(result: Result, k: int) -> int:
         frame_set=task["frame_set"],
         horizons=tuple(task["horizons"]),
         step=task["step_frames"],
+        earliest=task.get("first_frame", 0),
     ).first_frame
 
 

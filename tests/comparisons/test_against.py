@@ -13,6 +13,7 @@ from scipy import stats
 
 from latentbench.comparisons import Comparison, compare_runs
 from latentbench.latents.manifest import ManifestRow
+from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.comparison import comparison_page, comparison_report
 from latentbench.reports.spreadsheet import comparison_csv
 from latentbench.reports.tables import show, to_latex, to_markdown
@@ -58,7 +59,8 @@ def plant(make_run, make_result):
     """Make a run of one horizon whose scores are known."""
 
     def make(label, *, shift=0.0, speakers=tuple("abcdefghij"), names=FIGURES, dim=512,
-             leaky=False, cut=False, seeds=(42,), tables=None, rows=None, **changes):  # fmt: skip
+             leaky=False, cut=False, seeds=(42,), tables=None, rows=None, convergence=None,
+             **changes):  # fmt: skip
         result = make_result()
         figures = tuple(
             Figure(split="eval", slice="all", name=name, value=0.0, n=9, better="lower")
@@ -67,6 +69,7 @@ def plant(make_run, make_result):
         horizon = result.horizons[0].model_copy(
             update={
                 "figures": figures, "leaky": leaky, "dim": dim, "seeds": seeds,
+                "convergence": convergence or {},
                 "frames": {"train": 9, "eval": 9}, "scored": {"train": 9, "eval": 8 if cut else 9},
             }
         )  # fmt: skip
@@ -255,6 +258,12 @@ def test_no_verdict_where_the_rows_are_not_alike(plant, make_result):
         assert (one.verdict, one.reason) == ("withheld", reason)
         assert one.value == pytest.approx(-0.5)
         assert one.high < 0
+
+
+def test_models_that_were_still_learning_are_held_against_nothing(plant):
+    cut = {"predictor": (Convergence(steps=9, best_step=9, converged=False),)}
+    found = only(plant("a"), plant("b", shift=-0.5, convergence=cut))
+    assert (found.verdict, found.reason) == ("withheld", "b not fitted")
 
 
 def test_frames_left_out_of_the_scores_must_be_the_same(plant):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from latentbench.cells import window_task
+from latentbench.checks import in_frames
 from latentbench.comparisons.combinations import Request, combine
 from latentbench.errors import UsageError
 
@@ -41,3 +43,32 @@ def test_a_file_varies_what_the_command_line_does(registry, tmp_path):
 def test_what_cannot_vary_is_told(registry, vary, told):
     with pytest.raises(UsageError, match=told):
         combine(Request(ONE, vary=vary), registry)
+
+
+@pytest.mark.parametrize(
+    ("vary", "match", "first"),
+    [
+        # The longest context and the longest staleness, 640 + 640 ms at 50 frames a second.
+        ({"task.context_ms": [80, 640]}, "ms", 64),
+        # 64 - 1 + 8, and that of the frame set of phase1 for lags up to 4.
+        ({"task.context_frames": [8, 64]}, "frames", 71),
+    ],
+)
+def test_contexts_of_any_length_are_held_against_each_other_on_the_same_frames(
+    registry, vary, match, first
+):
+    preset = "lb1" if match == "ms" else "phase1"
+    found = combine(Request(ONE, match=match, preset=preset, vary=vary), registry)
+    tasks = [in_frames(one.config, 50.0) for one in found]
+    starts = {window_task(one, k).first_frame for one in tasks for k in one.task.horizons}
+    assert starts == {first}
+
+
+def test_a_first_frame_that_is_given_is_kept(registry):
+    request = Request(ONE, vary={"task.context_ms": [80, 640]}, assignments=["task.first_ms=100"])
+    assert {one.config.task.first_ms for one in combine(request, registry)} == {100.0}
+
+
+def test_what_varies_without_a_length_sets_no_first_frame(registry):
+    for one in combine(Request(ONE, vary={"predictor.width": [64, 256]}), registry):
+        assert "first_ms" not in one.config.model_dump()["task"]

@@ -228,6 +228,15 @@ def test_in_short_there_are_words_and_one_table_of_eval(make_result, shown, widt
     assert "--full shows train" in text
 
 
+def test_the_steps_are_those_that_were_taken(make_result, shown):
+    took = [Convergence(steps=one, best_step=one, converged=True) for one in (750, 3_000)]
+    first, *others = make_result().horizons
+    fitted = {"predictor": (took[0],), "unconditional": (took[1],)}
+    first = first.model_copy(update={"convergence": fitted})
+    text = shown(make_result(horizons=(first, *others)), full=False)
+    assert "750 to 3,000 steps of 256 frames" in text
+
+
 def test_a_horizon_that_was_not_fitted_has_no_number_in_short(make_result, shown):
     cut = Convergence(steps=9, best_step=9, converged=False)
     first, *others = make_result().horizons

@@ -33,6 +33,10 @@ def test_the_same_times_at_the_rate_of_encodec_and_dac_44k():
     }
 
 
+def test_the_first_frame_is_given_in_time():
+    assert timing_in_frames(50, first_ms=1280) == {"first_frame": 64}
+
+
 def test_what_is_not_given_in_time_is_left_alone():
     assert timing_in_frames(50) == {}
 

@@ -85,6 +85,15 @@ def test_common_frames_are_the_same_at_every_horizon():
     assert len(sets[0]) == 15 + 0 + 2
 
 
+def test_contexts_of_two_lengths_predict_the_same_frames_from_the_earliest_on():
+    latents = latents_of([30, 12, 17])
+    wide = WindowTask(8, 4, "x", "own").frames(latents, [0, 1, 2])
+    narrow = WindowTask(2, 4, "x", "own", earliest=11).frames(latents, [0, 1, 2])
+    np.testing.assert_array_equal(narrow.rows, wide.rows)
+    assert len(narrow) == 19 + 1 + 6
+    assert WindowTask(8, 4, "x", "own", earliest=10).first_frame == 11  # a window needs that many
+
+
 def test_utterances_too_short_and_empty_splits_give_no_frames():
     latents = latents_of([15, 3])
     task = WindowTask(8, 8)
