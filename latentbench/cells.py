@@ -68,7 +68,6 @@ if TYPE_CHECKING:
     from latentbench.plugins import Component, Registry
     from latentbench.predictors import Predictor
     from latentbench.progress import Progress
-    from latentbench.specs import Density
     from latentbench.tasks import TaskFrames
 
     Fit: TypeAlias = Callable[[str, TaskFrames], Predictor]
@@ -267,10 +266,10 @@ def fit_controls(config: RunConfig, train: TaskFrames, fit: Fit) -> Controls:
     return Controls(unconditional, x, x_baseline)
 
 
-def score_columns(config: RunConfig, registry: Registry, density: Density) -> dict[str, Column]:
-    """The columns of the metrics of a run that a predictor of such a density has."""
-    metrics = metrics_of(config, registry)
-    return merge_columns(one for one in metrics if not lacking(one, density, config.controls))
+def score_columns(config: RunConfig, registry: Registry, predictor: Predictor) -> dict[str, Column]:
+    """The columns of the metrics of a run that a predictor has."""
+    given = predictor.density, config.controls, predictor.dim
+    return merge_columns(one for one in metrics_of(config, registry) if not lacking(one, *given))
 
 
 def scored_frames(
@@ -468,7 +467,7 @@ class _Work:
         self, predictor: Predictor, baseline: Predictor, controls: Controls
     ) -> dict[Split, int]:
         """Score both splits by one code path and keep the scores per frame."""
-        columns = score_columns(self.config, self.registry, predictor.density)
+        columns = score_columns(self.config, self.registry, predictor)
         median = energy_median(self.latents, self.sides["train"])
         tables: list[pa.Table] = []
         scored: dict[Split, int] = {}

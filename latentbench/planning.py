@@ -238,7 +238,7 @@ class _Trial:
     def score_seconds(self) -> float:
         """By the time of one batch."""
         controls = fit_controls(self.config, self.frames, self._fit)
-        columns = score_columns(self.config, self.registry, self.predictor.density)
+        columns = score_columns(self.config, self.registry, self.predictor)
         size = min(self.config.evaluation.batch_size, len(self.frames))
 
         def one_batch() -> None:

@@ -81,6 +81,7 @@ class Metric:
             A predictor that lacks one of them has no figure, and the tables say why.
         control: the control that the columns look at, `unconditional` or `x_target`; empty for
             none. Where it was not fitted there is no figure.
+        least_dim: dimensions that frames must have; of fewer there is no figure.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Metric:
     statistic: Statistic
     needs: Collection[str] = ALL_NEEDS
     control: str = ""
+    least_dim: int = 1
 
     def __init__(self, options: Any = NoOptions()) -> None:  # noqa: B008 - it has no state
         self.options = options
@@ -172,18 +174,21 @@ class _OfFunction(MeanMetric):
         self.columns = MappingProxyType({self.spec.name: column})
 
 
-def lacking(metric: Metric, density: Density, controls: Collection[str]) -> str:
+def lacking(metric: Metric, density: Density, controls: Collection[str], dim: int) -> str:
     """Why a run has no figure of a metric; empty where it has.
 
     Args:
         metric: that is asked for.
         density: what the predictor gives.
         controls: that are fitted.
+        dim: D of the frames that are predicted; 0 where it is not known.
     """
     if density == "samples" and "log_prob" in metric.needs:
         return NO_LOG_DENSITY
     if metric.control and metric.control not in controls:
         return f"the control '{metric.control}' was not fitted"
+    if 0 < dim < metric.least_dim:
+        return f"it needs {metric.least_dim} dimensions, and frames have {dim}"
     return ""
 
 

@@ -82,6 +82,16 @@ def latentbench_metrics() -> Iterator[MetricSpec]:
         factory="latentbench.metrics.energy:EnergySkill",
     )
     yield MetricSpec(
+        name="variogram_score",
+        summary="variogram score of 32 samples: the dependence between dimensions, in latent units",
+        factory="latentbench.metrics.variogram:VariogramScore",
+    )
+    yield MetricSpec(
+        name="variogram_skill",
+        summary="1 - variogram score / that of the same model without context",
+        factory="latentbench.metrics.variogram:VariogramSkill",
+    )
+    yield MetricSpec(
         name="spread_skill",
         summary="variance of samples over squared error of their mean; 1: calibrated",
         factory="latentbench.metrics.energy:SpreadSkill",

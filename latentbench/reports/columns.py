@@ -43,6 +43,7 @@ HEADINGS = {
     "r2i": ("R²_I", 3),
     "energy_skill": ("skill", 3),
     "spread_skill": ("spread", 2),
+    "variogram_skill": ("variogram", 3),
     "x_gain": ("x gain", 2),
     "direction_cos": ("cosine", 4),
     "logmag_r2": ("R²", 4),

@@ -158,9 +158,10 @@ def _horizon(
         [file for seed in done if (file := run.cell(k, seed) / name).exists()]
         for name in ("frames.parquet", "rollout.parquet")
     )
-    absent = {one.name: lacking(one, density, config.controls) for one in metrics}
-    figures = summarise_frames(frames, metrics, config.task.slices, absent) if done else ()
     first = next(iter(done.values()), None)
+    dim = first.dim if first else 0
+    absent = {one.name: lacking(one, density, config.controls, dim) for one in metrics}
+    figures = summarise_frames(frames, metrics, config.task.slices, absent) if done else ()
     alike = {name: getattr(first, name) for name in ALIKE} if first else {}
     horizon = HorizonResult(
         k=k,

@@ -89,15 +89,15 @@ def test_a_function_of_options_has_its_own_in_every_instance():
 
 def test_a_predictor_without_a_density_lacks_what_rests_on_one():
     reason = "the predictor gives samples and no log-density"
-    assert lacking(NLL(), "samples", ()) == reason
-    assert lacking(far(), "samples", ()) == reason  # it does not say what it needs
-    assert {lacking(one, "samples", ()) for one in (BaselineNLL(), LogMagnitudeR2(), miss())} == {
-        ""
-    }
-    assert {lacking(NLL(), density, ()) for density in ("exact", "bound")} == {""}
+    assert lacking(NLL(), "samples", (), 4) == reason
+    assert lacking(far(), "samples", (), 4) == reason  # it does not say what it needs
+    assert {
+        lacking(one, "samples", (), 4) for one in (BaselineNLL(), LogMagnitudeR2(), miss())
+    } == {""}
+    assert {lacking(NLL(), density, (), 4) for density in ("exact", "bound")} == {""}
 
 
 def test_a_metric_of_a_control_that_was_not_fitted_has_no_figure():
     gain, reason = Gain(), "the control 'unconditional' was not fitted"
-    assert lacking(gain, "exact", ()) == lacking(gain, "exact", ["x_target"]) == reason
-    assert lacking(gain, "exact", ["unconditional"]) == ""
+    assert lacking(gain, "exact", (), 4) == lacking(gain, "exact", ["x_target"], 4) == reason
+    assert lacking(gain, "exact", ["unconditional"], 4) == ""

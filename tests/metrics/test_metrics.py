@@ -27,6 +27,7 @@ from latentbench.metrics.metric import merge_columns
 from latentbench.metrics.pit import PitCoverage50, PitCoverage90
 from latentbench.metrics.predicted_mean import DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var
 from latentbench.metrics.variance_ratio import BaselineVarianceRatio, VarianceRatio
+from latentbench.metrics.variogram import VariogramScore, VariogramSkill
 from latentbench.plugins import load_registry
 from latentbench.specs import NoOptions
 
@@ -48,6 +49,8 @@ OTHERS = (
     LogMagnitudeSkill,
     PitCoverage50,
     PitCoverage90,
+    VariogramScore,
+    VariogramSkill,
 )
 
 
@@ -199,6 +202,7 @@ def test_figures_are_computed_without_loading_torch():
         "import latentbench.metrics.predicted_mean, latentbench.metrics.likelihood\n"
         "import latentbench.rollout.figures\n"
         "import latentbench.metrics.energy, latentbench.metrics.crps, latentbench.metrics.pit\n"
+        "import latentbench.metrics.variogram\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
