@@ -236,8 +236,11 @@ def count_frames(
         if not of_side[side]
     ]
     if all(not all(of_side.values()) for of_side in counts.values()):
+        longest = max((one for found in lengths.values() for one in found), default=0)
         raise UsageError(
-            " ".join(lacking), "Use longer utterances, or a smaller task.context_frames or horizon."
+            f"{' '.join(lacking)} The longest has {longest}.",
+            "Use longer utterances, or a smaller context, horizon or task.first_ms: of runs that "
+            "vary in these the longest decides, so that all are of the same frames.",
         )
     return counts, lacking
 

@@ -79,6 +79,7 @@ class Plan:
         disk_bytes: of latents not stored yet, and of the models.
         stored_utterances: that need no encoding.
         notes: what the figures leave out.
+        may_end_sooner: whether a training ends where validation shows no more gain.
     """
 
     encoder: str
@@ -99,6 +100,7 @@ class Plan:
     disk_bytes: int
     stored_utterances: int
     notes: tuple[str, ...] = ()
+    may_end_sooner: bool = False
 
     @property
     def seconds(self) -> float:
@@ -137,6 +139,7 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
         parameters=trial.parameters,
         networks=trial.networks,
         steps=trial.steps,
+        may_end_sooner=config.training.select == "best",
         encode_seconds=encode_seconds,
         train_seconds=train_seconds,
         score_seconds=trial.score_seconds(),

@@ -3,10 +3,13 @@
 import pytest
 
 from latentbench.config import read_layers, resolve
+from latentbench.errors import UsageError
 from latentbench.experiment import run_experiment
 from latentbench.planning import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
+from latentbench.reports.plan import plan_report
+from latentbench.reports.tables import Line
 from latentbench.workspace import Workspace
 
 SMALL = (
@@ -101,3 +104,22 @@ def test_every_seed_is_counted(tmp_path):
         one, two = seconds(patch, "seeds=[1]"), seconds(patch, "seeds=[1, 2]")
     assert two.score_seconds == pytest.approx(2 * one.score_seconds)
     assert two.rollout_seconds == pytest.approx(2 * one.rollout_seconds)
+
+
+@pytest.mark.parametrize(("select", "most"), [("best", True), ("last", False)])
+def test_a_training_that_validation_may_end_is_counted_as_the_most(tmp_path, select, most):
+    config = configure(
+        "predictor.width=8", "task.horizons=[1]", "split.validation_fraction=0.1",
+        "corpus.speakers=12", f"training.select={select}",
+    )  # fmt: skip
+    shown = plan_report(plan_experiment(config, Workspace(tmp_path), load_registry()))
+    text = "\n".join(one.text for one in shown if isinstance(one, Line))
+    assert ("at most about" in text) is most
+    assert ("at most 3 steps each" in text) is most
+
+
+def test_where_no_utterance_is_long_enough_the_longest_is_said(tmp_path):
+    config = configure("task.first_frame=500", "task.horizons=[1]")
+    with pytest.raises(UsageError, match=r"has the 501 frames .* The longest has \d+\.") as caught:
+        plan_experiment(config, Workspace(tmp_path), load_registry())
+    assert "task.first_ms" in caught.value.hint

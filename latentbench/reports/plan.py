@@ -42,7 +42,9 @@ def _per_side(heading: str, counts: Mapping[str, Mapping[str, int]]) -> Table:
 
 def _costs(plan: Plan) -> Iterator[str]:
     if plan.steps:
-        each = f"{counted(plan.parameters, 'parameter')}, {counted(plan.steps, 'step')} each"
+        most = "at most " if plan.may_end_sooner else ""
+        steps = f"{most}{counted(plan.steps, 'step')} each"
+        each = f"{counted(plan.parameters, 'parameter')}, {steps}"
         yield f"{counted(plan.networks, 'network')} of {each}"
     else:
         yield f"{counted(plan.networks, 'fit')} in closed form"
@@ -57,5 +59,6 @@ def _costs(plan: Plan) -> Iterator[str]:
         "rollout": plan.rollout_seconds,
     }
     times = [f"{name} {duration_text(time)}" for name, time in parts.items() if time is not None]
-    yield f"about {duration_text(plan.seconds)} in all: {', '.join(times)}"
+    most = "at most about" if plan.steps and plan.may_end_sooner else "about"
+    yield f"{most} {duration_text(plan.seconds)} in all: {', '.join(times)}"
     yield f"disk about {bytes_text(plan.disk_bytes)}"
