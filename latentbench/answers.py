@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -250,13 +250,14 @@ class Result(_Tabled[Any]):
         return draw(what, runs_to_draw([self.folder]), style)
 
     def rollout(
-        self, *, inject: str = "never", device: str = "", **rolling: Any
+        self, *, inject: str = "never", device: str = "", full: bool = False, **rolling: Any
     ) -> Answer[RolloutCurves]:
         """Roll the models of the run out again, as `latentbench rollout` does.
 
         Args:
             inject: which true frames are given back: `never`, `once:N`, `every:N`, `teacher`.
             device: where the models run; empty: where they were trained.
+            full: whether the tables show the autocorrelation and the energy distance too.
             **rolling: attributes of `latentbench.rollout.curves.Rolling`: `horizons`, `mode`,
                 `target`, `utterances`, `depths`.
 
@@ -269,7 +270,7 @@ class Result(_Tabled[Any]):
 
         asked = Rolling(inject=Injection.parse(inject), **rolling)
         found = rollout_curves(self._opened(device), asked, self._workspace.progress)
-        return Answer(found, rollout_report)
+        return Answer(found, partial(rollout_report, full=full))
 
     def explain(self, *, device: str = "", **asked: Any) -> Answer[Explanation]:
         """Say which frames make the means of the run, and why, as `latentbench explain` does.

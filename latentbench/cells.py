@@ -51,6 +51,7 @@ from latentbench.results.assembly import metrics_of
 from latentbench.results.folder import AGAIN, CURVES, read_record, write_record
 from latentbench.results.schema import SPLITS, CellRecord, Convergence, Split
 from latentbench.rollout.engine import rollout, rollout_frames
+from latentbench.rollout.inflation import first_order
 from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
 from latentbench.tasks.turns import in_turn, within_seconds
@@ -514,6 +515,8 @@ class _Work:
             max_frames=self.config.rollout.max_frames,
             seed=self.config.rollout_seed,
         )
+        most = self.config.evaluation.max_frames if len(frames) else 0
+        centre = first_order(self.latents, self.sides["train"], most).mean
         title = f"k = {self.cell.horizon}: rollout"
         with self.progress.task(title, len(frames), "frames") as meter:
             columns = rollout(
@@ -522,6 +525,7 @@ class _Work:
                 frames,
                 batch_size=self.config.evaluation.batch_size,
                 device=self.device,
+                centre=torch.from_numpy(centre),
                 seed=self.cell.seed,
                 meter=meter,
             )

@@ -76,6 +76,7 @@ class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 
     default=(),
     help="Depths to report [default: 1,2,4,8,... as deep as there are frames].",
 )
+@click.option("--full", is_flag=True, help="Also the autocorrelation and the energy distance.")
 @click.option("--device", metavar="NAME", default="", help="auto, cpu, cuda, cuda:1.")
 @cache_option
 @json_option

@@ -39,10 +39,18 @@ NLL, gap: nats/frame, median under true contexts, and what the model's own add
 error: |x̂-x| over √tr Σ, 1.41 for an unrelated frame
 cosine, size: of the change made against the true one
 variance: of the rolled state over the true one"""
+LEGEND_IN_FULL = """
+autocorrelation: of a frame and the one before it; true: of true frames
+energy distance: from true frames of the depth; 0: one distribution, at most 1"""
 
 
-def rollout_report(found: RolloutCurves) -> Iterator[Table | Line]:
-    """What the terminal shows of rollouts."""
+def rollout_report(found: RolloutCurves, *, full: bool = False) -> Iterator[Table | Line]:
+    """What the terminal shows of rollouts.
+
+    Args:
+        found: the curves.
+        full: also how frames follow one another, and how far they are from true ones as a whole.
+    """
     stamps = tuple((f" [{stamp}]", "bold yellow") for stamp in found.stamps)
     yield Line(f"Rollout of {found.predictor} on {found.encoder}, {found.corpus}", "bold", stamps)
     kind, _, steps = found.inject.partition(":")
@@ -52,10 +60,12 @@ def rollout_report(found: RolloutCurves) -> Iterator[Table | Line]:
     yield from (Line(f"- {text}") for text in words_of_rollout(found))
     for curve in found.curves:
         comparable = found.mode == "sample" and found.inject == "never"
-        yield _table(curve, perfect=comparable)
+        yield _table(curve, perfect=comparable, full=full)
         yield from map(Line, _remarks(curve, comparable=comparable))
     yield Line()
-    yield Line(LEGEND, "dim")
+    yield Line(LEGEND + (LEGEND_IN_FULL if full else ""), "dim")
+    if not full:
+        yield Line("--full adds the autocorrelation and the energy distance.", "dim")
     if any(curve.perfect_inflation is not None for curve in found.curves):
         frames = counted(found.train_frames, "frame")
         yield Line(f"perfect: the variance of {found.perfect_model} ({frames})", "dim")
@@ -103,7 +113,7 @@ def _end(one: CurvePoint, mode: str) -> str:
     return f"it shrinks (variance {spread} of the true one)"
 
 
-def _table(curve: RolloutCurve, *, perfect: bool) -> Table:
+def _table(curve: RolloutCurve, *, perfect: bool, full: bool) -> Table:
     """The likelihoods, then the states: side by side where the terminal has room for both."""
 
     def number(heading: str, value: Callable[[CurvePoint], float | None], decimals: int) -> Column:
@@ -131,13 +141,18 @@ def _table(curve: RolloutCurve, *, perfect: bool) -> Table:
     ]
     if perfect and curve.perfect_inflation is not None:
         states.append(number("perfect", lambda one: one.perfect_variance_ratio, 2))
+    whole = (
+        number("autocorrelation", lambda one: one.autocorrelation, 3),
+        number("true", lambda one: one.true_autocorrelation, 3),
+        number("energy distance", lambda one: one.energy_distance, 4),
+    )
     deepest = "" if curve.deepest is None else f", depths to {curve.deepest}"
     title = (
         f"k = {curve.k} ({time_text(curve.milliseconds)} ms), "
         f"target {'Δ' if curve.target == 'delta' else 'x'}: "
         f"{counted(curve.utterances, 'utterance')}, {counted(curve.n, 'frame')}{deepest}"
     )
-    return Table(keys, (likelihoods, tuple(states)), title)
+    return Table(keys, (likelihoods, tuple(states), *([whole] if full else [])), title)
 
 
 def _remarks(curve: RolloutCurve, *, comparable: bool) -> Iterator[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -132,6 +133,11 @@ class DepthGap(Record):
         median_gap: over them, NaN where n = 0.
         mean_gap: infinite where one of them is.
         non_finite: how many of them have no finite gap.
+        movement: median change of the frames made over the true one.
+        variance_ratio: of the frames made over the true ones.
+        autocorrelation: of the frames made and those before them.
+        true_autocorrelation: of true frames.
+        energy_distance: of the frames made from true ones, 0 of one distribution, at most 1.
     """
 
     depth: int
@@ -139,6 +145,11 @@ class DepthGap(Record):
     median_gap: Number
     mean_gap: Number
     non_finite: int
+    movement: Number = math.nan
+    variance_ratio: Number = math.nan
+    autocorrelation: Number = math.nan
+    true_autocorrelation: Number = math.nan
+    energy_distance: Number = math.nan
 
 
 class GapInterval(Record):

@@ -19,7 +19,13 @@ from latentbench.metrics.statistics import Mean, Quantile, SeedMean
 from latentbench.results.folder import AGAIN
 from latentbench.results.schema import SPLITS, DepthGap, Figure, GapInterval, RolloutFigures
 from latentbench.results.uncertainty import estimate, seed_error
-from latentbench.rollout.figures import by_depth, rollout_gap, summarize_gap
+from latentbench.rollout.figures import (
+    STATE_COLUMNS,
+    by_depth,
+    rollout_gap,
+    summarize_gap,
+    summarize_states,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +45,14 @@ ALL = "all"
 GAP = ("nll_teacher", "nll_rollout", "depth")
 # The first step, about a word and about a sentence of a 12.5 Hz encoder.
 DEPTHS = (1, 8, 64)
+# Figure at a depth -> what it is of the states.
+STATES_AT = {
+    "movement": "magnitude_ratio",
+    "variance_ratio": "variance_ratio",
+    "autocorrelation": "autocorrelation",
+    "true_autocorrelation": "true_autocorrelation",
+    "energy_distance": "energy_distance",
+}
 
 
 def summarise_frames(
@@ -124,7 +138,16 @@ def _gap_at(depth: int, cells: Sequence[_Gaps]) -> DepthGap:
         median_gap=sum(one.median for one in found) / count if count else math.nan,
         mean_gap=sum(one.mean for one in found) / count if count else math.nan,
         non_finite=sum(one.non_finite for one in found),
+        **_states_at(depth, cells),
     )
+
+
+def _states_at(depth: int, cells: Sequence[_Gaps]) -> dict[str, float]:
+    """How the frames made at one depth move and vary, means over seeds."""
+    found = [vars(one.states[depth]) for one in cells if depth in one.states]
+    return {
+        name: sum(one[of] for one in found) / len(found) for name, of in STATES_AT.items() if found
+    }
 
 
 def _gap_interval(found: Estimate) -> GapInterval:
@@ -204,11 +227,15 @@ class _Gaps:
 
     def __init__(self, file: Path) -> None:
         with reading(file, AGAIN):
-            rows = pq.read_table(file, columns=["utterance", "speaker", *GAP])
-        columns = {name: rows[name].to_numpy() for name in GAP}
+            told = set(STATE_COLUMNS) <= set(pq.read_schema(file).names)  # not by older versions
+            names = (*GAP, *(STATE_COLUMNS if told else ()))
+            rows = pq.read_table(file, columns=["utterance", "speaker", *names])
+        columns = {name: rows[name].to_numpy() for name in names}
         self.utterances = len(pc.unique(rows["utterance"]))
         self.gap = rollout_gap(columns)
-        self.by_depth = {j: summarize_gap(part) for j, part in by_depth(columns).items()}
+        parts = by_depth(columns)
+        self.by_depth = {j: summarize_gap(part) for j, part in parts.items()}
+        self.states = {j: summarize_states(parts[j], 1.0) for j in DEPTHS if told and j in parts}
         self._speakers = speaker_codes(rows)
 
     def table(self, statistic: Mean | Quantile) -> SpeakerTable:

@@ -61,6 +61,10 @@ class CurvePoint(Record):
         cosine: mean cosine of Δ̂_t and Δ_t over finite frames.
         magnitude_ratio: median of ||Δ̂_t|| / ||Δ_t||.
         variance_ratio: mean of ||x̂_t - mean||² over that of ||x_t - mean||².
+        autocorrelation: of x̂_t and x̂_{t-1}, about the mean.
+        true_autocorrelation: of x_t and x_{t-1}.
+        energy_distance: of the frames made and true frames of other utterances at the same depth,
+            0 of one distribution, at most 1.
         perfect_variance_ratio: the same of a perfect linear model rolled out by samples, no
             frame given back, whatever is done here; None where there is no closed form: the
             target is no change over one frame.
@@ -76,6 +80,9 @@ class CurvePoint(Record):
     cosine: Number = math.nan
     magnitude_ratio: Number = math.nan
     variance_ratio: Number = math.nan
+    autocorrelation: Number = math.nan
+    true_autocorrelation: Number = math.nan
+    energy_distance: Number = math.nan
     perfect_variance_ratio: Number | None = None
 
 
@@ -353,5 +360,8 @@ def _point(
         cosine=states.cosine,
         magnitude_ratio=states.magnitude_ratio,
         variance_ratio=states.variance_ratio,
+        autocorrelation=states.autocorrelation,
+        true_autocorrelation=states.true_autocorrelation,
+        energy_distance=states.energy_distance,
         perfect_variance_ratio=perfect.by_depth[depth] if perfect else None,
     )

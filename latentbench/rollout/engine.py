@@ -22,6 +22,7 @@ from latentbench.errors import UsageError, nearest
 from latentbench.metrics.columns import NORM_FLOOR, nll, nll_baseline
 from latentbench.metrics.scoring import score, unvalidated
 from latentbench.predictors.densities import most_likely_component
+from latentbench.rollout.figures import DISTANCES, LAGGED, STATE_COLUMNS, STATES
 from latentbench.tasks import TaskFrames, WindowTask
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from latentbench.predictors import Predictor
     from latentbench.progress import Meter
 
-__all__ = ["NEVER", "STATE_COLUMNS", "Injection", "Mode", "move", "rollout", "rollout_frames"]
+__all__ = ["NEVER", "Injection", "Mode", "move", "rollout", "rollout_frames"]
 
 Mode: TypeAlias = Literal["mean", "sample", "component"]
 Kind: TypeAlias = Literal["never", "once", "every", "teacher"]
@@ -46,15 +47,6 @@ COUNTED = ("once", "every")
 # single frame to score.
 SEED_OFFSET = 20_000
 LEAST_FRAMES = 2
-
-STATE_COLUMNS = (
-    "state_error",
-    "change_cosine",
-    "change_norm",
-    "true_change_norm",
-    "deviation",
-    "true_deviation",
-)
 
 
 @dataclass(frozen=True)
@@ -188,7 +180,11 @@ def rollout(
         and x̂_{t-m} as its later contexts see it: `state_error` ||x̂_t - x_t||; `change_cosine` of
         x̂_t - x̂_{t-m} and x_t - x_{t-m}, norms floored at 1e-8; `change_norm` and
         `true_change_norm`, their norms; `deviation` ||x̂_t - mean||² and `true_deviation`
-        ||x_t - mean||². Norms of what is not finite are inf, its cosine nan.
+        ||x_t - mean||²; `lagged_product` <x̂_t - mean, x̂_{t-1} - mean> and `previous_deviation`
+        ||x̂_{t-1} - mean||², and the same of true frames. Over all other utterances at the same t,
+        the mean of ||x̂_t - x_t'|| (`distance_to_true`), of ||x̂_t - x̂_t'|| (`distance_to_own`)
+        and of ||x_t - x_t'|| (`distance_of_true`); nan where there is no other. Norms of what is
+        not finite are inf, its cosine and products nan.
 
     Raises:
         ValueError: the frames of an utterance do not start at t0 or have gaps.
@@ -286,9 +282,12 @@ class _Rollout:
             moves = draws.new_zeros(going, k, self.frames.dim)
             moves[at] = draws
             true = self._true_frames(number, at, moves)
-            made, changes = self._advance(state, moves, true, start)
+            made, changes, before = self._advance(state, moves, true, start)
             if self.states:
                 self._record(number, made[at], true[at], changes[at])
+                self._record_lag(number, made[at], true[at], before[at])
+                for one in range(k):
+                    self._record_distances(number[column == one], made[at], true[at], column == one)
             if meter is not None:
                 meter.advance(len(number))
 
@@ -312,14 +311,15 @@ class _Rollout:
 
     def _advance(
         self, state: torch.Tensor, moves: torch.Tensor, true: torch.Tensor, start: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Write the frames of steps start, start + 1, ... into the state.
 
         Returns:
-            The frames as the model made them and their changes x̂_t - x̂_{t-m}, each [U, k, D].
+            The frames as the model made them, their changes x̂_t - x̂_{t-m}, and the frames x̂_{t-1}
+            before them, each [U, k, D].
         """
         going, k, _ = moves.shape
-        made, changes = torch.empty_like(moves), torch.empty_like(moves)
+        made, changes, before = (torch.empty_like(moves) for _ in range(3))
         for ahead_by in range(k):
             step = start + ahead_by  # a block may reach beyond the longest utterance
             here = self.t0 + step
@@ -328,9 +328,10 @@ class _Rollout:
                 made[:, ahead_by], changes[:, ahead_by] = own + previous, own
             else:
                 made[:, ahead_by], changes[:, ahead_by] = own, own - previous
+            before[:, ahead_by] = state[:going, here - 1]
             given_back = step < len(self.injected) and self.injected[step]
             state[:going, here] = (true if given_back else made)[:, ahead_by]
-        return made, changes
+        return made, changes, before
 
     def _true_frames(
         self, number: NDArray[np.int64], at: tuple[torch.Tensor, torch.Tensor], moves: torch.Tensor
@@ -373,8 +374,49 @@ class _Rollout:
             _norm(made - self.centre).square(),
             _norm(true - self.centre).square(),
         )
-        for name, values in zip(STATE_COLUMNS, found, strict=True):
-            self.states[name][number] = values.cpu().numpy()
+        self._keep(number, STATES, found)
+
+    def _record_lag(
+        self,
+        number: NDArray[np.int64],
+        made: torch.Tensor,
+        true: torch.Tensor,
+        before: torch.Tensor,
+    ) -> None:
+        """Fill in what the lag-1 autocorrelation follows from; frames [B, D]."""
+        earlier = self.frames.latents.gather(self.frames.rows[number] - 1).to(self.device)
+        here, there, last, truly = (
+            one.double() - self.centre for one in (made, true, before, earlier)
+        )
+        products = [(here * last).sum(-1), (there * truly).sum(-1)]
+        sizes = [_norm(last).square(), _norm(truly).square()]
+        self._keep(number, LAGGED, (*products, *sizes))
+
+    def _record_distances(
+        self,
+        number: NDArray[np.int64],
+        made: torch.Tensor,
+        true: torch.Tensor,
+        here: NDArray[np.bool_],
+    ) -> None:
+        """Fill in the mean distances among the frames [B, D] that are of one t."""
+        which = torch.from_numpy(np.flatnonzero(here)).to(self.device)
+        own, truly = made[which].double(), true[which].double()
+        pairs = (own, truly), (own, own), (truly, truly)
+        self._keep(number, DISTANCES, [_apart(*one) for one in pairs])
+
+    def _keep(
+        self, number: NDArray[np.int64], names: Sequence[str], values: Sequence[torch.Tensor]
+    ) -> None:
+        for name, one in zip(names, values, strict=True):
+            self.states[name][number] = one.cpu().numpy()
+
+
+def _apart(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """The mean distance of each of [U, D] from all but its own row of the other, [U]."""
+    distances = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+    others = (distances.sum(-1) - distances.diagonal()) / (len(first) - 1 or torch.nan)
+    return torch.where(first.isfinite().all(-1), others, torch.inf)
 
 
 def _norm(vectors: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     Columns = Mapping[str, NDArray[np.floating]]
 
 __all__ = [
+    "DISTANCES",
+    "LAGGED",
+    "STATES",
+    "STATE_COLUMNS",
     "GapSummary",
     "StateSummary",
     "by_depth",
@@ -25,6 +30,25 @@ __all__ = [
     "summarize_gap",
     "summarize_states",
 ]
+
+
+# What a rollout tells of every frame it makes (`latentbench.rollout.engine.rollout`).
+STATES = (
+    "state_error",
+    "change_cosine",
+    "change_norm",
+    "true_change_norm",
+    "deviation",
+    "true_deviation",
+)
+LAGGED = (
+    "lagged_product",
+    "true_lagged_product",
+    "previous_deviation",
+    "true_previous_deviation",
+)
+DISTANCES = ("distance_to_true", "distance_to_own", "distance_of_true")
+STATE_COLUMNS = (*STATES, *LAGGED, *DISTANCES)
 
 
 @dataclass(frozen=True)
@@ -55,12 +79,21 @@ class StateSummary:
         magnitude_ratio: median of ||Δ̂|| / ||Δ||, the true norm floored at 1e-8.
         variance_ratio: mean of ||x̂_t - mean||² over that of ||x_t - mean||²; inf where a frame
             is not finite.
+        autocorrelation: of the frames made and those one frame before, about the mean of the
+            latents; nan where the frames do not vary.
+        true_autocorrelation: the same of the true frames.
+        energy_distance: of the frames made and the true ones at the same time of other utterances,
+            (2E||X - Y|| - E||X - X'|| - E||Y - Y'||) / 2E||X - Y||: 0 of one distribution, 1 of two
+            that are points; nan of a single utterance.
     """
 
     error: float
     cosine: float
     magnitude_ratio: float
     variance_ratio: float
+    autocorrelation: float
+    true_autocorrelation: float
+    energy_distance: float
 
 
 def rollout_gap(columns: Columns) -> NDArray[np.float64]:
@@ -127,4 +160,27 @@ def summarize_states(columns: Columns, total_variance: float) -> StateSummary:
         cosine=float(sound.mean()) if sound.size else float("nan"),
         magnitude_ratio=float(np.median(columns["change_norm"] / true_norm)),
         variance_ratio=variance,
+        autocorrelation=_autocorrelation(columns, ""),
+        true_autocorrelation=_autocorrelation(columns, "true_"),
+        energy_distance=_energy_distance(columns),
     )
+
+
+def _autocorrelation(columns: Columns, of: str) -> float:
+    """Of the frames made, or of the true ones."""
+    product, before, here = (
+        float(columns[f"{of}{name}"].mean())
+        for name in ("lagged_product", "previous_deviation", "deviation")
+    )
+    size = math.sqrt(before) * math.sqrt(here)
+    return product / size if size > 0 else math.nan
+
+
+def _energy_distance(columns: Columns) -> float:
+    """A mean over frames, each compared with the other utterances at its time."""
+    names = "distance_to_true", "distance_to_own", "distance_of_true"
+    with np.errstate(invalid="ignore"):
+        across, own, true = (float(columns[name].mean()) for name in names)
+    if not math.isfinite(across):
+        return 1.0 if across > 0 else math.nan
+    return (2.0 * across - own - true) / (2.0 * across) if across > 0 else math.nan

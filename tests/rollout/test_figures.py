@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from latentbench.rollout.figures import by_depth, powers_of_two, summarize_states
+from latentbench.rollout.figures import (
+    DISTANCES,
+    LAGGED,
+    STATES,
+    by_depth,
+    powers_of_two,
+    summarize_states,
+)
 
 
 def state_by_depth(columns):
@@ -13,7 +20,7 @@ def state_by_depth(columns):
 @pytest.fixture
 def columns():
     rng = np.random.default_rng(0)
-    names = ("state_error", "change_norm", "true_change_norm", "deviation", "true_deviation")
+    names = (*STATES, *LAGGED, *DISTANCES)
     found = {name: rng.gamma(2.0, size=60) for name in names}
     found["change_cosine"] = rng.uniform(-1, 1, 60)
     found["depth"] = rng.integers(-1, 4, 60)

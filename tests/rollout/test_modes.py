@@ -9,8 +9,8 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 from latentbench.latents import Latents
 from latentbench.metrics.controls import ShiftedToX
 from latentbench.predictors import Predictor
-from latentbench.rollout.engine import STATE_COLUMNS, Injection, rollout, rollout_frames
-from latentbench.rollout.figures import rollout_gap
+from latentbench.rollout.engine import Injection, rollout, rollout_frames
+from latentbench.rollout.figures import STATE_COLUMNS, rollout_gap
 
 CPU = torch.device("cpu")
 W, DIM = 3, 4
@@ -106,7 +106,7 @@ def one_by_one(model, frames, mode, inject):
     """Utterance by utterance, frame by frame; the rows of `frames` in order."""
     k, m, of_x = frames.horizon, frames.step, frames.target == "x"
     t0 = max(W - 1 + k, m)
-    rows = []
+    rows, at = [], {}
     for u in dict.fromkeys(frames.utterance.tolist()):
         true = frames.latents.utterance(u)
         own = true.clone()
@@ -119,6 +119,8 @@ def one_by_one(model, frames, mode, inject):
             change = (made - own[t - m]).double().numpy()
             right = (true[t] - true[t - m]).double().numpy()
             made_, true_ = made.double().numpy(), true[t].double().numpy()
+            before, earlier = own[t - 1].double().numpy(), true[t - 1].double().numpy()
+            at.setdefault(t, []).append((len(rows), made_, true_))
             rows.append(
                 {
                     "nll_rollout": nll,
@@ -131,10 +133,27 @@ def one_by_one(model, frames, mode, inject):
                     "true_change_norm": np.linalg.norm(right),
                     "deviation": ((made_ - CENTRE) ** 2).sum(),
                     "true_deviation": ((true_ - CENTRE) ** 2).sum(),
+                    "lagged_product": (made_ - CENTRE) @ (before - CENTRE),
+                    "true_lagged_product": (true_ - CENTRE) @ (earlier - CENTRE),
+                    "previous_deviation": ((before - CENTRE) ** 2).sum(),
+                    "true_previous_deviation": ((earlier - CENTRE) ** 2).sum(),
                 }
             )
             own[t] = true[t] if is_given_back(inject, t - t0 + 1) else made
+    for together in at.values():
+        for number, made_, true_ in together:
+            others = [(x, y) for other, x, y in together if other != number]
+            rows[number] |= {
+                "distance_to_true": mean_of(np.linalg.norm(made_ - y) for _, y in others),
+                "distance_to_own": mean_of(np.linalg.norm(made_ - x) for x, _ in others),
+                "distance_of_true": mean_of(np.linalg.norm(true_ - y) for _, y in others),
+            }
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def mean_of(values):
+    found = list(values)
+    return sum(found) / len(found) if found else np.nan
 
 
 @pytest.mark.parametrize("inject", ["never", "once:5", "every:2", "every:7", "teacher"])
