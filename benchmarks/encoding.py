@@ -34,9 +34,10 @@ import torchaudio
 
 from latentbench.corpora.selection import leave_out
 from latentbench.errors import LatentbenchError
-from latentbench.latents.encoding import encode_missing, plan_batches
+from latentbench.latents.encoding import plan_batches
 from latentbench.latents.preparation import prepare
 from latentbench.latents.store import LatentStore
+from latentbench.latents.stretches import encode_missing
 from latentbench.plugins import load_registry
 from latentbench.progress import SILENT
 from latentbench.workspace import Workspace

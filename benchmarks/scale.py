@@ -88,7 +88,7 @@ def adding(folder: Path, count: int) -> tuple[float, float]:
     with store.writing(SILENT):
         for number in range(count):
             started = time.process_time()
-            store.add(latents, energy, [ShardEntry(str(number), "", -1, 0, [8])])
+            store.add(latents, energy, [ShardEntry(str(number), "", "", 0, [8])])
             took.append(time.process_time() - started)
     seconds, fitted = np.array(took), round(FITTED * count)
     slope, base = np.polyfit(np.arange(fitted), seconds[:fitted], 1)

@@ -180,7 +180,7 @@ def _do(cell: Cell, inputs: str, registry: Registry, progress: Progress) -> None
 
 def keep_failure(outcome: Outcome) -> None:
     """Write that a cell failed where it could not do so itself: its process died."""
-    cell = outcome.cell
+    cell = outcome.unit
     with suppress(DamagedFileError):
         if (record := read_record(cell.folder)) is not None and record.status == "failed":
             return

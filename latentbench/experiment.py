@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +13,8 @@ from latentbench.checks import check_encoder, check_memory, in_frames, listen, m
 from latentbench.config import COMPONENTS, make
 from latentbench.corpora.selection import LeftOut, choose_audio, require_same_audio
 from latentbench.device import choose_device, describe_device
-from latentbench.engines import Cell
+from latentbench.engines import Cell, closed
+from latentbench.engines.local import LocalEngine
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.factorizations import Fitting
 from latentbench.factorizations.stored import (
@@ -24,7 +24,6 @@ from latentbench.factorizations.stored import (
 )
 from latentbench.files import SUMS, DamagedFileError, disk_full_explained
 from latentbench.latents.degeneracy import check_latents
-from latentbench.latents.encoding import encode_missing
 from latentbench.latents.manifest import (
     ManifestRow,
     corpus_digest,
@@ -37,6 +36,7 @@ from latentbench.latents.manifest import (
 )
 from latentbench.latents.preparation import is_odd
 from latentbench.latents.store import LatentStore, store_key
+from latentbench.latents.stretches import Elsewhere, encode_missing, encoder_name
 from latentbench.latents.transform import fit_transforms, restore_transforms
 from latentbench.progress import Networks
 from latentbench.results import RunFolder
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from latentbench.config import RunConfig
     from latentbench.corpora.selection import Audio
     from latentbench.encoders import Encoder
-    from latentbench.engines import Engine, Outcome
+    from latentbench.engines import Engine
     from latentbench.latents import Latents
-    from latentbench.latents.encoding import Encoded
+    from latentbench.latents.stretches import Encoded
     from latentbench.plugins import Registry
     from latentbench.results import Result
     from latentbench.results.schema import EncoderFacts, Provenance
@@ -207,8 +207,9 @@ def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -
     assert audio is not None  # noqa: S101 - `listen` lists it
     for note in prepared.notes:
         workspace.progress.say(note)
-    name = "@".join(filter(None, (config.encoder.name, config.encoder.inline)))
-    store = LatentStore.for_key(workspace.cache, store_key(encoder, name, audio.corpus))
+    key = store_key(encoder, encoder_name(config), audio.corpus)
+    store = LatentStore.for_key(workspace.cache, key)
+    engine: Engine = make(config.engine, "engine", registry)
     encoded = encode_missing(
         store,
         encoder,
@@ -216,6 +217,7 @@ def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -
         digests=audio.digests(workspace.progress),
         device=device,
         progress=workspace.progress,
+        elsewhere=None if isinstance(engine, LocalEngine) else Elsewhere(engine, config, registry),
     )
     rows = _rows(audio, encoded)
     if copied := same_sound(open_latents(store, rows)[0]):
@@ -302,22 +304,12 @@ def _run_cells(
     engine: Engine = make(config.engine, "engine", registry)
     with (
         Networks(workspace.progress, _networks(cells, config)) as progress,
-        _closed(engine.run(cells, CellWork(registry, progress))) as outcomes,
+        closed(engine.run(cells, CellWork(registry, progress))) as outcomes,
     ):
         for outcome in outcomes:
             if outcome.error:
                 keep_failure(outcome)
-                progress.say(f"k = {outcome.cell.horizon} failed: {outcome.error}")
-
-
-@contextmanager
-def _closed(outcomes: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
-    """Let an engine end what it began elsewhere, whatever ends the run here."""
-    try:
-        yield outcomes
-    finally:
-        if isinstance(outcomes, Generator):
-            outcomes.close()
+                progress.say(f"k = {outcome.unit.horizon} failed: {outcome.error}")
 
 
 def _networks(cells: Sequence[Cell], config: RunConfig) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "Progress",
     "SilentProgress",
     "Titled",
+    "Together",
     "measure",
 ]
 
@@ -101,6 +102,67 @@ class Titled:
     def say(self, text: str) -> None:
         """Tell the user one thing that happened."""
         self._progress.say(text)
+
+
+class Together:
+    """Reports to another progress, and there on all pieces of work of one title as one.
+
+    Args:
+        progress: to report to.
+        title: of the pieces, and of the whole.
+        total: of the whole.
+        unit: of both.
+        done: of the whole, before now.
+    """
+
+    def __init__(
+        self, progress: Progress, title: str, total: float, unit: str, done: float
+    ) -> None:
+        self._progress = progress
+        self._title = title
+        self._whole = progress.task(title, total, unit, done)
+
+    def __enter__(self) -> Self:
+        self._meter = self._whole.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._whole.__exit__(*error)  # type: ignore[arg-type] # the three that it takes
+
+    def task(
+        self, title: str, total: float | None, unit: str, done: float = 0.0
+    ) -> AbstractContextManager[Meter]:
+        """Begin a piece of work."""
+        if title == self._title:
+            return _Part(self._meter, done)
+        return self._progress.task(title, total, unit, done)
+
+    def say(self, text: str) -> None:
+        """Tell the user one thing that happened."""
+        self._progress.say(text)
+
+
+class _Part:
+    """Advances the whole; what was done of a part that died is done again by another."""
+
+    def __init__(self, whole: Meter, done: float) -> None:
+        self._whole = whole
+        self._done = 0.0
+        self.advance(done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._whole.advance(-self._done)
+
+    def advance(self, amount: float = 1.0) -> None:
+        self._done += amount
+        self._whole.advance(amount)
+
+    def note(self, text: str) -> None:
+        self._whole.note(text)
 
 
 class Networks:

@@ -74,7 +74,7 @@ def layers(file):
 
 def latents(file):
     """Of the whole store that the file belongs to."""
-    path = file.parent if file.name == "store.json" else file.parent.parent
+    path = next(one for one in file.parents if (one / "shards").is_dir())
     store = LatentStore.at(path)
     _, rows = read_manifest(path.parents[2] / "run" / "manifest.parquet")
     found, sides = open_latents(store, rows)

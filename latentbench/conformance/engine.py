@@ -51,9 +51,9 @@ def every_outcome(subject: EngineSubject) -> None:
         cells, outcomes = subject.run(Path(folder), HORIZONS)
         strangers = [type(one).__name__ for one in outcomes if not isinstance(one, Outcome)]
         require(not strangers, "Outcomes", f"{strangers}")
-        found = sorted(one.cell.horizon for one in outcomes)
+        found = sorted(one.unit.horizon for one in outcomes)
         require(found == list(HORIZONS), f"one outcome for each of {list(HORIZONS)}", f"{found}")
-        errors = {one.cell.horizon: one.error for one in outcomes}
+        errors = {one.unit.horizon: one.error for one in outcomes}
         for cell in cells:
             k, error = cell.horizon, errors[cell.horizon]
             if k == FAILING:

@@ -1,15 +1,18 @@
-"""The engine contract: picklable cells in, files out.
+"""The engine contract: picklable units of work in, files out.
 
-A cell is (encoder, corpus, predictor, horizon, seed): the unit of work, of resume and of
-distribution. It holds only plain values and paths, so an engine may send it anywhere that
-sees the same folders.
+A unit is a cell, (encoder, corpus, predictor, horizon, seed), or a stretch of utterances to encode
+(`latentbench.latents.stretches`). It is the unit of resume and of distribution: named by what is in
+it, done again without harm, and made of plain values and paths, so that an engine may send it
+anywhere that sees the same folders.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +20,19 @@ if TYPE_CHECKING:
 
     from latentbench.config import RunConfig
 
-__all__ = ["Cell", "Engine", "Outcome"]
+__all__ = ["Cell", "Engine", "Outcome", "Unit", "closed"]
+
+
+class Unit(Protocol):
+    """What an engine may know of a unit of work."""
+
+    @property
+    def config(self) -> RunConfig:
+        """The resolved configuration; its `device` says what the work computes on."""
+
+    @property
+    def folder(self) -> Path:
+        """Of this unit alone; beside it an engine may keep files of its own."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +60,30 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended: `error` is empty where its files are complete."""
+    """How a unit ended: `error` is empty where its files are complete."""
 
-    cell: Cell
+    unit: Any
     error: str = ""
 
 
 class Engine(ABC):
-    """Runs cells; made by `factory(options)`."""
+    """Does units of work; made by `factory(options)`."""
 
     @abstractmethod
-    def run(self, cells: Sequence[Cell], work: Callable[[Cell], None]) -> Iterator[Outcome]:
-        """Call `work` for every cell and yield each outcome as it ends.
+    def run(self, units: Sequence[Unit], work: Callable[[Any], None]) -> Iterator[Outcome]:
+        """Call `work` for every unit and yield each outcome as it ends.
 
-        `work` may be pickled and sent elsewhere with a cell; here it also shows progress. All
-        that can go wrong in a cell is a `LatentbenchError` from `work`: an outcome, not the end
+        `work` may be pickled and sent elsewhere with a unit; here it also shows progress. All
+        that can go wrong in a unit is a `LatentbenchError` from `work`: an outcome, not the end
         of the others. `KeyboardInterrupt` ends the run.
         """
+
+
+@contextmanager
+def closed(outcomes: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
+    """Let an engine end what it began elsewhere, whatever ends the run here."""
+    try:
+        yield outcomes
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()

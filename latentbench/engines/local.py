@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentbench.engines.engine import Engine, Outcome
 from latentbench.errors import LatentbenchError
@@ -10,7 +10,7 @@ from latentbench.errors import LatentbenchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from latentbench.engines.engine import Cell
+    from latentbench.engines.engine import Unit
     from latentbench.specs import NoOptions
 
 __all__ = ["LocalEngine"]
@@ -22,15 +22,15 @@ class LocalEngine(Engine):
     def __init__(self, options: NoOptions) -> None:
         self.options = options
 
-    def run(self, cells: Sequence[Cell], work: Callable[[Cell], None]) -> Iterator[Outcome]:
-        """Call `work` for every cell; a `LatentbenchError` fails that cell only."""
-        for cell in cells:
-            yield _attempt(cell, work)
+    def run(self, units: Sequence[Unit], work: Callable[[Any], None]) -> Iterator[Outcome]:
+        """Call `work` for every unit; a `LatentbenchError` fails that unit only."""
+        for unit in units:
+            yield _attempt(unit, work)
 
 
-def _attempt(cell: Cell, work: Callable[[Cell], None]) -> Outcome:
+def _attempt(unit: Unit, work: Callable[[Any], None]) -> Outcome:
     try:
-        work(cell)
+        work(unit)
     except LatentbenchError as error:
-        return Outcome(cell, str(error))
-    return Outcome(cell)
+        return Outcome(unit, str(error))
+    return Outcome(unit)

@@ -24,7 +24,9 @@ class ProcessesOptions:
         int, Ge(0), "processes side by side; 0: one for each GPU, else for each core"
     ] = 0
     threads: Annotated[int, Ge(0), "of each process; 0: the cores shared out"] = 0
-    attempts: Annotated[int, Ge(1), "processes that may die over one cell before it is failed"] = 3
+    attempts: Annotated[
+        int, Ge(1), "processes that may die over one stretch or cell before it is failed"
+    ] = 3
 
 
 @hookimpl
@@ -32,12 +34,12 @@ def latentbench_engines() -> Iterable[EngineSpec]:
     """The engines that ship with latentbench."""
     yield EngineSpec(
         name="local",
-        summary="cells one after the other in this process",
+        summary="one thing after the other in this process",
         factory="latentbench.engines.local:LocalEngine",
     )
     yield EngineSpec(
         name="processes",
-        summary="cells side by side, each in a process with its own threads or GPU",
+        summary="encoding and cells side by side, in processes with their own threads or GPU",
         factory="latentbench.engines.processes:ProcessesEngine",
         options=ProcessesOptions,
     )

@@ -9,7 +9,6 @@ process dies, and does not say which unit that process was at.
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import time
 from collections import deque
@@ -30,7 +29,7 @@ from latentbench.progress import SILENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from latentbench.engines.engine import Cell
+    from latentbench.engines.engine import Unit
     from latentbench.engines.plugin import ProcessesOptions
     from latentbench.progress import Progress
 
@@ -49,15 +48,15 @@ class ProcessesEngine(Engine):
     def __init__(self, options: ProcessesOptions) -> None:
         self.options = options
 
-    def run(self, cells: Sequence[Cell], work: Callable[[Cell], None]) -> Iterator[Outcome]:
-        """Do `work` for every cell and yield each outcome as it ends.
+    def run(self, units: Sequence[Unit], work: Callable[[Any], None]) -> Iterator[Outcome]:
+        """Do `work` for every unit and yield each outcome as it ends.
 
         Raises:
             UsageError: the work cannot be sent to a process, or no process can begin.
         """
-        if not cells:
+        if not units:
             return
-        crew = _Crew(cells, work, self.options)
+        crew = _Crew(units, work, self.options)
         try:
             yield from crew.run()
         finally:
@@ -68,14 +67,14 @@ class ProcessesEngine(Engine):
 class _Task:
     """A unit to do, and how often a process died over it."""
 
-    unit: Cell
+    unit: Unit
     deaths: int = 0
 
 
 class _Crew:
     """The processes of a run and what is left for them to do."""
 
-    def __init__(self, units: Sequence[Cell], work: Any, options: ProcessesOptions) -> None:
+    def __init__(self, units: Sequence[Unit], work: Any, options: ProcessesOptions) -> None:
         self.progress = shown_by(work) or SILENT
         self.waiting = deque(_Task(unit) for unit in units)
         self.left = len(units)
@@ -202,7 +201,7 @@ class _Worker:
             if task is None:
                 self.connection.close()
             else:
-                self.connection.send_bytes(pickle.dumps(task.unit))
+                self.connection.send_bytes(packed(task.unit))
 
     def let_go(self) -> None:
         """Ask it to end: at once where it is idle, else with a checkpoint."""
@@ -235,6 +234,6 @@ def _given_up(deaths: int, how: str) -> str:
         LatentbenchError(
             f"{deaths} processes died over it, the last {how}.",
             "SIGKILL is mostly the system's, where memory is short: take fewer engine.workers. "
-            "The same command goes on from the checkpoint.",
+            "The same command goes on from what is written.",
         )
     )

@@ -20,8 +20,8 @@ __all__ = ["attempt", "limit_threads", "packed", "unpacked"]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def packed(work: Callable[[Any], None]) -> bytes:
-    """The work of a run as bytes.
+def packed(work: Any) -> bytes:
+    """The work of a run, or a unit of it, as bytes.
 
     Raises:
         UsageError: something in it has no name that another process could import.
@@ -30,7 +30,7 @@ def packed(work: Callable[[Any], None]) -> bytes:
         return pickle.dumps(work)
     except Exception as error:  # pickle raises what the classes of a stranger raise
         raise UsageError(
-            f"The run cannot be sent to another process: {error}",
+            f"The work cannot be sent to another process: {error}",
             "Define components given from Python at the top of a module, or take engine=local.",
         ) from error
 

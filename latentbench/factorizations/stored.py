@@ -128,11 +128,11 @@ def _key(base: LatentStore, name: str, dim: int, file: Path) -> dict[str, Any]:
 
 def _shards(base: LatentStore, missing: set[tuple[str, str]]) -> list[list[ShardEntry]]:
     """The entries of the base that are missing, shard by shard; no more than a shard takes."""
-    by_shard: dict[int, list[ShardEntry]] = {}
+    by_shard: dict[str, list[ShardEntry]] = {}
     for key, entry in base.entries().items():
         if key in missing:
             by_shard.setdefault(entry.shard, []).append(entry)
-    return [by_shard[number] for number in sorted(by_shard)]
+    return [by_shard[name] for name in sorted(by_shard)]
 
 
 def _encode(
@@ -151,6 +151,6 @@ def _encode(
                 states.append(factorization.encode(latents[at : at + frames].clone()))
                 at += frames
             energies.append(energy[entry.start : at])
-            placed.append(replace(entry, shard=-1, start=start))
+            placed.append(replace(entry, shard="", start=start))
             start += at - entry.start
     store.add(torch.cat(states), torch.cat(energies), placed)

@@ -1,4 +1,4 @@
-"""Filling of a latent store: decode ahead, encode in batches of like length, write behind.
+"""Encoding of batches into a store: decode ahead, encode those of like length, write behind.
 
 Batches are planned over the whole list of utterances, not over what is missing, so a run
 that was killed and continued encodes the very batches an undisturbed one would have.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,18 +20,30 @@ from latentbench.corpora.corpus import PassingTroubleError, of_the_machine
 from latentbench.errors import LatentbenchError
 from latentbench.latents.preparation import PreparedAudio, prepare
 from latentbench.latents.store import ShardEntry
+from latentbench.latents.writers import own_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from typing_extensions import Self
 
     from latentbench.corpora import Utterance
     from latentbench.encoders import Encoder
     from latentbench.latents.store import LatentStore
-    from latentbench.progress import Progress
+    from latentbench.progress import Meter, Progress
 
-__all__ = ["Encoded", "encode_batch", "encode_missing", "plan_batches"]
+__all__ = [
+    "ENCODING",
+    "Heard",
+    "encode_batch",
+    "encode_stretch",
+    "missing_of",
+    "plan_batches",
+    "usable",
+]
+
+ENCODING = "encoding"
 
 BATCHES_AHEAD = 4
 SECONDS_AHEAD = 1200.0  # of audio that waits, decoded, beside what is encoded
@@ -41,91 +53,81 @@ SHARD_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """What became of the wanted utterances.
+class Heard:
+    """What became of utterances that were encoded, beside what is in the store.
 
     Attributes:
-        digests: id -> digest of the audio that was decoded, now or earlier.
-        skipped: id -> why it cannot be used; all others are in the store.
-        fresh: how many were encoded now.
+        digests: id -> digest of the audio that was decoded.
+        skipped: id -> why it cannot be used.
+        troubles: what the machine could not do, as message and hint.
     """
 
-    digests: Mapping[str, str]
-    skipped: Mapping[str, str]
-    fresh: int
+    digests: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    troubles: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, other: Heard) -> None:
+        """Take what became of others as well."""
+        self.digests.update(other.digests)
+        self.skipped.update(other.skipped)
+        self.troubles.extend((message, hint) for message, hint in other.troubles)
 
 
-def encode_missing(
+def encode_stretch(
     store: LatentStore,
     encoder: Encoder,
-    utterances: Sequence[Utterance],
+    stretch: str,
+    batches: Sequence[Sequence[Utterance]],
     *,
     digests: Mapping[str, str],
     device: torch.device,
     progress: Progress,
-) -> Encoded:
-    """Encode every utterance the store lacks, continuing where an earlier run was ended.
+) -> Heard:
+    """Encode batches into shards of a writer of its own; holds no lock.
 
-    What cannot be used is not stored: the next run tries it again. What the machine could not
-    read ends the run once all else is stored, so that no run is made of what happened to be read.
+    What another writer of the stretch has stored meanwhile, or before it was killed, is not
+    encoded again. What cannot be used is not stored.
 
     Args:
-        store: where latents go; held against other writers meanwhile.
+        store: where latents go.
         encoder: loaded on `device`.
-        utterances: all that are wanted.
+        stretch: names what is in the batches, so that two who encode the same see each other.
+        batches: of utterances that are wanted.
         digests: of their audio, by utterance id.
         device: of the encoder.
         progress: told the seconds of audio done.
 
     Raises:
         LatentbenchError: the store cannot be written, or the encoder broke its contract.
-        PassingTroubleError: the machine could not read an utterance.
     """
-    wanted = {(one.id, digests[one.id]) for one in utterances}
-    if store.is_sound() and _usable(store) >= wanted:  # the cache may be another user's
-        return Encoded(digests, {}, 0)
-    with store.writing(progress):
-        store.drop_damaged(progress)
-        stored = _usable(store)
-        batches = [
-            missing
-            for batch in plan_batches(utterances, encoder.max_batch_seconds)
-            if (missing := [one for one in batch if (one.id, digests[one.id]) not in stored])
-        ]
-        total = sum(one.seconds for one in utterances)
-        heard = _encode(store, encoder, batches, total=total, device=device, progress=progress)
-    if troubles := [one.trouble for one in heard.values() if one.trouble is not None]:
-        raise troubles[0]
-    decoded = {id_: one.digest for id_, one in heard.items() if one.digest}
-    skipped = {id_: one.skipped for id_, one in heard.items() if one.skipped}
-    return Encoded({**digests, **decoded}, skipped, len(heard) - len(skipped))
+    total = sum(one.seconds for batch in batches for one in batch)
+    with own_folder(store.shards, stretch, progress) as folder:
+        store.clear_up(stretch)
+        stored = usable(store, stretch)
+        missing = missing_of(batches, digests, stored)
+        left = sum(one.seconds for batch in missing for one in batch)
+        with progress.task(ENCODING, total, "s", total - left) as meter:
+            return _encode(store, folder, encoder, missing, device=device, meter=meter)
 
 
 def _encode(
     store: LatentStore,
+    folder: Path,
     encoder: Encoder,
     batches: Sequence[Sequence[Utterance]],
     *,
-    total: float,
     device: torch.device,
-    progress: Progress,
-) -> dict[str, _Heard]:
+    meter: Meter,
+) -> Heard:
     """Encode the batches into shards, and tell what became of each utterance by its id."""
-    heard: dict[str, _Heard] = {}
-    missing = sum(one.seconds for batch in batches for one in batch)
-    with (
-        progress.task("encoding", total, "s", total - missing) as meter,
-        _ShardWriter(store) as writer,
-        ThreadPoolExecutor(READERS) as pool,
-    ):
+    heard = Heard()
+    with _ShardWriter(store, folder) as writer, ThreadPoolExecutor(READERS) as pool:
         for batch in _read_ahead(pool, batches, encoder):
             audio = {one.id: one.audio for one in batch if one.audio is not None}
             latents = encode_batch(encoder, store.key["encoder"], audio, device)
             for one in batch:
                 rows = latents.get(one.id, one.skipped)
-                heard[one.id] = replace(
-                    one, audio=None, skipped=rows if isinstance(rows, str) else ""
-                )
+                heard.add(one.heard(rows if isinstance(rows, str) else ""))
                 if isinstance(rows, torch.Tensor) and one.audio is not None:
                     writer.add(one.id, one.digest, one.audio, rows)
             writer.flush_if_large()
@@ -133,9 +135,19 @@ def _encode(
     return heard
 
 
-def _usable(store: LatentStore) -> set[tuple[str, str]]:
+def usable(store: LatentStore, stretch: str = "") -> set[tuple[str, str]]:
     """Id and digest of what is stored; the skips that earlier versions kept do not count."""
-    return {key for key, entry in store.entries().items() if not entry.skipped}
+    return {key for key, entry in store.entries(stretch).items() if not entry.skipped}
+
+
+def missing_of(
+    batches: Iterable[Sequence[Utterance]],
+    digests: Mapping[str, str],
+    stored: set[tuple[str, str]],
+) -> list[list[Utterance]]:
+    """The batches without what is stored, and without those that are stored whole."""
+    left = ([one for one in batch if (one.id, digests[one.id]) not in stored] for batch in batches)
+    return [batch for batch in left if batch]
 
 
 def plan_batches(utterances: Sequence[Utterance], max_seconds: float) -> list[list[Utterance]]:
@@ -222,11 +234,11 @@ def encode_batch(
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _Decoded:
     """One utterance as it was decoded.
 
     Attributes:
-        audio: None where it has none, and once it is encoded.
+        audio: None where it has none.
         skipped: why it cannot be used; empty where it can.
         trouble: what the machine could not do.
     """
@@ -238,12 +250,20 @@ class _Heard:
     skipped: str = ""
     trouble: PassingTroubleError | None = None
 
+    def heard(self, refused: str) -> Heard:
+        """What became of it, where the encoder refused it or not."""
+        return Heard(
+            {self.id: self.digest} if self.digest else {},
+            {self.id: refused} if refused else {},
+            [(self.trouble.message, self.trouble.hint)] if self.trouble is not None else [],
+        )
+
 
 def _read_ahead(
     pool: ThreadPoolExecutor, batches: Sequence[Sequence[Utterance]], encoder: Encoder
-) -> Iterator[list[_Heard]]:
+) -> Iterator[list[_Decoded]]:
     """Each batch decoded, a few of them ahead of time."""
-    waiting: deque[list[Future[_Heard]]] = deque()
+    waiting: deque[list[Future[_Decoded]]] = deque()
     seconds: deque[float] = deque()
     for batch in batches:
         waiting.append([pool.submit(_read, one, encoder) for one in batch])
@@ -255,27 +275,28 @@ def _read_ahead(
         yield [future.result() for future in waiting.popleft()]
 
 
-def _read(utterance: Utterance, encoder: Encoder) -> _Heard:
-    heard = _Heard(utterance.id, utterance.seconds)
+def _read(utterance: Utterance, encoder: Encoder) -> _Decoded:
+    decoded = _Decoded(utterance.id, utterance.seconds)
     try:
         with of_the_machine(utterance.id):
             samples, sample_rate, digest = utterance.source.record(utterance.sample_rate)
-            heard = replace(heard, digest=digest)
-            return replace(heard, audio=prepare(samples, sample_rate, encoder))
+            decoded = replace(decoded, digest=digest)
+            return replace(decoded, audio=prepare(samples, sample_rate, encoder))
     except AudioError as error:
-        return replace(heard, skipped=str(error))
+        return replace(decoded, skipped=str(error))
     except PassingTroubleError as error:
-        return replace(heard, skipped=error.message, trouble=error)
+        return replace(decoded, skipped=error.message, trouble=error)
     except Exception as error:  # noqa: BLE001 - whatever one file does, the others are used
         reason = f"cannot be decoded: {type(error).__name__}: {error}"
-        return replace(heard, skipped=reason)
+        return replace(decoded, skipped=reason)
 
 
 class _ShardWriter:
     """Collects latents and writes a shard in the background when there is enough of them."""
 
-    def __init__(self, store: LatentStore) -> None:
+    def __init__(self, store: LatentStore, folder: Path) -> None:
         self._store = store
+        self._folder = folder
         self._pool = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
         self._begin()
@@ -295,7 +316,7 @@ class _ShardWriter:
 
     def add(self, utterance: str, digest: str, audio: PreparedAudio, rows: torch.Tensor) -> None:
         """Take the frames of one utterance."""
-        self._entries.append(ShardEntry(utterance, digest, -1, self._rows, audio.segments))
+        self._entries.append(ShardEntry(utterance, digest, "", self._rows, audio.segments))
         self._latents.append(rows)
         self._energy.append(audio.energy[: len(rows)])
         self._rows += len(rows)
@@ -312,7 +333,9 @@ class _ShardWriter:
             self._pending = None
         if self._entries:
             latents, energy = torch.cat(self._latents), torch.cat(self._energy)
-            self._pending = self._pool.submit(self._store.add, latents, energy, self._entries)
+            self._pending = self._pool.submit(
+                self._store.add, latents, energy, self._entries, self._folder
+            )
         self._begin()
 
     def _begin(self) -> None:

@@ -126,11 +126,11 @@ def open_latents(
             "Run the same command again: it encodes what is missing.",
         )
     found = [entries[row.utterance, row.audio] for row in usable]
-    first_row: dict[int, int] = {}
+    first_row: dict[str, int] = {}
     shards, energies, total = [], [], 0
-    numbers = sorted({entry.shard for entry in found})
-    for number, (latents, energy) in zip(numbers, store.open_shards(numbers), strict=True):
-        first_row[number] = total
+    names = sorted({entry.shard for entry in found})
+    for name, (latents, energy) in zip(names, store.open_shards(names), strict=True):
+        first_row[name] = total
         total += len(latents)
         shards.append(latents)
         energies.append(energy.numpy())

@@ -1,14 +1,20 @@
 """The latent store: one folder per (encoder fingerprint, corpus), safe to kill at any moment.
 
     <cache>/latents/<slug>-<digest>/
-        store.json               what the key was made of
-        shards/000000.safetensors    latents [rows, D] and energy [rows], whole batches
-        shards/000000.parquet        which utterance is where
+        store.json                   what the key was made of
+        shards/<writer>/
+            000000.safetensors       latents [rows, D] and energy [rows], whole batches
+            000000.parquet           which utterance is where
+            XXH128SUMS               the checksums of both
 
 A shard counts once its Parquet index is there, and that is renamed into place after the
-shard itself. An utterance is found by its id *and* the digest of its audio, so changed audio
-is encoded again, while a limited run, a grown corpus and a full run share what they have in
-common. Everything else that changes the numbers is in the key.
+shard itself. Every writer has a folder of its own (`latentbench.latents.writers`); the shards of
+earlier versions, and those of a store derived from another, are in `shards/` itself. Where two
+shards have the same utterance, the one that was written first is read.
+
+An utterance is found by its id *and* the digest of its audio, so changed audio is encoded again,
+while a limited run, a grown corpus and a full run share what they have in common. Everything else
+that changes the numbers is in the key.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ import hashlib
 import json
 import re
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +35,7 @@ import pyarrow.parquet as pq
 from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError, UsageError, nearest
 from latentbench.files import (
+    SUMS,
     DamagedFileError,
     damage,
     discard,
@@ -40,6 +48,7 @@ from latentbench.files import (
     write_sealed,
 )
 from latentbench.latents.preparation import PREPARATION
+from latentbench.latents.writers import ALIVE, at_work, of_writers
 from latentbench.locks import Timeout, locked
 from latentbench.tensors import load_tensors, save_tensors
 from latentbench.workspace import make_ours
@@ -71,6 +80,7 @@ UNREADABLE = "(cannot be read)"
 AGAIN = "The same command makes it again."
 # What version 0.1 kept in the index in place of a line in the list of checksums.
 OLD_CHECKSUM = b"latentbench.shard_sha256"
+WRITTEN = b"latentbench.written"  # ns of the clock; shards of before have none and are the first
 INDEX = pa.schema(
     [
         ("utterance", pa.string()),
@@ -89,7 +99,7 @@ class ShardEntry:
     Attributes:
         utterance: id in the corpus.
         audio: digest of the audio the frames were made of.
-        shard: number of the shard.
+        shard: name of the shard below `shards/`; empty before it is written.
         start: first row within the shard.
         segments: number of rows of each stretch of consecutive frames; their sum follows.
         skipped: why the audio could not be used; empty where it could.
@@ -97,7 +107,7 @@ class ShardEntry:
 
     utterance: str
     audio: str
-    shard: int
+    shard: str
     start: int
     segments: Sequence[int]
     skipped: str = ""
@@ -154,7 +164,7 @@ class LatentStore:
 
     @contextmanager
     def writing(self, progress: Progress) -> Iterator[None]:
-        """Hold the store against a second writer, waiting for one that is at work.
+        """Hold the store against others who clear it up or write to `shards/` itself.
 
         Raises:
             LatentbenchError: the folder cannot be written.
@@ -174,26 +184,20 @@ class LatentStore:
                 ) from None
             yield
 
-    def entries(self) -> dict[tuple[str, str], ShardEntry]:
+    def entries(self, stretch: str = "") -> dict[tuple[str, str], ShardEntry]:
         """Everything stored, by (utterance id, audio digest).
+
+        Args:
+            stretch: only what was written of this one.
 
         Raises:
             DamagedFileError: an index is not what was written.
         """
-        found: dict[tuple[str, str], ShardEntry] = {}
-        for number in self._numbers():
-            for entry in self._entries(number):
-                found[entry.utterance, entry.audio] = entry
-        return found
+        return self._merged(self._names(stretch))
 
     def sound_entries(self) -> dict[tuple[str, str], ShardEntry]:
         """Everything stored in files that are undamaged."""
-        return {
-            (entry.utterance, entry.audio): entry
-            for number, reason in self._damages().items()
-            if not reason
-            for entry in self._entries(number)
-        }
+        return self._merged([name for name, reason in self._damages().items() if not reason])
 
     def is_sound(self) -> bool:
         """Whether no file of the store is damaged."""
@@ -201,44 +205,62 @@ class LatentStore:
         return described and not any(self._damages().values())
 
     def drop_damaged(self, progress: Progress) -> None:
-        """Remove damaged shards, so that they are encoded again."""
-        numbers = self._numbers()
-        total = sum(_size(self._shard(number)) for number in numbers)
+        """Remove damaged shards, so that they are encoded again, and what killed writers left.
+
+        What is being written is left alone.
+        """
+        ours = [self.shards, *_left(self.shards)]
+        names = [name for name in self._names() if self._index(name).parent in ours]
+        total = sum(_size(self._shard(name)) for name in names)
         with progress.task("checking stored latents", total, "B") as meter:
-            for number, reason in self._damages().items():
+            for name, reason in self._damages(names).items():
                 if reason:
-                    count = _rows(self._index(number))
-                    progress.say(
-                        f"Shard {self._shard(number)} is damaged ({reason}): its {count} "
-                        "utterances are encoded again."
-                    )
-                    discard(self._index(number))
-                    discard(self._shard(number))
+                    self._drop(name, reason, progress)
                 else:
-                    for file in (self._shard(number), self._index(number)):
+                    for file in (self._shard(name), self._index(name)):
                         if not is_sealed(file):
                             seal(file)
-                    meter.advance(_size(self._shard(number)))
-        sweep(self.shards)
-        # Version 0.1 left `.tmpXXXXXX` where it was killed.
-        for leftover in [*self.shards.glob(".tmp*"), *self._orphans()]:
-            discard(leftover)
+                    meter.advance(_size(self._shard(name)))
+        _clear_up(self.shards)
+        self.clear_up()
+
+    def clear_up(self, stretch: str = "") -> None:
+        """Remove what killed writers of a stretch, or of any, left half-written."""
+        for folder in _left(self.shards, stretch):
+            is_begun = any((folder / name).exists() for name in (ALIVE, SUMS))
+            _clear_up(folder)
+            if is_begun and not any(folder.glob("*.parquet")):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def add(
-        self, latents: torch.Tensor, energy: torch.Tensor, entries: Sequence[ShardEntry]
+        self,
+        latents: torch.Tensor,
+        energy: torch.Tensor,
+        entries: Sequence[ShardEntry],
+        folder: Path | None = None,
     ) -> None:
         """Write one shard and then its index; `entries` name rows of `latents` [rows, D].
+
+        Args:
+            latents: of all utterances of the shard.
+            energy: of the same rows.
+            entries: of the utterances.
+            folder: of this writer alone; `shards/` itself for one who holds the store.
 
         Raises:
             LatentbenchError: it cannot be written (disk full, ...); nothing half-written stays.
         """
-        number = max(self._numbers(), default=-1) + 1
+        folder = folder or self.shards
+        number = max((int(one.stem) for one in folder.glob("*.parquet")), default=-1) + 1
+        shard = folder / f"{number:06d}.safetensors"
         columns = {name: [getattr(entry, name) for entry in entries] for name in INDEX.names}
+        table = pa.table(columns, schema=INDEX)
         try:
             with disk_full_explained(self.path, latents.nbytes + energy.nbytes):
-                save_tensors(self._shard(number), {"latents": latents, "energy": energy})
-                with sealed(self._index(number)) as partial:
-                    pq.write_table(pa.table(columns, schema=INDEX), partial)
+                save_tensors(shard, {"latents": latents, "energy": energy})
+                with sealed(shard.with_suffix(".parquet")) as partial:
+                    written = {WRITTEN: str(time.time_ns())}
+                    pq.write_table(table.replace_schema_metadata(written), partial)
         except OSError as error:
             raise LatentbenchError(
                 f"Latents could not be written to '{self.path}': {error.strerror or error}.",
@@ -246,14 +268,14 @@ class LatentStore:
                 "same command then continues.",
             ) from error
 
-    def open_shards(self, numbers: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def open_shards(self, names: Sequence[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The latents [rows, D] (a memory map) and energy [rows] of shards, checked side by side.
 
         Raises:
             DamagedFileError: one is not what was written.
         """
         with ThreadPoolExecutor(READERS) as pool:
-            shards = pool.map(lambda one: load_tensors(self._shard(one), AGAIN), numbers)
+            shards = pool.map(lambda one: load_tensors(self._shard(one), AGAIN), names)
             return [(tensors["latents"], tensors["energy"].clone()) for tensors in shards]
 
     def _describe(self, progress: Progress) -> None:
@@ -266,39 +288,54 @@ class LatentStore:
             return
         write_sealed(description, text)
 
-    def _entries(self, number: int) -> list[ShardEntry]:
-        index = self._index(number)
+    def _merged(self, names: Sequence[str]) -> dict[tuple[str, str], ShardEntry]:
+        """The entries of shards; of two for the same utterance that which was written first."""
+        found: dict[tuple[str, str], ShardEntry] = {}
+        for _, _, entries in sorted(self._entries(name) for name in names):
+            for entry in entries:
+                before = found.get((entry.utterance, entry.audio))
+                if before is None or before.skipped:
+                    found[entry.utterance, entry.audio] = entry
+        return found
+
+    def _entries(self, name: str) -> tuple[int, str, list[ShardEntry]]:
+        """When a shard was written, its name and its entries."""
+        index = self._index(name)
         with reading(index, AGAIN):
-            rows = pq.read_table(index).to_pylist()
-            return [ShardEntry(shard=number, **row) for row in rows]
+            table = pq.read_table(index)
+            written = int((table.schema.metadata or {}).get(WRITTEN, b"0"))
+            return written, name, [ShardEntry(shard=name, **row) for row in table.to_pylist()]
 
-    def _shard(self, number: int) -> Path:
-        return self.shards / f"{number:06d}.safetensors"
+    def _shard(self, name: str) -> Path:
+        return self.shards / f"{name}.safetensors"
 
-    def _index(self, number: int) -> Path:
-        return self.shards / f"{number:06d}.parquet"
+    def _index(self, name: str) -> Path:
+        return self.shards / f"{name}.parquet"
 
-    def _numbers(self) -> list[int]:
-        return sorted(int(index.stem) for index in self.shards.glob("*.parquet"))
+    def _names(self, stretch: str = "") -> list[str]:
+        """Of all shards, or of those of a stretch: their paths below `shards/` without suffix."""
+        folders = ([] if stretch else [self.shards]) + of_writers(self.shards, stretch)
+        indexes = [index for folder in folders for index in sorted(folder.glob("*.parquet"))]
+        return [one.relative_to(self.shards).with_suffix("").as_posix() for one in indexes]
 
-    def _orphans(self) -> list[Path]:
-        """Shards whose index was never written: the process was killed between the two."""
-        return [
-            shard
-            for shard in self.shards.glob("*.safetensors")
-            if not shard.with_suffix(".parquet").exists()
-        ]
+    def _drop(self, name: str, reason: str, progress: Progress) -> None:
+        progress.say(
+            f"Shard {self._shard(name)} is damaged ({reason}): its {_rows(self._index(name))} "
+            "utterances are encoded again."
+        )
+        discard(self._index(name))
+        discard(self._shard(name))
 
-    def _damages(self) -> dict[int, str]:
+    def _damages(self, names: Sequence[str] | None = None) -> dict[str, str]:
         """Shard -> what is wrong with it, empty where nothing is."""
-        numbers = self._numbers()
+        names = self._names() if names is None else names
         with ThreadPoolExecutor(READERS) as pool:
-            return dict(zip(numbers, pool.map(self._damage, numbers), strict=True))
+            return dict(zip(names, pool.map(self._damage, names), strict=True))
 
-    def _damage(self, number: int) -> str:
-        shard, index = self._shard(number), self._index(number)
+    def _damage(self, name: str) -> str:
+        shard, index = self._shard(name), self._index(name)
         try:
-            self._entries(number)
+            self._entries(name)
             if is_sealed(shard) or not shard.exists():
                 return damage(shard)
             with reading(index, AGAIN):
@@ -306,6 +343,24 @@ class LatentStore:
         except DamagedFileError as error:
             return f"its index: {error.reason}"
         return "" if file_digest(shard) == expected else "its checksum is not that of its index"
+
+
+def _left(shards: Path, stretch: str = "") -> list[Path]:
+    """The folders of writers who are not at work any more."""
+    return [one for one in of_writers(shards, stretch) if not at_work(one)]
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove what a killed writer left: shards whose index was never written, and less."""
+    sweep(folder)
+    # Version 0.1 left `.tmpXXXXXX` where it was killed.
+    orphans = (
+        shard
+        for shard in folder.glob("*.safetensors")
+        if not shard.with_suffix(".parquet").exists()
+    )
+    for leftover in [*folder.glob(".tmp*"), *folder.glob(ALIVE), *orphans]:
+        discard(leftover)
 
 
 @dataclass(frozen=True)
@@ -340,14 +395,17 @@ def remove_store(cache: Path, key: str) -> None:
     if key not in keys:
         raise UsageError(f"There is no latent store '{key}' in {cache}.", nearest(key, keys))
     path = cache / "latents" / key
+    in_use = UsageError(
+        f"The latent store '{key}' is being written by another process.",
+        "Wait for it to end, then try again.",
+    )
+    if any(map(at_work, of_writers(path / "shards"))):
+        raise in_use
     try:
         with locked(path / LOCK):
             shutil.rmtree(path / "shards", ignore_errors=True)
     except Timeout:
-        raise UsageError(
-            f"The latent store '{key}' is being written by another process.",
-            "Wait for it to end, then try again.",
-        ) from None
+        raise in_use from None
     shutil.rmtree(path)
 
 
@@ -368,7 +426,7 @@ def _info(path: Path) -> StoreInfo:
         path=path,
         encoder=key["encoder"],
         corpus=key["corpus"],
-        utterances=sum(_rows(index) for index in path.glob("shards/*.parquet")),
+        utterances=sum(_rows(index) for index in path.glob("shards/**/*.parquet")),
         bytes=sum(_size(file) for file in path.rglob("*") if file.is_file()),
     )
 

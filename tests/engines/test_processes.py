@@ -128,7 +128,7 @@ def outcomes(tmp_path, work, horizons, **options):
     for cell in cells:
         cell.folder.mkdir()
     engine = ProcessesEngine(ProcessesOptions(**options))
-    found = {one.cell.horizon: one.error for one in engine.run(cells, work)}
+    found = {one.unit.horizon: one.error for one in engine.run(cells, work)}
     left = [" ".join(one.cmdline()) for one in psutil.Process().children()]
     assert not [one for one in left if "spawn_main" in one]
     return found

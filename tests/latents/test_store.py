@@ -22,7 +22,7 @@ from latentbench.encoders import Encoder, Segment
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.files import SUMS, is_sealed
 from latentbench.latents import store as stores
-from latentbench.latents.encoding import encode_missing, plan_batches
+from latentbench.latents.encoding import plan_batches
 from latentbench.latents.manifest import ManifestRow, open_latents
 from latentbench.latents.store import (
     LatentStore,
@@ -31,6 +31,7 @@ from latentbench.latents.store import (
     remove_store,
     store_key,
 )
+from latentbench.latents.stretches import encode_missing
 from latentbench.progress import SilentProgress
 
 RATE = 1000
@@ -318,7 +319,7 @@ def test_a_file_replaced_while_encoding_is_stored_as_what_it_became(filled, monk
 
 def test_skips_that_an_earlier_version_stored_are_tried_again(filled):
     (one,) = utterances = [utterance("u", np.ones(100))]
-    entry = ShardEntry("u", one.source.digest(), -1, 0, (), "cannot be decoded: Cannot allocate")
+    entry = ShardEntry("u", one.source.digest(), "", 0, (), "cannot be decoded: Cannot allocate")
     with filled.store.writing(filled.progress):
         filled.store.add(torch.zeros(0, 1), torch.zeros(0), [entry])
     encoded = filled.fill(utterances)
@@ -358,7 +359,7 @@ def test_a_damaged_shard_is_said_and_encoded_again(filled, damage):
     utterances = some_utterances()
     before = filled.fill(utterances)
     reference = open_latents(filled.store, filled.rows(utterances, before))[0].utterance(3).clone()
-    shard = filled.store.shards / "000000.safetensors"
+    (shard,) = filled.store.shards.glob("*/000000.safetensors")
     content = bytearray(shard.read_bytes())
     if damage == "flip":
         content[-5] ^= 0x10
@@ -382,6 +383,10 @@ def test_a_damaged_shard_is_said_and_encoded_again(filled, damage):
 def test_a_store_of_version_0_1_is_read_and_held_against_its_own_checksums(filled, flipped):
     utterances = some_utterances()
     filled.fill(utterances)
+    (writer,) = filled.store.shards.iterdir()
+    for file in writer.iterdir():
+        file.rename(filled.store.shards / file.name)
+    writer.rmdir()
     index = filled.store.shards / "000000.parquet"
     shard = index.with_suffix(".safetensors")
     sha256 = hashlib.sha256(shard.read_bytes()).hexdigest()
@@ -394,21 +399,22 @@ def test_a_store_of_version_0_1_is_read_and_held_against_its_own_checksums(fille
         shard.write_bytes(content)
     more = [*utterances, utterance("new", np.ones(95))]
     assert filled.fill(more).fresh == (8 if flipped else 1)
-    assert all(is_sealed(file) for file in filled.store.shards.glob("0*"))
+    assert all(is_sealed(file) for file in filled.store.shards.rglob("0*"))
 
 
 def test_a_shard_without_its_index_is_taken_for_half_written(filled):
     utterances = some_utterances()
     filled.fill(utterances)
-    (filled.store.shards / "000000.parquet").unlink()
+    (index,) = filled.store.shards.glob("*/000000.parquet")
+    index.unlink()
     assert filled.fill(utterances).fresh == 7
-    assert len(list(filled.store.shards.glob("*.safetensors"))) == 1
+    assert len(list(filled.store.shards.rglob("*.safetensors"))) == 1
 
 
 def test_missing_latents_are_an_error_that_says_how_to_go_on(filled):
     utterances = some_utterances()
     rows = filled.rows(utterances, filled.fill(utterances))
-    for file in filled.store.shards.iterdir():
+    for file in filled.store.shards.glob("*/*"):
         file.unlink()
     with pytest.raises(LatentbenchError, match=r"lacks 7 of 7 utterances.*\n.*same command"):
         open_latents(filled.store, rows)

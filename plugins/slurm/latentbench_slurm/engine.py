@@ -1,13 +1,12 @@
-"""Runs cells as jobs of Slurm, by submitit.
+"""Does units of work as jobs of Slurm, by submitit.
 
-All cells are submitted as an array. A job that dies takes one attempt of its cell with it; one that
+All units are submitted as an array. A job that dies takes one attempt of its unit with it; one that
 is preempted or runs out of time goes on from its checkpoint. Figures do not depend on any of that.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import signal
 import time
@@ -28,7 +27,7 @@ from latentbench_slurm.job import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from latentbench.engines import Cell
+    from latentbench.engines import Unit
     from latentbench_slurm.plugin import SlurmOptions
 
 __all__ = ["SlurmEngine"]
@@ -40,25 +39,25 @@ SECONDS_BETWEEN_LOOKS = {"local": 0.1, "slurm": 2.0}
 
 
 class SlurmEngine(Engine):
-    """Cells as jobs, each with the cores, GPUs and time that the options say."""
+    """Units as jobs, each with the cores, GPUs and time that the options say."""
 
     def __init__(self, options: SlurmOptions) -> None:
         self.options = options
 
-    def run(self, cells: Sequence[Cell], work: Callable[[Cell], None]) -> Iterator[Outcome]:
-        """Submit a job for every cell and yield each outcome as it ends.
+    def run(self, units: Sequence[Unit], work: Callable[[Any], None]) -> Iterator[Outcome]:
+        """Submit a job for every unit and yield each outcome as it ends.
 
         Raises:
             UsageError: there is no Slurm here, it refuses the jobs, or the work cannot travel.
         """
-        if not cells:
+        if not units:
             return
         if self.options.executor == "slurm" and shutil.which("sbatch") is None:
             raise UsageError(
                 "There is no 'sbatch' here, by which jobs are given to Slurm.",
                 "Give the command on a login node, or try it here with engine.executor=local.",
             )
-        jobs = _Jobs(cells, work, self.options)
+        jobs = _Jobs(units, work, self.options)
         try:
             yield from jobs.run()
         finally:
@@ -69,14 +68,14 @@ class SlurmEngine(Engine):
 class _Task:
     """A unit to do, and how often a job died over it."""
 
-    unit: Cell
+    unit: Unit
     deaths: int = 0
 
 
 class _Jobs:
     """The jobs of a run and what is left for them to do."""
 
-    def __init__(self, units: Sequence[Cell], work: Any, options: SlurmOptions) -> None:
+    def __init__(self, units: Sequence[Unit], work: Any, options: SlurmOptions) -> None:
         self.options = options
         self.progress = shown_by(work) or SILENT
         self.waiting = deque(_Task(unit) for unit in units)
@@ -89,7 +88,7 @@ class _Jobs:
     def run(self) -> Iterator[Outcome]:
         """Submit the units until each has an outcome."""
         total = len(self.waiting)
-        with self.progress.task(f"jobs of {self.options.executor}", total, "cells") as meter:
+        with self.progress.task(f"jobs of {self.options.executor}", total, "units") as meter:
             while self.waiting or self.running:
                 self._submit()
                 time.sleep(SECONDS_BETWEEN_LOOKS[self.options.executor])
@@ -125,7 +124,7 @@ class _Jobs:
         while self.waiting and room > 0:
             tasks = [self.waiting.popleft() for _ in range(min(room, ARRAY, len(self.waiting)))]
             with _terminal_left_to_us():
-                jobs = self._submitted([pickle.dumps(one.unit) for one in tasks])
+                jobs = self._submitted([packed(one.unit) for one in tasks])
             self.running.update(zip(jobs, tasks, strict=True))
             room = 0 if self.local else ARRAY
 
@@ -152,7 +151,7 @@ class _Jobs:
         elif self._is_cancelled(job):
             yield Outcome(task.unit, f"Its job {job.job_id} was cancelled.")
         else:
-            self.progress.say(f"Job {job.job_id} was stopped: its cell is submitted again.")
+            self.progress.say(f"Job {job.job_id} was stopped: its work is submitted again.")
             self.waiting.append(task)
 
     def _result(self, job: submitit.Job[str | None]) -> str | None:
@@ -171,7 +170,7 @@ class _Jobs:
             yield Outcome(task.unit, str(LatentbenchError(told, hint)))
         else:
             self.progress.say(
-                f"Job {job.job_id} died: its cell is submitted again, attempt {task.deaths + 1} of "
+                f"Job {job.job_id} died: its work is submitted again, attempt {task.deaths + 1} of "
                 f"{self.options.attempts}."
             )
             self.waiting.appendleft(task)

@@ -34,7 +34,7 @@ class SlurmOptions:
         120
     )
     requeues: Annotated[int, Ge(0), "times that a job may run out of its minutes"] = 100
-    attempts: Annotated[int, Ge(1), "jobs that may die over one cell before it is failed"] = 3
+    attempts: Annotated[int, Ge(1), "jobs that may die over one unit before it is failed"] = 3
     partition: Annotated[str, "of Slurm; empty: its default"] = ""
     account: Annotated[str, "of Slurm; empty: yours"] = ""
     qos: Annotated[str, "of Slurm; empty: its default"] = ""
@@ -46,7 +46,7 @@ def latentbench_engines() -> Iterable[EngineSpec]:
     """Yield the one engine."""
     yield EngineSpec(
         name="slurm",
-        summary="cells as jobs of Slurm, which queue themselves again when they are stopped",
+        summary="encoding and cells as jobs of Slurm, queued again when they are stopped",
         factory="latentbench_slurm.engine:SlurmEngine",
         options=SlurmOptions,
     )

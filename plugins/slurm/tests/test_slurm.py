@@ -81,7 +81,7 @@ def cells_in(folder, horizons):
 def outcomes(folder, work, horizons, **options):
     """Horizon -> error."""
     engine = SlurmEngine(SlurmOptions(**options))
-    return {one.cell.horizon: one.error for one in engine.run(cells_in(folder, horizons), work)}
+    return {one.unit.horizon: one.error for one in engine.run(cells_in(folder, horizons), work)}
 
 
 def begun(folder, k):
@@ -103,7 +103,7 @@ def test_a_run_that_is_left_stops_its_jobs(tmp_path, work, soon):
     running = SlurmEngine(SlurmOptions(executor="local", at_once=2)).run(
         cells_in(tmp_path, (1, 6)), work
     )
-    assert next(running).cell.horizon == 1
+    assert next(running).unit.horizon == 1
     assert soon(lambda: begun(tmp_path, 6) == 1)
     running.close()
     assert (tmp_path / "k6" / "checkpoint").exists()
@@ -152,7 +152,7 @@ def test_whatever_is_killed_the_same_command_ends_in_the_same_figures(commands, 
     at_work(commands, driver)[0].kill()
     said, _ = driver.communicate(timeout=100)
     assert driver.returncode == 0
-    assert "its cell is submitted again, attempt 2 of 3" in said
+    assert "its work is submitted again, attempt 2 of 3" in said
     tables = [pq.read_table(tmp_path / one / "frames.parquet") for one in ("run", "reference")]
     assert tables[0].equals(tables[1])
 
@@ -244,7 +244,7 @@ def test_an_array_whose_job_is_queued_again(tmp_path, work, slurm):
 
 def test_a_run_that_is_left_cancels_its_jobs_of_slurm(tmp_path, work, slurm, soon):
     running = SlurmEngine(SlurmOptions()).run(cells_in(tmp_path, (1, 6)), work)
-    assert next(running).cell.horizon == 1
+    assert next(running).unit.horizon == 1
     assert soon(lambda: begun(tmp_path, 6) == 1)
     running.close()
     (state,) = slurm.glob("*_1.state")
