@@ -9,7 +9,13 @@ import yaml
 
 import latentbench
 from latentbench.cli import main
-from latentbench.config import ComponentConfig, RunConfig, preset_names, read_layers
+from latentbench.config import (
+    ComponentConfig,
+    RunConfig,
+    UnrollingConfig,
+    preset_names,
+    read_layers,
+)
 from latentbench.conformance.check import kit_of
 from latentbench.plugins import load_registry
 from latentbench.results.horizons import HEADER
@@ -84,6 +90,7 @@ def test_every_key_of_the_configuration_is_on_the_page_of_the_command_line():
         component = field.annotation is ComponentConfig  # its other keys are its options
         nested = ["name"] if component else getattr(field.annotation, "model_fields", {})
         keys += [f"{name}.{key}" for key in nested] or [name]
+    keys += [f"training.rollout.{key}" for key in UnrollingConfig.model_fields]
     assert len(keys) > 20
     assert [key for key in keys if f"`{key}`" not in text] == []
     assert [name for name in preset_names() if f"`{name}`" not in text] == []

@@ -15,6 +15,7 @@ from latentbench.predictors.learning_curve import LearningCurve, Loss
 from latentbench.predictors.one_row import one_row_will_do
 from latentbench.predictors.recycling_linear import release_gradients
 from latentbench.predictors.training_batches import prepared_batches, sampling
+from latentbench.predictors.unrolling import Unrolled, Unrolling, with_noise
 from latentbench.progress import STEPS, measure
 from latentbench.signals import deferred
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latentbench.config import TrainingConfig
-    from latentbench.predictors.predictor import Predictor
+    from latentbench.predictors.predictor import Predictor, Units
     from latentbench.progress import Meter, Progress
     from latentbench.tasks import Batch, TaskFrames
 
@@ -153,7 +154,7 @@ class _Course:
     def step(self, batch: Batch) -> list[Loss]:
         """Take a step, and evaluate where that is due; the losses that are known by it."""
         self.done += 1
-        self.losses.add(self.done, self.descent.step(batch))
+        self.losses.add(self.done, self.descent.step(batch, self.done))
         curve = self.training.curve
         before = len(curve.points)
         if self.losses.full or self.done == self.training.config.steps:
@@ -173,7 +174,7 @@ def _run(course: _Course, frames: TaskFrames, training: Training) -> None:
     """Take the steps that are left, until one is the last."""
     # Without a context k shows in nothing but the frames: at all k one network, in one order.
     horizon = 0 if frames.blind else frames.horizon
-    units = course.descent.predictor.units(frames, training.config.batch_size)
+    units = course.descent.units(frames)
     config = _in_units(training.config, len(units) / len(frames))
     indices = sampling(config, len(units), training.seed, horizon)
     indices.skip(course.done)
@@ -222,6 +223,9 @@ class Descent:
         self.device = training.device
         self.parameters = list(predictor.parameters())
         self.one_row = False
+        self.config = config
+        self.noise = 0.0
+        self.unrolling: Unrolling | None = None
         self.fused = training.device.type in {"cpu", "cuda"}
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -236,16 +240,32 @@ class Descent:
             self.predictor, blind, self.device, type(self.predictor).loss
         )
 
-    def step(self, batch: Batch) -> torch.Tensor:
-        """The loss of the batch before the step, detached, on the device."""
+    def units(self, frames: TaskFrames) -> Units:
+        """What batches are drawn from; frames without a context are not rolled out."""
+        rollout = self.config.rollout
+        self.noise = 0.0 if frames.blind else rollout.noise
+        if frames.blind or not rollout.steps:
+            return self.predictor.units(frames, self.config.batch_size)
+        self.unrolling = Unrolling(rollout, frames)
+        return Unrolled(frames, rollout.steps)
+
+    def step(self, batch: Batch, number: int = 1) -> torch.Tensor:
+        """The loss of the batch before step `number`, detached, on the device."""
         release_gradients(self.predictor)
-        context = batch.context[:1] if self.one_row else batch.context
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            loss = self.predictor.loss(context, batch.target)
+            loss = self._loss(batch, number)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._clip()
         self.optimizer.step()
         return loss.detach()
+
+    def _loss(self, batch: Batch, number: int) -> torch.Tensor:
+        if self.unrolling is not None:
+            return self.unrolling.loss(self.predictor, batch, number)
+        context = batch.context[:1] if self.one_row else batch.context
+        if self.noise:
+            context = with_noise(context, self.noise)
+        return self.predictor.loss(context, batch.target)
 
     def _clip(self) -> None:
         """Clip the global norm as `clip_grad_norm_` does.

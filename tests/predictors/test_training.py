@@ -164,16 +164,20 @@ def test_reports_steps_and_running_loss(frames):
     assert not predictor.training
 
 
+@pytest.mark.parametrize(
+    "rollout", [{}, {"noise": 0.1}, {"steps": 3, "start": 9, "mode": "sample"}], ids=str
+)
 @pytest.mark.usefixtures("every_step")
-def test_a_killed_training_continues_to_the_same_bits(frames, tmp_path):
-    file = tmp_path / "deeper" / "checkpoint.pt"
+def test_a_killed_training_continues_to_the_same_bits(frames, tmp_path, rollout):
+    file, how = tmp_path / "deeper" / "checkpoint.pt", {"rollout": rollout}
+    torch.manual_seed(1)
     with pytest.raises(Killed):
-        trained(frames, checkpoint=file, progress=Watched(at=17, action=die))
+        trained(frames, checkpoint=file, progress=Watched(at=17, action=die), **how)
     progress = Watched()
-    continued = trained(frames, checkpoint=file, progress=progress)
+    continued = trained(frames, checkpoint=file, progress=progress, **how)
     assert progress.done == 16
     assert progress.said == [f"Training goes on from step 16 of the checkpoint '{file}'."]
-    assert same(continued, trained(frames))
+    assert same(continued, trained(frames, **how))
     assert {path.name for path in file.parent.iterdir()} == {"checkpoint.pt", SUMS}
 
 
