@@ -123,9 +123,13 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
     stored, audio = trial.parameters * trial.networks, prepared.audio
     for one in missing:
         stored += (prepared.encoder.dim + 1) * _frames(prepared, one)
+    if is_factored(config) and audio is not None:
+        frames = sum(_frames(prepared, one) for one in audio.utterances)
+        stored += (trial.factored_dim + 1) * frames
     if config.transforms or is_factored(config):
         notes.append(
-            "sizes and times are those of the latents before the factorisation and the transforms"
+            f"sizes and times are of {trial.dim} dimensions, as the options say; what is fitted "
+            "may leave fewer"
         )
     return Plan(
         encoder=config.encoder.name,
@@ -202,6 +206,8 @@ class _Trial:
     """The models of a run on random frames, to take their times.
 
     Attributes:
+        factored_dim: d of the state, or D of the latents where they are not factored.
+        dim: of what is predicted.
         parameters: of one predictor.
         networks: how often the predictor is fitted.
         steps: of its training, 0 for a closed form.
@@ -211,7 +217,8 @@ class _Trial:
         self.config = prepared.config
         self.device = prepared.device
         self.registry = registry
-        self.dim = prepared.encoder.dim
+        self.factored_dim = _factored_dim(self.config, prepared.encoder.dim)
+        self.dim = _seen_dim(self.config, self.factored_dim)
         self.counts = prepared.frames
         self.eval_lengths = [
             _frames(prepared, one)
@@ -340,6 +347,18 @@ class _Trial:
             for number in range(utterances)
         }
         return Latents.from_arrays(arrays, dict.fromkeys(arrays, "nobody"))
+
+
+def _factored_dim(config: RunConfig, dim: int) -> int:
+    """The dimensions that a factorisation of latents of `dim` is asked for."""
+    return int(getattr(config.factorization.options, "dim", dim))
+
+
+def _seen_dim(config: RunConfig, dim: int) -> int:
+    """Those that the transforms are asked to leave of `dim`; they are fitted later."""
+    for one in config.transforms:
+        dim = min(dim, getattr(one.options, "components", 0) or dim)
+    return dim
 
 
 class _Steps(SilentProgress):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from latentbench.cells import make_predictor
 from latentbench.config import read_layers, resolve
 from latentbench.errors import UsageError
 from latentbench.experiment import run_experiment
@@ -123,3 +124,22 @@ def test_where_no_utterance_is_long_enough_the_longest_is_said(tmp_path):
     with pytest.raises(UsageError, match=r"has the 501 frames .* The longest has \d+\.") as caught:
         plan_experiment(config, Workspace(tmp_path), load_registry())
     assert "task.first_ms" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("assignments", "dim"),
+    [
+        ((), 4),
+        (("factorization={name: linear, dim: 2}",), 2),
+        (("factorization={name: rssm, dim: 12}",), 12),
+        (("transforms=[{name: pca, components: 3}]",), 3),
+        (("transforms=[{name: pca, whiten: true}]",), 4),
+        (("factorization={name: pca, dim: 3}", "transforms=[{name: pca, components: 2}]"), 2),
+    ],
+)
+def test_the_plan_is_of_the_dimensions_that_are_asked_for(tmp_path, assignments, dim):
+    config = configure("predictor.width=8", "task.horizons=[1]", *assignments)
+    plan = plan_experiment(config, Workspace(tmp_path), load_registry())
+    made = make_predictor("predictor", config, load_registry(), dim=dim, seed=0)
+    assert plan.parameters == sum(one.numel() for one in made.parameters())
+    assert not assignments or f"are of {dim} dimensions" in plan.notes[-1]
