@@ -358,7 +358,7 @@ class _Work:
         """Fit, score, roll out and save; a horizon without train frames has nothing to do."""
         seconds: dict[str, float] = {}
         scored: dict[Split, int] = {}
-        parameters = 0
+        parameters, facts = 0, {}
         train = self.frames["train"]
         if len(train):
             if self.device.type == "cuda":
@@ -370,6 +370,7 @@ class _Work:
                 controls = fit_controls(self.config, train, self._fit)
             with timed(seconds, "score"):
                 scored = self._score(predictor, baseline, controls)
+                facts = predictor.facts(self.frames["eval"])
             with timed(seconds, "rollout"):
                 self._roll_out(predictor, baseline)
             models = {"predictor": predictor, "baseline": baseline, **controls.by_role()}
@@ -384,6 +385,7 @@ class _Work:
             scored=scored,
             too_short={side: self._too_short(side) for side in SPLITS},
             parameters=parameters,
+            facts=facts,
             steps=self._convergence["predictor"].steps if "predictor" in self._convergence else 0,
             convergence=self._convergence,
             dim=self.latents.dim,

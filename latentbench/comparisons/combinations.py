@@ -116,19 +116,13 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         for section in COMPARED
     }
     _require_options(varying, chosen)
-    if all(len(one) == 1 for one in (*chosen.values(), *(values for _, values in varying))):
-        named = ", ".join(f"{section} '{one[0].label}'" for section, one in chosen.items())
-        raise UsageError(
-            f"A comparison needs at least two runs; this is one: {named}.",
-            "Give --encoder, --predictor, --corpus or --factorization several times, or --vary "
-            "KEY=VALUE,VALUE, or name finished run folders.",
-        )
     everywhere = list(_addressed(map(assignment, request.assignments), chosen))
     general = [request.settings, *everywhere]
     touched = _touched(request, general) | {parts[1] for parts, _ in varying if parts[0] == "task"}
     matched = _matched(request.match, touched)
     names_of_axes = _short([parts for parts, _ in varying])
     chosen["predictor"] = list(_with_controls(chosen["predictor"], registry))
+    _require_several(chosen, [values for _, values in varying])
     combinations = []
     for together, values in product(
         product(*chosen.values()), product(*(values for _, values in varying))
@@ -250,6 +244,19 @@ def _components(
             f"--set {section}.one.OPTION=VALUE.",
         )
     return found
+
+
+def _require_several(
+    chosen: Mapping[str, Sequence[_Component]], varying: Sequence[Sequence[Any]]
+) -> None:
+    """Refuse a comparison of a single run; controls that a predictor brings count."""
+    if all(len(one) == 1 for one in (*chosen.values(), *varying)):
+        named = ", ".join(f"{section} '{one[0].label}'" for section, one in chosen.items())
+        raise UsageError(
+            f"A comparison needs at least two runs; this is one: {named}.",
+            "Give --encoder, --predictor, --corpus or --factorization several times, or --vary "
+            "KEY=VALUE,VALUE, or name finished run folders.",
+        )
 
 
 def _with_controls(components: Sequence[_Component], registry: Registry) -> Iterator[_Component]:

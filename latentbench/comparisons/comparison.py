@@ -19,7 +19,15 @@ from latentbench.errors import UsageError
 from latentbench.metrics.units import NATS, is_rate, scale
 from latentbench.plugins import load_registry
 from latentbench.results.figures import Figures
-from latentbench.results.schema import EncoderFacts, HorizonResult, Number, Record, Side, Split
+from latentbench.results.schema import (
+    ALONE,
+    EncoderFacts,
+    HorizonResult,
+    Number,
+    Record,
+    Side,
+    Split,
+)
 from latentbench.results.standing import sampled
 
 if TYPE_CHECKING:
@@ -218,7 +226,7 @@ def compare_runs(
     differing, same = find_circumstances(runs)
     return Comparison(
         match=match,
-        runs=tuple(map(_run, runs)),
+        runs=_compared(runs),
         horizons=tuple(sorted(horizons, key=lambda one: times[one.matched])),
         headline=_headline(horizons),
         against=tuple(sorted(against, key=lambda one: times[one.matched])),
@@ -250,6 +258,18 @@ def _asked(task: Mapping[str, Any]) -> dict[int, float]:
     if not task.get("horizons_ms"):
         return {}
     return dict(zip(task["horizons"], task["horizons_ms"], strict=True))
+
+
+def _compared(runs: Sequence[FinishedRun]) -> tuple[ComparedRun, ...]:
+    """The runs; one whose controls are among them no longer lacks these."""
+    found = tuple(map(_run, runs))
+    beside = {one.predictor for one in found if ALONE not in one.stamps}
+    return tuple(
+        one.model_copy(update={"stamps": tuple(s for s in one.stamps if s != ALONE)})
+        if one.predictor in beside
+        else one
+        for one in found
+    )
 
 
 def _run(run: FinishedRun) -> ComparedRun:

@@ -80,6 +80,14 @@ class Predictor(nn.Module, ABC):
             raises a LatentbenchError.
         """
 
+    def facts(self, frames: TaskFrames) -> dict[str, float]:  # noqa: ARG002 - of those that have some
+        """What it tells of itself once it is fitted, by name, kept and shown with the run.
+
+        Args:
+            frames: of eval.
+        """
+        return {}
+
     def loss(self, context: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """What training by gradient descent minimises on a batch: the mean NLL.
 

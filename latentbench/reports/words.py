@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.columns import compact, time_text
+from latentbench.results.schema import ALONE
 from latentbench.results.standing import gain_of, not_fitted, sampled
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ MOSTLY = 0.5
 # Of a gain on eval: what is lost against train beyond it is called overfitting.
 OVERFIT = 1.0 / 3.0
 UNCONDITIONAL = "unconditional"
+# Phase 0's rule, and what it published: key and count -> left by keys and by permuted keys.
+PASS, LOST = 0.6, 0.2
+PUBLISHED = {("mean-kmeans", 64): ("0.997", "0.999"), ("pca-kmeans", 256): ("0.988", "0.995")}
 
 
 def words_of_run(result: Result) -> list[str]:
@@ -39,12 +43,13 @@ def words_of_run(result: Result) -> list[str]:
     if not done:
         return ["Every horizon failed: there is nothing to say."]
     usable = [one for one in done if not not_fitted(one)]
-    sentences = [*_not_fitted(done)]
+    sentences = [*_alone(result), *_not_fitted(done)]
     if usable:
         sentences += _worth(result, usable)
         sentences += _split(usable)
         sentences += _overfits(result, usable)
         sentences += _smallest(result, usable)
+    sentences += _phase0(result, done)
     sentences += _convergence(done)
     sentences += _rollout(done)
     return sentences
@@ -58,6 +63,42 @@ def _not_fitted(done: Sequence[HorizonResult]) -> Iterator[str]:
             "training ended, so its figures say nothing of the latents. Give it more "
             "training.steps, with training.select=best."
         )
+
+
+def _alone(result: Result) -> Iterator[str]:
+    if ALONE in result.stamps:
+        name = result.config["predictor"]["name"]
+        yield (
+            f"What {name} has beside its network is not shown to help: it stands here without its "
+            f"controls. latentbench compare --predictor {name} runs them beside it, in one table."
+        )
+
+
+def _phase0(result: Result, done: Sequence[HorizonResult]) -> Iterator[str]:
+    """Phase 0's verdict, where its variance ratio was measured."""
+    found = [(one, *_ratios(one)) for one in done]
+    found = [one for one in found if one[1] is not None and one[2] is not None]
+    if not found:
+        return
+    passed = [one for one, own, other in found if own < PASS and other - own <= LOST]
+    verdict = f"pass at {_times(passed)}" if passed else "fail"
+    first, own, other = found[0]
+    predictor = result.config["predictor"]
+    row = PUBLISHED.get((predictor.get("key"), predictor.get("keys")))
+    beside = f" Published: {row[0]} ({row[1]} by permuted keys): fail." if row else ""
+    yield (
+        f"By Phase 0's rule the keys {verdict}: less than {PASS} of the variance on train has to "
+        f"be left, and at most {LOST:.2f} lost on other speakers. {own:.3f} and {other:.3f} are "
+        f"left at {_time(first)}.{beside}"
+    )
+
+
+def _ratios(horizon: HorizonResult) -> tuple[float, float] | tuple[None, None]:
+    """What is left on train and on eval; None where that was not measured."""
+    own, other = (horizon.find(one, ALL, "phase0_ratio") for one in ("train", "eval"))
+    if own is None or other is None or not own.n or not other.n:
+        return None, None
+    return own.value, other.value
 
 
 def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:

@@ -21,8 +21,9 @@ from latentbench.protocols import followed
 from latentbench.results.figures import GAP, Figures
 from latentbench.results.folder import AGAIN, CURVES, read_record
 from latentbench.results.horizons import FIGURES, horizons_csv
-from latentbench.results.schema import SPLITS, CellRecord, HorizonResult, Result
+from latentbench.results.schema import ALONE, SPLITS, CellRecord, HorizonResult, Result
 from latentbench.results.summary import summarise_frames, summarise_rollouts
+from latentbench.specs import PredictorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ def assemble(
         corpus: the corpus as it was used.
         provenance: what made the numbers.
         stamps: of the encoder; those of a split by file, of a limit, of a slice alone, of a leaky
-            horizon and of degenerate latents are added here.
+            horizon, of degenerate latents and of a predictor without its controls are added here.
         latents: what the frames of each side look like.
 
     Raises:
@@ -97,6 +98,7 @@ def assemble(
         stamps=(
             *stamps,
             *(["same speakers"] if config.split.by == "file" else []),
+            *([ALONE] if _alone(config.predictor, registry) else []),
             *([f"limited to {limit} utterances"] if limit else []),
             *([f"only {config.task.only} frames"] if config.task.only != ALL else []),
             *([f"leaky: {', '.join(leaky)}"] if leaky else []),
@@ -172,6 +174,7 @@ def _horizon(
         seeds=tuple(done),
         figures=tuple(figures),
         rollout=summarise_rollouts(rollouts) if done else None,
+        facts=_facts(list(done.values())),
         steps=max((one.steps for one in done.values() if one.steps is not None), default=None),
         convergence={
             role: tuple(one.convergence[role] for one in done.values())
@@ -183,11 +186,29 @@ def _horizon(
     return horizon.model_copy(update={"notes": tuple(_notes(horizon, config, density))})
 
 
+def _facts(records: Sequence[CellRecord]) -> dict[str, float]:
+    """What the predictors tell of themselves, means over seeds."""
+    names = dict.fromkeys(name for one in records for name in one.facts)
+    told = {name: [one.facts[name] for one in records if name in one.facts] for name in names}
+    return {name: sum(values) / len(values) for name, values in told.items()}
+
+
+def _alone(predictor: ComponentConfig, registry: Registry) -> bool:
+    """Whether a predictor has controls that always stand beside it, and is none of them."""
+    spec = registry.get("predictor", predictor.name).spec
+    controls = spec.controls.values() if isinstance(spec, PredictorSpec) else ()
+    options = predictor.model_dump()
+    return bool(controls) and not any(
+        all(options.get(key) == value for key, value in one.items()) for one in controls
+    )
+
+
 def _notes(horizon: HorizonResult, config: RunConfig, density: Density) -> list[str]:
-    """Why figures are blank or have no interval, one sentence each."""
+    """What the predictor tells, and why figures are blank or have no interval, one each."""
     if not horizon.seeds:
         return ["no figures: every cell failed"]
-    notes = []
+    told = ", ".join(f"{name} {value:.4g}" for name, value in horizon.facts.items())
+    notes = [f"{config.predictor.name}: {told}"] if told else []
     for split in SPLITS:
         if not horizon.frames.get(split):
             short = horizon.too_short.get(split, 0)

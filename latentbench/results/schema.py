@@ -19,6 +19,7 @@ from latentbench.predictors.learning_curve import Convergence
 from latentbench.records import Number, Record
 
 __all__ = [
+    "ALONE",
     "SCHEMA_VERSION",
     "SPLITS",
     "CellRecord",
@@ -46,6 +47,8 @@ Side = Literal["train", "validation", "eval"]
 # What is scored.
 Split = Literal["train", "eval"]
 SPLITS: tuple[Split, Split] = ("train", "eval")
+# The stamp of a predictor that is always compared with controls, where these are not beside it.
+ALONE = "without its controls"
 
 
 class CellRecord(Record):
@@ -60,6 +63,7 @@ class CellRecord(Record):
         scored: those that were scored: at most `evaluation.max_frames`.
         too_short: utterances of each split without a valid frame.
         parameters: learned numbers of the predictor.
+        facts: what the predictor tells of itself, by name.
         steps: it was trained for, 0 for a closed form; None where an older version ran it.
         convergence: how each training by gradient descent ended, by the role of its model.
         dim: D of what was predicted, after the transforms.
@@ -79,6 +83,7 @@ class CellRecord(Record):
     scored: dict[Split, int] = {}
     too_short: dict[Split, int] = {}
     parameters: int = 0
+    facts: dict[str, Number] = {}
     steps: int | None = None
     convergence: dict[str, Convergence] = {}
     dim: int = 0
@@ -199,6 +204,8 @@ class HorizonResult(Record):
         errors: one line per seed that failed.
         seeds: that the figures are means over.
         parameters: learned numbers of the predictor.
+        facts: what the predictor tells of itself, by name, means over seeds: of `lookup` and
+            `engram` the `ceiling` in nats, of `engram` hit rates on eval and the `gate`.
         steps: it was trained for, 0 for a closed form; None where an older version ran it.
         convergence: how each training by gradient descent ended, by the role of its model, one for
             each of `seeds`.
@@ -209,7 +216,7 @@ class HorizonResult(Record):
         too_short: utterances of each split without a valid frame.
         figures: every metric of every split and slice.
         rollout: None where no seed is done.
-        notes: why figures are blank or have no interval.
+        notes: the facts, and why figures are blank or have no interval.
         seconds: wall time per phase, summed over seeds.
     """
 
@@ -220,6 +227,7 @@ class HorizonResult(Record):
     errors: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     parameters: int = 0
+    facts: dict[str, Number] = {}
     steps: int | None = None
     convergence: dict[str, tuple[Convergence, ...]] = {}
     dim: int = 0

@@ -6,7 +6,7 @@ import pytest
 
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.words import words_of_run
-from latentbench.results.schema import CorpusFacts, EncoderFacts, Figure, HorizonResult
+from latentbench.results.schema import ALONE, CorpusFacts, EncoderFacts, Figure, HorizonResult
 from latentbench.results.standing import gain_of, withheld
 
 DONE = Convergence(steps=400, best_step=200, best_loss=1.0, last_loss=1.1, converged=True)
@@ -237,3 +237,44 @@ def test_a_context_part_is_a_gain_with_its_sign_turned(result):
 def test_where_every_horizon_failed_that_is_all(result):
     failed = HorizonResult(k=1, milliseconds=20.0, status="failed", errors=("no",))
     assert words_of_run(result(failed)) == ["Every horizon failed: there is nothing to say."]
+
+
+def phase0(own, other, key="mean-kmeans"):
+    ratios = figure("phase0_ratio", own, split="train"), figure("phase0_ratio", other)
+    return horizon(figures=ratios), {"name": "lookup", "key": key, "keys": 64}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "verdict"),
+    [
+        (0.599, 0.7, "pass at 20 ms"),
+        (0.6, 0.6, "fail"),
+        (0.3, 0.499, "pass at 20 ms"),
+        (0.3, 0.51, "fail"),
+    ],
+)
+def test_the_rule_of_phase0_is_told_with_what_it_published(result, own, other, verdict):
+    one, predictor = phase0(own, other)
+    found = result(one)
+    told = words_of_run(
+        found.model_copy(update={"config": found.config | {"predictor": predictor}})
+    )
+    (sentence,) = [text for text in told if "Phase 0's rule" in text]
+    assert sentence.startswith(f"By Phase 0's rule the keys {verdict}: ")
+    assert f"{own:.3f} and {other:.3f} are left at 20 ms." in sentence
+    assert sentence.endswith("Published: 0.997 (0.999 by permuted keys): fail.")
+
+
+def test_of_other_keys_nothing_was_published(result):
+    one, predictor = phase0(0.9, 0.9, key="rvq")
+    found = result(one)
+    told = words_of_run(
+        found.model_copy(update={"config": found.config | {"predictor": predictor}})
+    )
+    assert not any("Published" in text for text in told)
+
+
+def test_a_predictor_without_its_controls_is_told_how_to_get_them(result):
+    alone = result(horizon()).model_copy(update={"stamps": (ALONE,)})
+    assert "compare --predictor mdn runs them beside it" in words_of_run(alone)[0]
+    assert not any("controls. latentbench" in text for text in words_of_run(result(horizon())))

@@ -96,6 +96,18 @@ class EngramPredictor(WindowPredictor):
         added: torch.Tensor = self.read(found, states)
         return states + added
 
+    def facts(self, frames: TaskFrames) -> dict[str, float]:
+        """Shares of n-grams that training saw, the mean gate, and what codes can tell, nats."""
+        if self.engram.memory != "tables" or frames.blind or not len(frames):
+            return {}
+        codes = self._ends(frames)
+        hits = {
+            f"hits of {grams.n}-grams": float(grams.known(grams(codes)).double().mean())
+            for grams in self.grams
+        }
+        most = max(grams.n for grams in self.grams) * math.log(self.engram.distinct)
+        return hits | {"gate": self._gate(frames), "ceiling": most}
+
     def extra_repr(self) -> str:
         """What the layers do not show; part of what a checkpoint must match."""
         return str(self.engram)
@@ -123,16 +135,16 @@ class EngramPredictor(WindowPredictor):
 
     def _remark(self, frames: TaskFrames, side: str) -> str:
         """Hit rates, gate and ceiling, in words."""
-        codes = self._ends(frames)
-        told = []
-        for grams in self.grams:
-            hits = float(grams.known(grams(codes)).double().mean())
-            told.append(f"{100 * hits:.1f} % of the {grams.n}-grams ({len(grams.seen):,} distinct)")
-        ceiling = max(grams.n for grams in self.grams) * math.log(self.engram.distinct)
+        facts = self.facts(frames)
+        told = [
+            f"{100 * facts[f'hits of {grams.n}-grams']:.1f} % of the {grams.n}-grams "
+            f"({len(grams.seen):,} distinct)"
+            for grams in self.grams
+        ]
         return (
             f"engram at k = {frames.horizon}: of {side}, training saw {' and '.join(told)}, in "
-            f"tables of {self.engram.rows:,} rows and more; the gate is {self._gate(frames):.2f} "
-            f"on average; codes can tell at most {ceiling:.1f} nats."
+            f"tables of {self.engram.rows:,} rows and more; the gate is {facts['gate']:.2f} "
+            f"on average; codes can tell at most {facts['ceiling']:.1f} nats."
         )
 
     def _gate(self, frames: TaskFrames) -> float:

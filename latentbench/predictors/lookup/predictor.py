@@ -97,6 +97,11 @@ class Lookup(Predictor):
             logits, means.unsqueeze(-2), 0.5 * variances.log().unsqueeze(-2)
         )
 
+    def facts(self, frames: TaskFrames) -> dict[str, float]:  # noqa: ARG002 - training tells
+        """How many keys are in use, and the most that they can tell, nats."""
+        count = self.table.in_use
+        return {"keys in use": float(count), "ceiling": math.log(max(1, count))}
+
     def _keys(self, context: torch.Tensor) -> torch.Tensor:
         if self.blind:
             return torch.zeros(len(context), dtype=torch.int64, device=context.device)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from latentbench.comparisons import compare_runs
 from latentbench.comparisons.combinations import Request, combine
-from latentbench.config import TrainingConfig
+from latentbench.config import TrainingConfig, read_layers, resolve
 from latentbench.errors import UsageError
+from latentbench.experiment import run_experiment
 from latentbench.latents import Latents
 from latentbench.plugins import load_registry
 from latentbench.predictors import Training
@@ -16,7 +18,10 @@ from latentbench.predictors.engram.options import CONTROLS, EngramOptions
 from latentbench.predictors.engram.predictor import EngramPredictor
 from latentbench.predictors.engram.tables import NGramTables, primes_from
 from latentbench.progress import SilentProgress
+from latentbench.results.finished import FinishedRun
+from latentbench.results.schema import ALONE
 from latentbench.tasks import WindowTask
+from latentbench.workspace import Workspace
 
 W, DIM = 4, 3
 TINY = {"head": "gaussian", "width": 16, "codes": 12, "hashes": 2, "rows": 256, "row_width": 8}
@@ -161,7 +166,49 @@ def test_a_comparison_brings_the_controls():
     assert {one.width for one in made} == {32}
 
 
+def test_alone_it_is_compared_with_its_controls():
+    request = Request({"encoder": ["logmel"], "predictor": ["engram"]}, preset="demo")
+    labels = [one.label for one in combine(request, load_registry())]
+    assert labels == ["engram", *(f"engram-{name}" for name in CONTROLS)]
+
+
 def test_a_control_that_is_asked_for_brings_no_others():
     components = {"encoder": ["logmel"], "predictor": ["linear", "engram"]}
     request = Request(components, preset="demo", assignments=["predictor.engram.memory=dense"])
     assert [one.label for one in combine(request, load_registry())] == ["linear", "engram"]
+
+
+def test_it_tells_hits_gate_and_ceiling_of_frames_and_its_controls_nothing():
+    frames, others = second_order(0, frames=60), second_order(1, frames=60)
+    found = fitted(frames, "tables", 5).facts(others)
+    assert list(found) == ["hits of 2-grams", "hits of 3-grams", "gate", "ceiling"]
+    assert 0.5 < found["hits of 3-grams"] < found["hits of 2-grams"] <= 1.0
+    assert 0.0 < found["gate"] < 1.0
+    assert found["ceiling"] == pytest.approx(3 * np.log(12))
+    assert fitted(frames, "tables", 5).facts(frames)["hits of 3-grams"] == 1.0
+    for memory in CONTROLS:
+        assert fitted(frames, memory, 1).facts(others) == {}
+
+
+def test_a_run_alone_is_stamped_and_one_beside_its_controls_is_not(tmp_path):
+    registry = load_registry()
+    layers = [
+        "encoder=latents", "corpus={name: 'world:ar1', dim: 3, speakers: 6, utterances: 2}",
+        "predictor={name: engram, width: 8, codes: 4, rows: 16}", "utterances.min_seconds=0",
+        "task.horizons=[1]", "training.steps=2", "controls=[]", "rollout.utterances=0",
+        "task.slices=[all]", "device=cpu",
+    ]  # fmt: skip
+    runs = {}
+    for memory in ("tables", "zeroed"):
+        config = resolve(read_layers(None, None, [*layers, f"predictor.memory={memory}"]), registry)
+        folder = tmp_path / memory
+        run_experiment(config, folder, Workspace(tmp_path / "cache"), registry)
+        runs[memory] = FinishedRun.read(folder, memory)
+    alone, control = (one.result for one in runs.values())
+    assert ALONE in alone.stamps
+    assert ALONE not in control.stamps
+    assert set(alone.horizons[0].facts) >= {"gate", "ceiling"}
+    assert any(note.startswith("engram: hits of 2-grams") for note in alone.horizons[0].notes)
+    together = compare_runs(list(runs.values()), registry=registry)
+    assert not any(ALONE in one.stamps for one in together.runs)
+    assert ALONE in compare_runs([runs["tables"]], registry=registry).runs[0].stamps
