@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latentbench.comparisons import Comparison as ComparisonRecord
     from latentbench.config import RunConfig
     from latentbench.explain.explanation import Explanation
+    from latentbench.listening.record import Listening
     from latentbench.opened import OpenedRun
     from latentbench.plugins import Registry
     from latentbench.reports.tables import Line, Page, Table
@@ -271,6 +272,30 @@ class Result(_Tabled[Any]):
         asked = Rolling(inject=Injection.parse(inject), **rolling)
         found = rollout_curves(self._opened(device), asked, self._workspace.progress)
         return Answer(found, partial(rollout_report, full=full))
+
+    def listen(
+        self, *, out: Path | str | None = None, device: str = "", **asked: Any
+    ) -> Answer[Listening]:
+        """Write what the models of the run predicted as sound, as `latentbench listen` does.
+
+        Args:
+            out: folder of the WAVs and of `listen.json`; by default `listen` in that of the run.
+            device: where the models run; empty: where they were trained.
+            **asked: attributes of `latentbench.listening.listen.Asked`: `utterances`, `horizon`,
+                `seed`, `prompt_seconds`.
+
+        Raises:
+            UsageError: the encoder has no decoder, its latents or audio are not at hand, or the
+                run has no such cell.
+        """
+        from pathlib import Path
+
+        from latentbench.listening.listen import FOLDER, Asked, listen
+        from latentbench.reports.listening import listening_report
+
+        folder = self.folder / FOLDER if out is None else Path(out)
+        found = listen(self._opened(device), Asked(**asked), folder, self._workspace)
+        return Answer(found, listening_report)
 
     def explain(self, *, device: str = "", **asked: Any) -> Answer[Explanation]:
         """Say which frames make the means of the run, and why, as `latentbench explain` does.

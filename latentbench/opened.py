@@ -9,11 +9,11 @@ from latentbench.config import RunConfig
 from latentbench.device import choose_device
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus
-from latentbench.factorizations.stored import factored_store, is_factored
+from latentbench.factorizations.stored import factored_store, is_factored, restore_factorization
 from latentbench.files import DamagedFileError
 from latentbench.latents.manifest import open_latents
 from latentbench.latents.store import LatentStore
-from latentbench.latents.transform import restore_transforms
+from latentbench.latents.transform import restore_transforms, undo_transforms
 from latentbench.models import load_model
 from latentbench.results import RunFolder
 from latentbench.results.finished import FinishedRun
@@ -21,6 +21,8 @@ from latentbench.results.finished import FinishedRun
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    import torch
 
     from latentbench.latents import Latents
     from latentbench.plugins import Registry
@@ -43,8 +45,10 @@ class OpenedRun:
     Attributes:
         result: what was found.
         config: the resolved configuration, all times in frames.
-        latents: of every utterance, as the run's transforms leave them.
+        encoded: the latents of every utterance, as the encoder gave them.
+        latents: the same as the run's factorisation and transforms leave them.
         sides: split -> indices into `latents.utterances`.
+        rows: of the manifest, one per utterance.
 
     Raises:
         UsageError: the folder holds no finished run, or its latents are not in the cache.
@@ -56,17 +60,29 @@ class OpenedRun:
         run = FinishedRun.read(folder)
         self.folder = RunFolder(folder)
         self.result = run.result
+        self.rows = run.utterances
         self.config = RunConfig.model_validate(self.result.config)
         self.registry = registry
         self.device = choose_device(device or self.config.device)
         stored, self.sides = self._stored(run, workspace)
+        self.encoded = stored
         if is_factored(self.config):
             stored, self.sides = self._factored(run, workspace)
-        files = [
-            folder / f"transform-{number}-{component.name}.safetensors"
-            for number, component in enumerate(self.config.transforms)
-        ]
-        self.latents = restore_transforms(stored, self.config, registry, files)
+        self.latents = restore_transforms(stored, self.config, registry, self._transforms)
+
+    def as_encoded(self, frames: torch.Tensor) -> torch.Tensor:
+        """Consecutive frames [T, d] of `latents` as frames of the encoder, [T, D].
+
+        Transforms are undone, and the factorisation says what its states alone say of the frames.
+
+        Raises:
+            UsageError: a transform has no way back.
+            DamagedFileError: a fitted file is not what was written.
+        """
+        frames = undo_transforms(frames, self.config, self.registry, self._transforms)
+        if not is_factored(self.config):
+            return frames
+        return restore_factorization(self.config, self.registry, self._factorization).decode(frames)
 
     def frames(self, horizon: int, side: str) -> TaskFrames:
         """The frames of one side at one horizon, in the order of `frames.parquet`."""
@@ -110,17 +126,28 @@ class OpenedRun:
                 f"Finished seeds there: {known}.",
             )
 
+    @property
+    def _factorization(self) -> Path:
+        name = self.config.factorization.name
+        return self.folder.path / f"factorization-{name}.safetensors"
+
+    @property
+    def _transforms(self) -> list[Path]:
+        return [
+            self.folder.path / f"transform-{number}-{component.name}.safetensors"
+            for number, component in enumerate(self.config.transforms)
+        ]
+
     def _factored(
         self, run: FinishedRun, workspace: Workspace
     ) -> tuple[Latents, dict[str, list[int]]]:
         """The states of the run's factorisation; what is missing is encoded again."""
-        name = self.config.factorization.name
         store = factored_store(
             LatentStore.at(workspace.cache / "latents" / run.store),
             run.utterances,
             self.config,
             self.registry,
-            file=self.folder.path / f"factorization-{name}.safetensors",
+            file=self._factorization,
             progress=workspace.progress,
         )
         return open_latents(store, run.utterances)

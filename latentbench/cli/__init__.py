@@ -38,6 +38,10 @@ VERBS = {
         "latentbench.cli.rollout:rollout",
         "Roll the models of a finished run out again, and show the curve by depth.",
     ),
+    "listen": (
+        "latentbench.cli.listen:listen",
+        "Write what a finished run predicted as sound.",
+    ),
     "runs": (
         "latentbench.cli.runs:runs",
         "List the runs in a folder: how far each is, its headline and its size.",

@@ -32,6 +32,7 @@ __all__ = [
     "fit_transforms",
     "moments",
     "restore_transforms",
+    "undo_transforms",
 ]
 
 RUN_AGAIN = "Give the same 'latentbench run' command again: it is fitted again."
@@ -55,6 +56,20 @@ class Transform(ABC):
     @abstractmethod
     def apply(self, latents: Latents) -> Latents:
         """The transformed latents of every utterance; rows keep their number and order."""
+
+    def undo(self, frames: torch.Tensor) -> torch.Tensor:
+        """Transformed frames [N, d] as they were before, [N, D]; optional.
+
+        What the transform dropped is at its mean.
+
+        Raises:
+            UsageError: there is no way back.
+        """
+        del frames
+        raise UsageError(
+            f"The transform {type(self).__name__} has no way back to the latents.",
+            "Leave it out of a run that is to be heard, or write its `undo`.",
+        )
 
     @abstractmethod
     def state(self) -> Mapping[str, torch.Tensor]:
@@ -99,11 +114,29 @@ def restore_transforms(
     latents: Latents, config: RunConfig, registry: Registry, files: Sequence[Path]
 ) -> Latents:
     """The latents as the fitted transforms of a run leave them."""
+    for transform in _restored(config, registry, files):
+        latents = transform.apply(latents)
+    return latents
+
+
+def undo_transforms(
+    frames: torch.Tensor, config: RunConfig, registry: Registry, files: Sequence[Path]
+) -> torch.Tensor:
+    """Frames [N, d] as they were before the fitted transforms of a run, [N, D].
+
+    Raises:
+        UsageError: one has no way back.
+    """
+    for transform in reversed(list(_restored(config, registry, files))):
+        frames = transform.undo(frames)
+    return frames
+
+
+def _restored(config: RunConfig, registry: Registry, files: Sequence[Path]) -> Iterator[Transform]:
     for component, file in zip(config.transforms, files, strict=True):
         transform = _create(component, registry)
         transform.restore(load_tensors(file, RUN_AGAIN))
-        latents = transform.apply(latents)
-    return latents
+        yield transform
 
 
 class _Affine(Transform):
@@ -116,6 +149,14 @@ class _Affine(Transform):
         """The latents seen through the map."""
         dim = self.matrix.shape[-1]
         return latents.mapped(self._map, dim)
+
+    def undo(self, frames: torch.Tensor) -> torch.Tensor:
+        """By the (pseudo)inverse of the map."""
+        if self.matrix.ndim == 1:
+            return frames / self.matrix + self.mean
+        back = torch.linalg.pinv(self.matrix.double())
+        undone: torch.Tensor = frames.double() @ back + self.mean
+        return undone.to(frames.dtype)
 
     def state(self) -> Mapping[str, torch.Tensor]:
         """`mean` [D] and `matrix`, [D] or [D, n]."""

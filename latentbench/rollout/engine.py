@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from latentbench.predictors import Predictor
     from latentbench.progress import Meter
 
-__all__ = ["NEVER", "Injection", "Mode", "move", "rollout", "rollout_frames"]
+__all__ = ["NEVER", "Injection", "Mode", "frames_made", "move", "rollout", "rollout_frames"]
 
 Mode: TypeAlias = Literal["mean", "sample", "component"]
-Kind: TypeAlias = Literal["never", "once", "every", "teacher"]
+Kind: TypeAlias = Literal["never", "once", "every", "until", "teacher"]
 
 KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
-COUNTED = ("once", "every")
+COUNTED = ("once", "every", "until")
 
 # The original seeded its choice of utterances with 42 + 20,000 + k, and left out those with a
 # single frame to score.
@@ -57,7 +57,8 @@ class Injection:
     model's later contexts and sums see it; what the model made of it is still scored.
 
     Attributes:
-        kind: `never`; `once`, at step n; `every`, at steps n, 2n, ...; `teacher`, at every step.
+        kind: `never`; `once`, at step n; `every`, at steps n, 2n, ...; `until`, at steps 1..n, a
+            prompt; `teacher`, at every step.
         steps: n, at least 1; of no meaning where the kind has none.
     """
 
@@ -66,7 +67,7 @@ class Injection:
 
     @classmethod
     def parse(cls, text: str) -> Injection:
-        """Read `never`, `once:N`, `every:N` (or `each:N`) or `teacher`.
+        """Read `never`, `once:N`, `every:N` (or `each:N`), `until:N` or `teacher`.
 
         Raises:
             UsageError: anything else; names the nearest.
@@ -97,6 +98,8 @@ class Injection:
             return np.asarray(step == self.steps)
         if self.kind == "every":
             return np.asarray(step % self.steps == 0)
+        if self.kind == "until":
+            return np.asarray(step <= self.steps)
         return np.full(count, self.kind == "teacher")
 
 
@@ -217,6 +220,36 @@ def rollout(
     return columns | rolled.states
 
 
+def frames_made(
+    predictor: Predictor,
+    frames: TaskFrames,
+    *,
+    device: torch.device,
+    mode: Mode = "mean",
+    inject: Injection = NEVER,
+    seed: int = 42,
+) -> torch.Tensor:
+    """The frames that a rollout makes, before any true frame takes their place.
+
+    Args:
+        predictor: on `device`, in evaluation mode.
+        frames: of `rollout_frames`; where they are without context, so is the model.
+        device: where the densities are computed.
+        mode: what the model moves by.
+        inject: which of its frames are given back as they truly were; by `teacher` every frame
+            made is a prediction over one staleness.
+        seed: of the samples; the generators of the process are left as they were.
+
+    Returns:
+        float32 [N, D], in the order of `frames`; nan from where a context is not finite.
+    """
+    with torch.inference_mode(), unvalidated(), seeded(seed, device):
+        rolled = _Rollout(predictor, frames, mode, inject, device=device, centre=None)
+        rolled.made = torch.empty(len(frames), frames.dim)
+        rolled.run(None)
+    return rolled.made
+
+
 class _Rollout:
     """The state of all utterances, longest first, so that those still going come first."""
 
@@ -246,6 +279,7 @@ class _Rollout:
         self.first, self.counts = first[order], counts[order]
         self.injected = inject.at_steps(int(counts.max(initial=0)))
         self.nll = np.empty(len(frames))
+        self.made: torch.Tensor | None = None  # to be filled in where it is there
         self.states: dict[str, NDArray[np.generic]] = {}
         if centre is not None:
             self.centre = centre.to(device).double()
@@ -277,12 +311,16 @@ class _Rollout:
             oldest = self.t0 - k - self.frames.context_frames + 1
             window = oldest + step[:, None] + np.arange(self.frames.context_frames)
             context = state[torch.from_numpy(who)[:, None], torch.from_numpy(window)]
+            if self.frames.blind:
+                context = torch.zeros_like(context)
             scores, draws = self._predict(context, targets[torch.from_numpy(number)])
             self.nll[number] = scores.cpu().numpy()
             moves = draws.new_zeros(going, k, self.frames.dim)
             moves[at] = draws
             true = self._true_frames(number, at, moves)
             made, changes, before = self._advance(state, moves, true, start)
+            if self.made is not None:
+                self.made[torch.from_numpy(number)] = made[at].float().cpu()
             if self.states:
                 self._record(number, made[at], true[at], changes[at])
                 self._record_lag(number, made[at], true[at], before[at])

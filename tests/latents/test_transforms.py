@@ -120,3 +120,29 @@ def test_transforms_compose_in_the_order_given(latents):
     assert torch.equal(
         order.apply(both).utterance(2), second.apply(first.apply(order.apply(latents))).utterance(2)
     )
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [Standardize(NoOptions()), Pca(PcaOptions()), Pca(PcaOptions(whiten=True))],
+    ids=["standardize", "pca", "whitened"],
+)
+def test_what_keeps_every_direction_can_be_undone(latents, transform):
+    transform.fit(latents, TRAIN)
+    seen = transform.apply(latents).utterance(1)
+    np.testing.assert_allclose(transform.undo(seen), latents.utterance(1), rtol=1e-4)
+
+
+def test_what_was_dropped_is_at_its_mean(latents):
+    transform = Pca(PcaOptions(components=2, whiten=True))
+    transform.fit(latents, TRAIN)
+    back = transform.undo(transform.apply(latents).utterance(1)).numpy()
+    rows = train_rows(latents)
+    directions = np.linalg.eigh(np.cov(rows.T))[1][:, ::-1][:, :2]
+    centred = latents.utterance(1).numpy() - rows.mean(0)
+    np.testing.assert_allclose(back, rows.mean(0) + centred @ directions @ directions.T, rtol=1e-4)
+
+
+def test_frames_out_of_order_have_no_way_back(latents):
+    with pytest.raises(UsageError, match="ShuffledFrames has no way back"):
+        ShuffledFrames(ShuffledFramesOptions()).undo(latents.utterance(0))

@@ -1,0 +1,1 @@
+"""What a finished run predicted, as sound: decoded, written and scored."""
