@@ -13,11 +13,14 @@ share of the pipeline's time that the encoder alone takes, and how far the laten
 units of their largest magnitude. The best of several turns, taken in turns, so that other work
 on the machine hits all alike.
 
+With `--workers N` also the engine `processes`, N of one thread each, against one process of N
+threads by the pipeline, in turns; its start is counted, and shown alone.
+
 The audio is read speech where `../shared/data/LibriSpeech` is beside the checkout, else the
 corpus `speech-demo`. Weights are random unless given: speed does not depend on them.
 
 Usage: python benchmarks/encoding.py [--encoders mimi,logmel] [--seconds 60] [--threads N]
-           [--turns 2] [--weights soundstream=FILE]
+           [--turns 2] [--weights soundstream=FILE] [--workers 2]
 """
 
 from __future__ import annotations
@@ -32,12 +35,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torchaudio
 
+from latentbench.config import ComponentConfig, RunConfig
 from latentbench.corpora.selection import leave_out
+from latentbench.engines.plugin import ProcessesOptions
+from latentbench.engines.processes import ProcessesEngine
 from latentbench.errors import LatentbenchError
 from latentbench.latents.encoding import plan_batches
 from latentbench.latents.preparation import prepare
 from latentbench.latents.store import LatentStore
-from latentbench.latents.stretches import encode_missing
+from latentbench.latents.stretches import Elsewhere, encode_missing, key_of
 from latentbench.plugins import load_registry
 from latentbench.progress import SILENT
 from latentbench.workspace import Workspace
@@ -60,6 +66,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--weights", action="append", default=[], metavar="ENCODER=FILE")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -83,7 +90,12 @@ def main() -> None:
             except LatentbenchError as error:
                 print(f"{name:<14}left out: {error.message}")
             else:
-                show(name, encoder, utterances, arguments.turns)
+                if arguments.workers:
+                    weights = given.get(name, "random")
+                    crew = Crew(name, weights, corpus, registry, arguments.workers)
+                    crew.show(encoder, utterances, arguments.turns)
+                else:
+                    show(name, encoder, utterances, arguments.turns)
 
 
 def show(name: str, encoder: Encoder, utterances: Sequence[Utterance], turns: int) -> None:
@@ -109,6 +121,64 @@ def show(name: str, encoder: Encoder, utterances: Sequence[Utterance], turns: in
         f"{best['alone'] / best['pipeline']:>7.0%}{apart:>9.0e}",
         flush=True,
     )
+
+
+class Crew:
+    """One encoder by several processes of one thread, and by one process of as many threads."""
+
+    def __init__(
+        self, name: str, weights: str, corpus: Corpus, registry: Registry, workers: int
+    ) -> None:
+        self.name, self.corpus, self.registry, self.workers = name, corpus, registry, workers
+        options = {field.name for field in fields(registry.get("encoder", name).spec.options)}
+        given = {"weights": weights} if "weights" in options else {}
+        where = {"root": str(SHARED / "LibriSpeech"), "subset": "train-clean-5"}
+        self.config = RunConfig(
+            encoder=ComponentConfig(name=name, **given),
+            corpus=ComponentConfig(
+                name="librispeech" if corpus.name.startswith("librispeech") else "speech-demo",
+                **(where if corpus.name.startswith("librispeech") else {}),
+            ),
+            device="cpu",
+        )
+
+    def show(self, encoder: Encoder, utterances: Sequence[Utterance], turns: int) -> None:
+        """One row."""
+        torch.set_num_threads(self.workers)
+        few = utterances[: self.workers]
+        alone, crew, start = [], [], []
+        for _ in range(turns):
+            with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+                alone.append(self.seconds(encoder, utterances, Path(one), by_crew=False))
+                crew.append(self.seconds(encoder, utterances, Path(other), by_crew=True))
+            with tempfile.TemporaryDirectory() as folder:
+                start.append(self.seconds(encoder, few, Path(folder), by_crew=True))
+        total = sum(one.seconds for one in utterances)
+        print(
+            f"{self.name:<14}{self.workers} threads {total / min(alone):.1f}x, {self.workers} "
+            f"processes {total / min(crew):.1f}x: {min(alone) / min(crew):.2f}; their start, with "
+            f"{len(few)} utterances, {min(start):.1f} s",
+            flush=True,
+        )
+
+    def seconds(
+        self, encoder: Encoder, utterances: Sequence[Utterance], folder: Path, *, by_crew: bool
+    ) -> float:
+        """Of an empty store filled."""
+        store = LatentStore.for_key(folder, key_of(self.config, encoder, self.corpus))
+        options = ProcessesOptions(workers=self.workers, threads=1)
+        crew = Elsewhere(ProcessesEngine(options), self.config, self.registry)
+        start = time.perf_counter()
+        encode_missing(
+            store,
+            encoder,
+            utterances,
+            digests={one.id: one.id for one in utterances},
+            device=CPU,
+            progress=SILENT,
+            elsewhere=crew if by_crew else None,
+        )
+        return time.perf_counter() - start
 
 
 def loop(

@@ -172,6 +172,16 @@ class UtteranceConfig(_Section):
     limit: PositiveInt | None = None
 
 
+class LatentsConfig(_Section):
+    """How latents are kept on disk.
+
+    `float16` halves them and stamps the result: a number is off by at most 2^-11 of itself, or
+    2^-25 where it is smaller than 2^-14. What is computed with them is float32 in either case.
+    """
+
+    dtype: Literal["float32", "float16"] = "float32"
+
+
 class TaskConfig(_Section):
     """What is predicted from what: W context frames, staleness k, the target, the frame set.
 
@@ -305,6 +315,7 @@ class RunConfig(_Section):
     )
     engine: ComponentConfig = ComponentConfig(name="local")
     utterances: UtteranceConfig = UtteranceConfig()
+    latents: LatentsConfig = LatentsConfig()
     split: SplitConfig = SplitConfig()
     task: TaskConfig = TaskConfig()
     training: TrainingConfig = TrainingConfig()
@@ -315,8 +326,10 @@ class RunConfig(_Section):
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the factorisation `none` out: runs older than it have the same digest."""
+        """Leave out what is as it always was: runs older than the setting have the same digest."""
         found: dict[str, Any] = handler(self)
+        if self.latents == LatentsConfig():
+            found.pop("latents", None)
         if self.factorization.name == "none":
             found.pop("factorization", None)
         return found

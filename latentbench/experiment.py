@@ -35,8 +35,8 @@ from latentbench.latents.manifest import (
     write_manifest,
 )
 from latentbench.latents.preparation import is_odd
-from latentbench.latents.store import LatentStore, store_key
-from latentbench.latents.stretches import Elsewhere, encode_missing, encoder_name
+from latentbench.latents.store import LatentStore
+from latentbench.latents.stretches import Elsewhere, encode_missing, key_of
 from latentbench.latents.transform import fit_transforms, restore_transforms
 from latentbench.progress import Networks
 from latentbench.results import RunFolder
@@ -183,7 +183,7 @@ def run_experiment(
                 encoder=encoded.facts,
                 corpus=_corpus_facts(encoded),
                 provenance=_provenance(config, encoded, registry, cells, seconds),
-                stamps=(*encoded.encoder.stamps, *_odd_rates(encoded)),
+                stamps=(*encoded.encoder.stamps, *_odd_rates(encoded), *_halved(config)),
                 latents={side: one for side, one in looks.items() if one},
             )
         journal.figures(result)
@@ -207,8 +207,7 @@ def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -
     assert audio is not None  # noqa: S101 - `listen` lists it
     for note in prepared.notes:
         workspace.progress.say(note)
-    key = store_key(encoder, encoder_name(config), audio.corpus)
-    store = LatentStore.for_key(workspace.cache, key)
+    store = LatentStore.for_key(workspace.cache, key_of(config, encoder, audio.corpus))
     engine: Engine = make(config.engine, "engine", registry)
     encoded = encode_missing(
         store,
@@ -376,6 +375,12 @@ def _odd_rates(encoded: EncodedCorpus) -> list[str]:
     wanted = round(encoded.encoder.sample_rate)
     odd = sum(is_odd(round(one.sample_rate), wanted) for one in encoded.audio.utterances)
     return [f"odd sample rates: {odd}"] if odd else []
+
+
+def _halved(config: RunConfig) -> list[str]:
+    """A stamp where latents are not kept whole."""
+    dtype = config.latents.dtype
+    return [] if dtype == "float32" else [f"latents kept as {dtype}"]
 
 
 def _corpus_facts(encoded: EncodedCorpus) -> CorpusFacts:

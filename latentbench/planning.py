@@ -26,7 +26,8 @@ from latentbench.checks import prepare
 from latentbench.errors import LatentbenchError
 from latentbench.factorizations.stored import is_factored
 from latentbench.latents import Latents
-from latentbench.latents.store import LatentStore, store_key
+from latentbench.latents.store import LatentStore
+from latentbench.latents.stretches import key_of
 from latentbench.metrics.scoring import score
 from latentbench.predictors.training import Training
 from latentbench.progress import STEPS, SilentProgress
@@ -120,12 +121,13 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
     encode_seconds, missing = _encoding(prepared, workspace, notes)
     trial = _Trial(prepared, registry)
     train_seconds = trial.train_seconds()
-    stored, audio = trial.parameters * trial.networks, prepared.audio
+    stored, audio = BYTES * trial.parameters * trial.networks, prepared.audio
+    each = 2 if config.latents.dtype == "float16" else BYTES
     for one in missing:
-        stored += (prepared.encoder.dim + 1) * _frames(prepared, one)
+        stored += (each * prepared.encoder.dim + BYTES) * _frames(prepared, one)
     if is_factored(config) and audio is not None:
         frames = sum(_frames(prepared, one) for one in audio.utterances)
-        stored += (trial.factored_dim + 1) * frames
+        stored += (each * trial.factored_dim + BYTES) * frames
     if config.transforms or is_factored(config):
         notes.append(
             f"sizes and times are of {trial.dim} dimensions, as the options say; what is fitted "
@@ -148,7 +150,7 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
         train_seconds=train_seconds,
         score_seconds=trial.score_seconds(),
         rollout_seconds=trial.rollout_seconds(),
-        disk_bytes=BYTES * stored,
+        disk_bytes=stored,
         stored_utterances=0 if audio is None else len(audio.utterances) - len(missing),
         notes=tuple(notes),
     )
@@ -180,7 +182,7 @@ def _encoding(
     except LatentbenchError as error:
         notes.append(f"the encoder cannot be loaded: {error.message}")
         return None, everything
-    key = store_key(encoder, prepared.config.encoder.name, prepared.corpus)
+    key = key_of(prepared.config, encoder, prepared.corpus)
     store = LatentStore.for_key(workspace.cache, key)
     stored = {name for name, _ in store.sound_entries()}
     missing = [one for one in everything if one.id not in stored]

@@ -148,7 +148,7 @@ def _encode(
         for entry in entries:
             at = entry.start
             for frames in entry.segments:
-                states.append(factorization.encode(latents[at : at + frames].clone()))
+                states.append(factorization.encode(latents[at : at + frames].float().clone()))
                 at += frames
             energies.append(energy[entry.start : at])
             placed.append(replace(entry, shard="", start=start))

@@ -42,7 +42,8 @@ class Latents:
     """Rows of latents across shards, addressed by one global row number.
 
     Args:
-        shards: float32 [rows, D] each, in the order of their rows; memory maps stay on disk.
+        shards: float32 or float16 [rows, D] each, in the order of their rows; memory maps stay on
+            disk.
         energy: float32 [all rows], RMS of the audio of each frame.
         utterances: in the order of streaming; an utterance lies inside one shard.
         frame_rate: frames per second.
@@ -115,14 +116,14 @@ class Latents:
     def _stored(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """The rows as the shards hold them, [N, stored D]."""
         if len(self._shards) == 1:
-            return self._shards[0].index_select(0, torch.from_numpy(rows))
+            return self._shards[0].index_select(0, torch.from_numpy(rows)).float()
         width = self._shards[0].shape[1] if self._shards else 0
         found = torch.empty((rows.size, width), dtype=torch.float32)
         shard_of = np.searchsorted(self._ends, rows, side="right")
         for shard in np.unique(shard_of):
             here = np.flatnonzero(shard_of == shard)
             local = torch.from_numpy(rows[here] - self._starts[shard])
-            found[torch.from_numpy(here)] = self._shards[shard].index_select(0, local)
+            found[torch.from_numpy(here)] = self._shards[shard].index_select(0, local).float()
         return found
 
 

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError, UsageError, nearest
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import torch
-
     from latentbench.corpora import Corpus
     from latentbench.encoders import Encoder
     from latentbench.progress import Progress
@@ -77,6 +76,7 @@ DESCRIPTION = "store.json"
 LOCK = "lock"
 READERS = 4
 UNREADABLE = "(cannot be read)"
+FULL = "float32"
 AGAIN = "The same command makes it again."
 # What version 0.1 kept in the index in place of a line in the list of checksums.
 OLD_CHECKSUM = b"latentbench.shard_sha256"
@@ -113,9 +113,12 @@ class ShardEntry:
     skipped: str = ""
 
 
-def store_key(encoder: Encoder, encoder_name: str, corpus: Corpus) -> dict[str, Any]:
+def store_key(
+    encoder: Encoder, encoder_name: str, corpus: Corpus, dtype: str = FULL
+) -> dict[str, Any]:
     """All that decides the latents of a corpus, but the audio itself; `encoder` is loaded."""
     return {
+        **({} if dtype == FULL else {"dtype": dtype}),
         "schema": SCHEMA,
         "encoder": encoder_name,
         "fingerprint": dict(encoder.fingerprint()),
@@ -248,9 +251,11 @@ class LatentStore:
             folder: of this writer alone; `shards/` itself for one who holds the store.
 
         Raises:
-            LatentbenchError: it cannot be written (disk full, ...); nothing half-written stays.
+            LatentbenchError: it cannot be written (disk full, ...), or a number is too large to
+                be kept; nothing half-written stays.
         """
         folder = folder or self.shards
+        latents = self._as_kept(latents)
         number = max((int(one.stem) for one in folder.glob("*.parquet")), default=-1) + 1
         shard = folder / f"{number:06d}.safetensors"
         columns = {name: [getattr(entry, name) for entry in entries] for name in INDEX.names}
@@ -267,6 +272,12 @@ class LatentStore:
                 "Choose another folder with --cache, or mend what is wrong with this one; the "
                 "same command then continues.",
             ) from error
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What latents are kept as."""
+        kept: torch.dtype = getattr(torch, self.key.get("dtype", FULL))
+        return kept
 
     def open_shards(self, names: Sequence[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The latents [rows, D] (a memory map) and energy [rows] of shards, checked side by side.
@@ -287,6 +298,18 @@ class LatentStore:
         elif description.exists() and description.read_text("utf-8", "replace") == text:
             return
         write_sealed(description, text)
+
+    def _as_kept(self, latents: torch.Tensor) -> torch.Tensor:
+        largest, most = (
+            latents.abs().amax() if latents.numel() else 0.0,
+            torch.finfo(self.dtype).max,
+        )
+        if largest > most:
+            raise LatentbenchError(
+                f"A latent of {largest:.6g} cannot be kept as float16, which ends at {most:g}.",
+                "Keep latents whole: --set latents.dtype=float32.",
+            )
+        return latents.to(self.dtype)
 
     def _merged(self, names: Sequence[str]) -> dict[tuple[str, str], ShardEntry]:
         """The entries of shards; of two for the same utterance that which was written first."""

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     import torch
 
     from latentbench.config import RunConfig
-    from latentbench.corpora import Utterance
+    from latentbench.corpora import Corpus, Utterance
     from latentbench.encoders import Encoder
     from latentbench.engines import Engine
     from latentbench.plugins import Component, Registry
@@ -62,7 +62,7 @@ __all__ = [
     "Encoded",
     "Stretch",
     "encode_missing",
-    "encoder_name",
+    "key_of",
     "plan_stretches",
 ]
 
@@ -160,7 +160,7 @@ class EncodeWork:
         encoder.bind(corpus)
         device = choose_device(config.device)
         encoder.load(device)
-        found, wanted = store_key(encoder, encoder_name(config), corpus), stretch.store.name
+        found, wanted = key_of(config, encoder, corpus), stretch.store.name
         if LatentStore.for_key(self.cache, found).path.name != wanted:
             raise LatentbenchError(
                 f"The encoder '{config.encoder.name}' has another fingerprint here than where the "
@@ -175,9 +175,10 @@ def _elsewhere(files: Sequence[Path], inline: Sequence[Component], cache: Path) 
     return EncodeWork(load_registry(files).beside(inline), cache)
 
 
-def encoder_name(config: RunConfig) -> str:
-    """What a store calls the encoder; one given from Python has a digest of its code."""
-    return "@".join(filter(None, (config.encoder.name, config.encoder.inline)))
+def key_of(config: RunConfig, encoder: Encoder, corpus: Corpus) -> dict[str, Any]:
+    """The key of the store of a run; an encoder given from Python has a digest of its code."""
+    name = "@".join(filter(None, (config.encoder.name, config.encoder.inline)))
+    return store_key(encoder, name, corpus, config.latents.dtype)
 
 
 def plan_stretches(
