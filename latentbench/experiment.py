@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -183,7 +184,12 @@ def run_experiment(
                 encoder=encoded.facts,
                 corpus=_corpus_facts(encoded),
                 provenance=_provenance(config, encoded, registry, cells, seconds),
-                stamps=(*encoded.encoder.stamps, *_odd_rates(encoded), *_halved(config)),
+                stamps=(
+                    *encoded.encoder.stamps,
+                    *_odd_rates(encoded),
+                    *_decoders(encoded),
+                    *_halved(config),
+                ),
                 latents={side: one for side, one in looks.items() if one},
             )
         journal.figures(result)
@@ -375,6 +381,12 @@ def _odd_rates(encoded: EncodedCorpus) -> list[str]:
     wanted = round(encoded.encoder.sample_rate)
     odd = sum(is_odd(round(one.sample_rate), wanted) for one in encoded.audio.utterances)
     return [f"odd sample rates: {odd}"] if odd else []
+
+
+def _decoders(encoded: EncodedCorpus) -> list[str]:
+    """A stamp for each decoder that is not libsndfile, with the number of its utterances."""
+    counts = Counter(one.source.decoder for one in encoded.audio.utterances)
+    return [f"decoded by {name}: {count}" for name, count in sorted(counts.items()) if name]
 
 
 def _halved(config: RunConfig) -> list[str]:

@@ -6,11 +6,12 @@ import hashlib
 import io
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soundfile
 
+from latentbench.corpora import ffmpeg
 from latentbench.corpora.containers import require_whole
 from latentbench.corpora.corpus import (
     MOST_SAMPLES,
@@ -31,7 +32,17 @@ if TYPE_CHECKING:
     from latentbench.corpora.ledger import Entry
     from latentbench.workspace import Workspace
 
-__all__ = ["SUFFIXES", "AudioFile", "FileSource", "described", "read_header"]
+__all__ = [
+    "READ",
+    "SUFFIXES",
+    "AudioFile",
+    "FileSource",
+    "decoded",
+    "described",
+    "header_in",
+    "read_header",
+    "require_usable",
+]
 
 # The suffixes of the formats libsndfile tells apart by their content (libsndfile 1.2) ...
 READ = frozenset(
@@ -94,19 +105,10 @@ class FileSource(AudioSource):
         try:
             with of_the_machine(self.path):
                 content = self.path.read_bytes()
-                with soundfile.SoundFile(io.BytesIO(content)) as file:
-                    require_whole(io.BytesIO(content))
-                    samples = _samples(file, content)
-                    rate = file.samplerate
-        except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError) as error:
+        except OSError as error:
             raise AudioError(f"cannot be decoded: {_few_words(error)}") from None
-        if not len(samples):
-            raise AudioError("no samples")
-        if not np.isfinite(samples).all():
-            raise AudioError("not finite")
-        if (peak := float(np.abs(samples).max())) > LOUDEST:
-            raise AudioError(f"beyond full scale: samples up to {peak:.4g}, which should be 1")
-        return Recording(np.ascontiguousarray(samples.T), rate, hashlib.sha256(content).hexdigest())
+        samples, rate = decoded(content, self.path)
+        return Recording(samples, rate, hashlib.sha256(content).hexdigest())
 
     def digest(self) -> str:
         """The sha256 of the file's bytes, as hex.
@@ -126,6 +128,74 @@ class FileSource(AudioSource):
         return str(self.path)
 
 
+class FFmpegSource(FileSource):
+    """The samples of a file that ffmpeg decodes; its version is part of the digest."""
+
+    @property
+    def decoder(self) -> str:
+        """What decodes it, where that is not libsndfile."""
+        return ffmpeg.version()
+
+    def record(self, sample_rate: float = 0) -> Recording:
+        """All samples, their rate, and the digest of the file they were decoded from.
+
+        Raises:
+            AudioError: as `FileSource.record`, there is no ffmpeg, or the file changed meanwhile.
+        """
+        return AudioSource.record(self, sample_rate)
+
+    def read(self) -> NDArray[np.float32]:
+        """All samples, float32 [channels, samples]."""
+        _require_file(self.path)
+        header = _header(self.path)
+        with of_the_machine(self.path):
+            return require_usable(ffmpeg.samples(self.path, header.channels))
+
+    def digest(self) -> str:
+        """Of the file's bytes and of ffmpeg's version.
+
+        Raises:
+            AudioError: the file cannot be read, or there is no ffmpeg.
+        """
+        return hashlib.sha256(f"{super().digest()}|{self.decoder}".encode()).hexdigest()
+
+
+def decoded(content: bytes, what: Path | str) -> tuple[NDArray[np.float32], int]:
+    """All samples of an audio file in memory, float32 [channels, samples], and their rate.
+
+    Args:
+        content: of the file.
+        what: names it where the machine fails.
+
+    Raises:
+        AudioError: as `FileSource.record`.
+        PassingTroubleError: there is no memory for it.
+    """
+    try:
+        with of_the_machine(what), soundfile.SoundFile(io.BytesIO(content)) as file:
+            require_whole(io.BytesIO(content))
+            samples = _samples(file, content)
+            rate = int(file.samplerate)
+    except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError) as error:
+        raise AudioError(f"cannot be decoded: {_few_words(error)}") from None
+    return require_usable(samples), rate
+
+
+def require_usable(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Samples [samples, channels] as [channels, samples].
+
+    Raises:
+        AudioError: there are none, or they are not finite or far beyond full scale.
+    """
+    if not len(samples):
+        raise AudioError("no samples")
+    if not np.isfinite(samples).all():
+        raise AudioError("not finite")
+    if (peak := float(np.abs(samples).max())) > LOUDEST:
+        raise AudioError(f"beyond full scale: samples up to {peak:.4g}, which should be 1")
+    return np.ascontiguousarray(samples.T)
+
+
 def read_header(path: Path) -> Header:
     """What the header of an audio file says; decodes nothing.
 
@@ -135,6 +205,19 @@ def read_header(path: Path) -> Header:
     _require_file(path)
     try:
         with of_the_machine(path), path.open("rb") as file:
+            return header_in(file, path)
+    except OSError as error:
+        raise AudioError(f"cannot be decoded: {_few_words(error)}") from None
+
+
+def header_in(file: BinaryIO, what: Path | str) -> Header:
+    """What the header of an open audio file says; decodes nothing.
+
+    Raises:
+        AudioError: there is no header libsndfile can read, or the file is not as long as it says.
+    """
+    try:
+        with of_the_machine(what):
             with soundfile.SoundFile(file) as audio:
                 header = Header(audio.samplerate, audio.frames, audio.channels)
             require_whole(file)
@@ -169,17 +252,29 @@ def described(files: Sequence[AudioFile], workspace: Workspace, title: str) -> l
     return found
 
 
+def _header(path: Path) -> Header:
+    """By ffprobe where libsndfile does not read files of this name; a file is looked at first."""
+    if path.suffix.lower() not in ffmpeg.FORMATS:
+        return read_header(path)
+    _require_file(path)
+    with of_the_machine(path):
+        header = ffmpeg.header(path)
+    _require_length(header)
+    return header
+
+
 def _described(file: AudioFile, entry: Entry | None, ledger: Ledger) -> Utterance:
     problem, rate, seconds = file.problem, 0, 0.0
     try:
-        header = entry.header if entry and entry.header else read_header(file.path)
+        header = entry.header if entry and entry.header else _header(file.path)
         if entry is not None and entry.header is None:
             ledger.remember(entry._replace(header=header))
         rate, seconds = header.sample_rate, header.frames / header.sample_rate
         problem = problem or ("" if header.frames else "no samples")
     except AudioError as error:
         problem = problem or str(error)
-    source = FileSource(file.path, ledger, entry.size if entry else None)
+    kind = FFmpegSource if file.path.suffix.lower() in ffmpeg.FORMATS else FileSource
+    source = kind(file.path, ledger, entry.size if entry else None)
     return Utterance(
         file.id, file.speaker, source, rate, seconds, attributes=file.attributes, problem=problem
     )

@@ -90,6 +90,11 @@ class AudioSource(ABC):
 
     size: int | None = None
 
+    @property
+    def decoder(self) -> str:
+        """What decodes it, with its version, where a result must say so; else empty."""
+        return ""
+
     @abstractmethod
     def read(self) -> NDArray[np.float32]:
         """All samples, float32 [channels, samples], at the utterance's sample rate.

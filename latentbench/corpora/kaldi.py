@@ -5,28 +5,24 @@ Source: "Data preparation" in the documentation of Kaldi, https://kaldi-asr.org/
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from latentbench.corpora.audio_files import AudioFile, described
-from latentbench.corpora.corpus import AudioError, AudioSource, Corpus, Recording
+from latentbench.corpora.corpus import Corpus
+from latentbench.corpora.stretch import Stretch
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from latentbench.corpora.corpus import Utterance
     from latentbench.corpora.plugin import KaldiOptions
     from latentbench.workspace import Workspace
 
-__all__ = ["Kaldi", "Stretch"]
+__all__ = ["Kaldi"]
 
 WAVES, SPEAKERS, SEGMENTS = "wav.scp", "utt2spk", "segments"
 PIPE = "wav.scp gives a command, and no command is run"
@@ -38,51 +34,6 @@ class _Segment(NamedTuple):
     recording: str
     start: float
     end: float
-
-
-class Stretch(AudioSource):
-    """The samples of another source from `start` to `end`, in seconds.
-
-    Args:
-        whole: where the recording is.
-        sample_rate: of the recording, in Hz.
-        start: of the stretch.
-        end: of the stretch.
-    """
-
-    def __init__(self, whole: AudioSource, sample_rate: float, start: float, end: float) -> None:
-        self.whole = whole
-        self.sample_rate = sample_rate
-        self.start = start
-        self.end = end
-
-    def read(self) -> NDArray[np.float32]:
-        """The samples, float32 [channels, samples]; see `record`."""
-        return self.record(self.sample_rate).samples
-
-    def record(self, sample_rate: float) -> Recording:
-        """Read the recording and keep the stretch, rounded to whole samples.
-
-        Raises:
-            AudioError: the recording cannot be used, or is shorter than the stretch.
-        """
-        samples, rate, digest = self.whole.record(sample_rate)
-        first, last = round(self.start * rate), round(self.end * rate)
-        if last > samples.shape[1]:
-            raise AudioError(f"ends at {self.end:g} s, after its recording")
-        kept = np.ascontiguousarray(samples[:, first:last])
-        return Recording(kept, rate, self._digest(digest))
-
-    def digest(self) -> str:
-        """Of the recording's content and the two times."""
-        return self._digest(self.whole.digest())
-
-    def describe(self) -> str:
-        """The recording and the times."""
-        return f"{self.whole.describe()} from {self.start:g} to {self.end:g} s"
-
-    def _digest(self, whole: str) -> str:
-        return hashlib.sha256(f"{whole}|{self.start!r}|{self.end!r}".encode()).hexdigest()
 
 
 class Kaldi(Corpus):

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FolderOptions",
+    "HFOptions",
     "KaldiOptions",
     "LatentsFolderOptions",
+    "LhotseOptions",
     "LibriSpeechOptions",
     "SpeechDemoOptions",
+    "WebDatasetOptions",
     "WhiteNoiseOptions",
     "latentbench_corpora",
 ]
@@ -68,6 +71,41 @@ class KaldiOptions:
 
     root: Annotated[str, "folder that holds wav.scp, utt2spk and perhaps segments"] = ""
     base: Annotated[str, "folder that paths in wav.scp are relative to; empty: root"] = ""
+
+
+@dataclass(frozen=True)
+class HFOptions:
+    """Options of the corpus `hf`."""
+
+    path: Annotated[
+        str, "OWNER/NAME on the hub, or a folder with Parquet files or of save_to_disk"
+    ] = ""
+    subset: Annotated[str, "configuration of the dataset; empty: its default"] = ""
+    split: Annotated[str, "of the dataset; its speakers are split anew"] = "train"
+    revision: Annotated[str, "branch, tag or commit on the hub"] = "main"
+    audio: Annotated[str, "column of the audio"] = "audio"
+    speaker: Annotated[str, "column of the speaker"] = "speaker_id"
+    attributes: Annotated[str, "other columns to keep, joined by commas"] = ""
+    take: Annotated[int, Ge(0), "rows from the start; 0: all"] = 0
+
+
+@dataclass(frozen=True)
+class LhotseOptions:
+    """Options of the corpus `lhotse`."""
+
+    cuts: Annotated[str, "manifest of cuts, .jsonl or .jsonl.gz"] = ""
+    base: Annotated[str, "folder that paths are relative to; empty: that of the manifest"] = ""
+
+
+@dataclass(frozen=True)
+class WebDatasetOptions:
+    """Options of the corpus `webdataset`."""
+
+    root: Annotated[str, "folder that holds *.tar, or one tar file"] = ""
+    speaker_field: Annotated[str, "field of a sample's .json that names the speaker"] = "speaker"
+    speaker_pattern: Annotated[
+        str, "key of a sample with {speaker} where the speaker is; used instead of the field"
+    ] = ""
 
 
 @dataclass(frozen=True)
@@ -135,4 +173,26 @@ def latentbench_corpora() -> Iterator[CorpusSpec]:
         factory="latentbench.corpora.kaldi:Kaldi",
         options=KaldiOptions,
         licence="yours",
+    )
+    yield CorpusSpec(
+        name="lhotse",
+        summary="Your own audio by a manifest of Lhotse's cuts",
+        factory="latentbench.corpora.lhotse:Lhotse",
+        options=LhotseOptions,
+        licence="yours",
+    )
+    yield CorpusSpec(
+        name="webdataset",
+        summary="Your own audio in tar files of WebDataset, read in place",
+        factory="latentbench.corpora.webdataset:WebDataset",
+        options=WebDatasetOptions,
+        licence="yours",
+    )
+    yield CorpusSpec(
+        name="hf",
+        summary="A dataset of Hugging Face: the hub, Parquet files or save_to_disk",
+        factory="latentbench.corpora.hf:HuggingFace",
+        options=HFOptions,
+        requires=("datasets>=3.0",),
+        licence="of the dataset",
     )

@@ -231,12 +231,10 @@ def test_the_shared_manifest(data, corpus):
 
 def test_audio_that_libsndfile_does_not_read_is_listed_with_its_reason(root, corpus, tone):
     tone(root / "anna" / "a.wav")
-    (root / "anna" / "b.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + bytes(500))
     (root / "anna" / "c.wma").write_bytes(bytes(500))
     (root / "anna" / "notes.txt").write_text("no audio")
     assert {one.id: one.problem for one in corpus().utterances()} == {
         "anna/a.wav": "",
-        "anna/b.m4a": "cannot be decoded: Format not recognised",
         "anna/c.wma": "cannot be decoded: Format not recognised",
     }
 

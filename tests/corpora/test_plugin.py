@@ -29,6 +29,9 @@ def test_every_option_has_help_and_a_default():
         "white-noise",
         "latents-folder",
         "kaldi",
+        "lhotse",
+        "webdataset",
+        "hf",
     ]
     for spec in specs:
         assert spec.licence
