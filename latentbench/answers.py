@@ -238,7 +238,7 @@ class Result(_Tabled[Any]):
             result.plot("curves").savefig("curves.pdf")
 
         Args:
-            what: `gain`, `split`, `curves`, `rollout`, `speakers` or `pit`.
+            what: `gain`, `context`, `split`, `curves`, `rollout`, `speakers` or `pit`.
             style: a style file of matplotlib, or the name of one; it wins over ours.
 
         Raises:

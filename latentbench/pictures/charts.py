@@ -46,6 +46,7 @@ HEIGHT = 240
 STATISTICS = ("median", "mean")
 BANDS = "distance of the context, percentile of those of train"
 STALENESS = "staleness of the context, ms"
+LENGTH = "length of the context, ms"
 NATS = "nats per frame"
 ROLES = {"predictor": "model", "unconditional": "control without context"}
 PARTS = {"capacity": (0, BAR), "context": (1, BAR), "ΔNLL": (None, "◆"), "white latents": (3, TICK)}
@@ -175,13 +176,22 @@ def _zero(at: float = 0.0, *, dashed: bool = False) -> alt.Chart:
 
 def _gain(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     """Gain, and R²_I, by staleness; hollow where a row takes no part in a comparison."""
-    runs, times = _values(rows, "run"), sorted(_values(rows, "ms"))
+    return _by_time(rows, "run", "ms", STALENESS)
+
+
+def _context(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
+    """The same by the length of the context."""
+    return _by_time(rows, "series", "context_ms", LENGTH)
+
+
+def _by_time(rows: list[Row], series: str, time: str, across: str) -> tuple[list[Key], list[Chart]]:
+    runs, times = _values(rows, series), sorted(_values(rows, time))
     numbers = range(len(runs))
     for row in rows:
-        row["at"] = row["ms"] * 2 ** (APART * runs.index(row["run"]))
+        row["at"] = row[time] * 2 ** (APART * runs.index(row[series]))
     axis = alt.Axis(values=times, labelExpr="format(datum.value, '~r')", grid=False)
-    x = alt.X("at:Q", title=STALENESS, axis=axis).scale(type="log", base=2, nice=False, padding=20)
-    colour = _coloured("run", runs, numbers)
+    x = alt.X("at:Q", title=across, axis=axis).scale(type="log", base=2, nice=False, padding=20)
+    colour = _coloured(series, runs, numbers)
     shape = alt.Scale(domain=runs, range=[_shape(one) for one in numbers])
     fill = alt.condition("datum.note === ''", colour, alt.value("var(--page)"))
     shown = _tooltip("run:N", "ms:Q", "value:Q", "low:Q", "high:Q", "n:Q", "speakers:Q", "note:N")
@@ -194,11 +204,11 @@ def _gain(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
             x=x, y=alt.Y("value:Q", title=f"{figure}, {unit}"), color=colour, tooltip=shown
         )
         points = base.mark_point(size=60, opacity=1).encode(
-            shape=alt.Shape("run:N", scale=shape, legend=None), fill=fill
+            shape=alt.Shape(f"{series}:N", scale=shape, legend=None), fill=fill
         )
         bars = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
         layers = (_zero(), base.mark_line(strokeWidth=1), bars, points)
-        panels.append(_panel(f"{figure} by staleness", own, *layers))
+        panels.append(_panel(f"{figure} by {across.partition(' of')[0]}", own, *layers))
     return _runs(runs), panels
 
 
@@ -410,6 +420,7 @@ def _bands(run: str, found: Explanation) -> Iterator[Row]:
 
 MAKERS: dict[str, Callable[[list[Row]], tuple[list[Key], list[Chart]]]] = {
     "gain": _gain,
+    "context": _context,
     "split": _split,
     "curves": _curves,
     "rollout": _rollout,

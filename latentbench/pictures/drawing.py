@@ -32,6 +32,8 @@ STEEP = 1e3  # a gap beyond which the axis is logarithmic
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 NOTHING = {
     "gain": "the control without a context was not fitted; give the run controls=[unconditional]",
+    "context": "contexts of two lengths are needed, and the control without a context; see compare "
+    "--vary task.context_ms=80,640",
     "split": "it takes dnll and dnll_capacity in evaluation.metrics, and controls=[unconditional]",
     "curves": "nothing was trained by gradient descent",
     "rollout": "nothing was rolled out that has a log-density; give the run rollout.utterances",
@@ -45,7 +47,7 @@ def picture(what: str, runs: Sequence[FinishedRun], form: str, style: str | Path
     """The bytes of a picture's file; the same runs and style make the same bytes.
 
     Args:
-        what: of `gain`, `split`, `curves`, `rollout`, `speakers`, `pit`.
+        what: of `gain`, `context`, `split`, `curves`, `rollout`, `speakers`, `pit`.
         runs: to draw together.
         form: `pdf`, `svg` or `png`.
         style: a style file of matplotlib, or the name of one; it wins over ours.
@@ -160,34 +162,46 @@ def _name(text: str) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
-def _times(axes: Axes, times: Sequence[float], *, label: bool = True) -> None:
-    """Staleness across, by factors, with a tick where something was measured."""
+def _times(
+    axes: Axes, times: Sequence[float], *, label: bool = True, of: str = "staleness of the context"
+) -> None:
+    """Times across, by factors, with a tick where something was measured."""
     axes.set_xscale("log", base=2)
     axes.set_xticks(times, [time_text(one) for one in times])
     axes.minorticks_off()
     if label:
-        axes.set_xlabel("staleness of the context, ms")
+        axes.set_xlabel(f"{of}, ms")
 
 
 def _gain(sheet: _Sheet, rows: list[Row]) -> None:
     """Gain above, R²_I below it, by staleness; hollow where a row takes no part in a comparison."""
+    _by_time(sheet, rows, "run", "ms", "staleness of the context")
+
+
+def _context(sheet: _Sheet, rows: list[Row]) -> None:
+    """The same by the length of the context."""
+    _by_time(sheet, rows, "series", "context_ms", "length of the context")
+
+
+def _by_time(sheet: _Sheet, rows: list[Row], series: str, time: str, of: str) -> None:
     labels = {"gain": f"gain, {NATS}", "r2i": "R²_I, per dimension"}
     names = [name for name in labels if _where(rows, figure=name)]
     panels = sheet.panels(len(names), sharex=True)
-    times = sorted(_values(rows, "ms"))
+    times = sorted(_values(rows, time))
     for axes, name in zip(panels, names, strict=True):
         axes.axhline(0.0, color="0.4", linewidth=0.6)
-        for number, run in enumerate(_values(rows, "run")):
-            _points(axes, _where(rows, figure=name, run=run), run, number)
+        for number, one in enumerate(_values(rows, series)):
+            own = sorted(_where(rows, figure=name), key=lambda row: float(row[time]))
+            _points(axes, _where(own, **{series: one}), one, number, time)
         axes.set_ylabel(labels[name])
-        _times(axes, times, label=name == names[-1])
+        _times(axes, times, label=name == names[-1], of=of)
     sheet.legend(panels[0])
 
 
-def _points(axes: Axes, rows: Sequence[Row], run: str, number: int) -> None:
-    """The figures of a run, joined, each with its interval."""
+def _points(axes: Axes, rows: Sequence[Row], run: str, number: int, time: str) -> None:
+    """The figures of a series, joined, each with its interval."""
     colour = f"C{number % 7}"
-    across = [row["ms"] * 2 ** (APART * number) for row in rows]
+    across = [row[time] * 2 ** (APART * number) for row in rows]
     axes.plot(across, [row["value"] for row in rows], color=colour, linewidth=0.6)
     for at, row in zip(across, rows, strict=True):
         if row["low"] is not None and row["high"] is not None:
@@ -352,6 +366,7 @@ def _depths(axes: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
 
 DRAWERS: dict[str, Callable[[_Sheet, list[Row]], None]] = {
     "gain": _gain,
+    "context": _context,
     "split": _split,
     "curves": _curves,
     "rollout": _rollout,

@@ -43,6 +43,7 @@ WORST = 10  # frames of a run
 DISTANCE = "distance"
 HEADINGS = {
     "gain": "What the context is worth",
+    "context": "How long a context matters",
     "split": "What ΔNLL is made of",
     "speakers": "Speaker by speaker",
     "curves": "How the networks trained",
@@ -53,6 +54,8 @@ HEADINGS = {
 READINGS = {
     "gain": "The gain G, and R²_I by which encoders are compared, with 95 % intervals over "
     "speakers; above 0 is good. A hollow mark takes no part in a comparison.",
+    "context": "The same by how long the context is: where the curve no longer rises beyond its "
+    "intervals, more context is worth nothing to this model.",
     "split": "ΔNLL against the baseline: what a larger density wins without a context (capacity), "
     "and what the context wins. Below 0 is good.",
     "speakers": "A mark is the mean over the frames of an eval speaker.",

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from latentbench.files import reading
+from latentbench.reports.columns import time_text
 from latentbench.results.finished import FinishedRun, read_runs
 from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.standing import gain_of, not_fitted, withheld
@@ -35,6 +36,7 @@ ALL = "all"
 WORTH = (("gain", "nll_unconditional", "nll"), ("dnll", "nll", "nll_baseline"))
 # Bounds of the folded PIT |2u - 1|, and the column that counts the frames below each.
 FOLDED = ((0.5, "pit_coverage_50"), (0.9, "pit_coverage_90"))
+LEAST_CONTEXTS = 2  # that make a curve
 GAPS = ["horizon", "depth", "nll_teacher", "nll_rollout"]
 
 
@@ -59,7 +61,10 @@ def rows_of(what: str, runs: Sequence[FinishedRun]) -> list[Row]:
         DamagedFileError: a file of a run is not what was written.
     """
     rows = PICTURES[what]
-    return [{"run": run.label, **_names(run), **row} for run in runs for row in rows(run)]
+    found = [{"run": run.label, **_names(run), **row} for run in runs for row in rows(run)]
+    if what == "context" and len({row["context_ms"] for row in found}) < LEAST_CONTEXTS:
+        return []
+    return found
 
 
 def _names(run: FinishedRun) -> Row:
@@ -88,6 +93,15 @@ def _gain_rows(run: FinishedRun) -> Iterator[Row]:
         for found in (gain_of(horizon), horizon.find("eval", ALL, "r2i")):
             if found is not None and found.n:
                 yield _place(horizon) | _of(found) | {"note": note}
+
+
+def _context_rows(run: FinishedRun) -> Iterator[Row]:
+    """The same by how long the context is; a series is of one encoder, predictor and staleness."""
+    names = ", ".join(_names(run).values())
+    frames = run.result.config["task"]["context_frames"]
+    length = 1000.0 * frames / run.result.encoder.frame_rate
+    for row in _gain_rows(run):
+        yield row | {"context_ms": length, "series": f"{names}, {time_text(row['ms'])} ms stale"}
 
 
 def _of(found: Figure) -> Row:
@@ -210,6 +224,7 @@ def _gap(columns: Mapping[str, Any]) -> Row:
 
 PICTURES: dict[str, Callable[[FinishedRun], Iterator[Row]]] = {
     "gain": _gain_rows,
+    "context": _context_rows,
     "split": _split_rows,
     "curves": _curve_rows,
     "rollout": _rollout_rows,

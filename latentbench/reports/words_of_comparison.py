@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentbench.reports.columns import compact, decimals_of, heading_of
+from latentbench.reports.columns import compact, decimals_of, heading_of, time_text
 from latentbench.results.standing import gain_of, not_fitted
 
 if TYPE_CHECKING:
@@ -25,12 +25,45 @@ def words_of_comparison(comparison: Comparison) -> list[str]:
     if len(comparison.runs) == 1:
         return ["There is one run only: nothing to hold it against."]
     if any(one.figure for one in comparison.ranks):
-        told = [*_order(comparison), *_left_out(comparison)]
+        told = [*_length(comparison), *_order(comparison), *_left_out(comparison)]
     else:
         told = [*_from_first(comparison), *_left_out(comparison)]
     if _fitted(comparison):
         told += [*_reach(comparison), *_smallest(comparison)]
     return told or ["No figure of these runs can be held against one another."]
+
+
+def _length(comparison: Comparison) -> Iterator[str]:
+    """How long a context matters, where the runs differ in that."""
+    runs = comparison.runs
+    lengths = {one.label: one.context_ms for one in runs}
+    same = {(one.encoder.name, one.predictor, one.corpus) for one in runs}
+    if len(same) > 1 or len(set(lengths.values())) < len(runs):
+        return
+    for matched in dict.fromkeys(one.matched for one in comparison.ranks):
+        ranked = [one for one in comparison.ranks if one.matched == matched and one.rank]
+        if len(ranked) > 1:
+            yield _enough(matched, sorted((lengths[one.run], one.rank == 1) for one in ranked))
+
+
+def _enough(matched: str, found: Sequence[tuple[float, bool]]) -> str:
+    """Found are lengths, and whether no other is told to be better, from the shortest."""
+    first = next((length for length, best in found if best), found[-1][0])
+    shortest, longest = (time_text(found[at][0]) for at in (0, -1))
+    shown = time_text(first)
+    if first == found[0][0]:
+        return (
+            f"At {matched} no context longer than {shown} ms is told to help, up to {longest} ms."
+        )
+    if first == found[-1][0]:
+        return (
+            f"At {matched} the longest context, {shown} ms, is the first that no other is told to "
+            "be better than: longer ones may help."
+        )
+    return (
+        f"At {matched} a context of {shown} ms is enough: none up to {longest} ms is told to be "
+        f"better, and one of {shortest} ms is worse."
+    )
 
 
 def _order(comparison: Comparison) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from latentbench.comparisons import compare_runs
 from latentbench.comparisons.ranks import Rank
 from latentbench.latents.manifest import ManifestRow
-from latentbench.reports.words_of_comparison import words_of_comparison
+from latentbench.reports.words_of_comparison import _length, words_of_comparison
 from latentbench.results.schema import Figure
 
 
@@ -109,3 +109,35 @@ def test_a_run_alone_has_no_rank(make_run, make_result):
     ]
     (_, alone) = compare_runs(runs).ranks
     assert (alone.rank, alone.reasons) == (None, ("no other run to rank against",))
+
+
+def lengths(make_run, *ranks, frames=(1, 4, 16)):
+    """Three runs of rising contexts, at 80 ms a frame, and their ranks."""
+    found = compare_runs([make_run("a"), make_run("b"), make_run("c")], "frames")
+    runs = tuple(
+        one.model_copy(update={"context_ms": 80.0 * count})
+        for one, count in zip(found.runs, frames, strict=True)
+    )
+    told = [
+        Rank(run=run, matched="80 ms", figure="r2i", rank=rank)
+        for run, rank in zip("abc", ranks, strict=True)
+    ]
+    changed = found.model_copy(update={"runs": runs, "ranks": tuple(told), "horizons": ()})
+    return list(_length(changed))
+
+
+def test_how_long_a_context_matters_is_one_sentence(make_run):
+    (enough,) = lengths(make_run, 3, 1, 1)
+    assert enough == (
+        "At 80 ms a context of 320 ms is enough: none up to 1280 ms is told to be better, and one "
+        "of 80 ms is worse."
+    )
+    (nothing,) = lengths(make_run, 1, 1, 1)
+    assert nothing == "At 80 ms no context longer than 80 ms is told to help, up to 1280 ms."
+    (longest,) = lengths(make_run, 3, 2, 1)
+    assert longest.startswith("At 80 ms the longest context, 1280 ms, is the first that no other")
+
+
+def test_runs_of_one_length_or_left_out_have_no_such_sentence(make_run):
+    assert lengths(make_run, 1, 2, 3, frames=(4, 4, 4)) == []
+    assert lengths(make_run, None, None, 1) == []
