@@ -27,6 +27,9 @@ __all__ = ["plugins"]
 SECTIONS = ("corpus", "encoder", "predictor", "engine")
 
 
+HEARD = "decodes: its latents lead back to sound, see `latentbench listen`"
+
+
 @click.group(cls=NamingGroup)
 def plugins() -> None:
     """List, describe, check and begin what can be named."""
@@ -72,6 +75,7 @@ def show_plugin(session: Session, name: str, *, as_json: bool) -> None:
             *([""] if number else []),
             f"{component['kind']} {component['name']}: {component['summary']}",
             f"{_origin(component)} (module {component['module']})",
+            *((HEARD,) if component["decodes"] else ()),
             *(() if component["options"] else ("no options",)),
         )
         show(map(Line, lines), console())

@@ -131,6 +131,7 @@ class _Listener:
             predictor=run.config.predictor.name,
             k=self.k,
             milliseconds=1000 * self.k / result.encoder.frame_rate,
+            target=run.config.task.target,
             seed=self.seed,
             sample_rate=round(self.encoder.sample_rate),
             prompt_seconds=self.asked.prompt_seconds,

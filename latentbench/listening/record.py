@@ -51,6 +51,8 @@ class Listening(Record):
         run: the folder of the run; `folder` is that of the sounds.
         encoder, corpus, predictor: by name.
         k: staleness in frames; `milliseconds` is the same in time.
+        target: of the run: where it is `delta`, a one-step sound adds what is predicted to the
+            true frame before.
         seed: of the model.
         sample_rate: of the WAVs, Hz.
         prompt_seconds: of true frames before a rollout goes on by itself.
@@ -67,6 +69,7 @@ class Listening(Record):
     predictor: str
     k: int
     milliseconds: float
+    target: str = "delta"
     seed: int
     sample_rate: int
     prompt_seconds: float

@@ -15,6 +15,7 @@ from latentbench.comparisons import compare_runs
 from latentbench.errors import UsageError
 from latentbench.files import reading
 from latentbench.pictures.rows import runs_to_draw
+from latentbench.pictures.sounds import sounds_of
 from latentbench.reports.columns import compact, time_text
 from latentbench.reports.comparison import comparison_page
 from latentbench.reports.run import failures, summary_table, title_of
@@ -102,10 +103,12 @@ def report_of(
         told = {"heading": HEADINGS[DISTANCE], "reading": READINGS[DISTANCE]}
         drawn.append({"name": DISTANCE, **told, "charts": distance_charts(named)})
     worst = [table for run in runs for table in _worst(run)]
+    sounds = sounds_of(runs)
     contents = [
         ("says", "What this says"),
         *([("comparison", "Side by side")] if comparison else []),
         *((one["name"], one["heading"]) for one in drawn),
+        *([("sounds", "How it sounds")] if sounds else []),
         *([("worst", "The worst frames")] if worst else []),
         ("figures", "All figures"),
         ("provenance", "Provenance"),
@@ -118,6 +121,7 @@ def report_of(
         runs=list(map(_told, runs)),
         comparison=comparison and _compared(comparison),
         pictures=drawn,
+        sounds=sounds,
         worst=worst,
         causes=[
             (run.label, one.summary, one.advice) for run, one in zip(runs, explained, strict=False)

@@ -63,6 +63,11 @@ def words_of_listening(found: Listening) -> list[str]:
             f"; {text} in {ends.count(text)} of {len(ones)}" for text in dict.fromkeys(ends)
         )
         told.append(f"{kind}: {_distance(ones)} dB{all_of}.")
+    if found.target == "delta":
+        told.append(
+            "This run predicts changes, which one-step sounds add to the true frame before: all "
+            "are near the codec, the control too. A run of target x, as lb1, tells more."
+        )
     if cut := [one for one in found.sounds if one.clipped]:
         told.append(
             f"{counted(len(cut), 'sound')} of {len(found.sounds)} were louder than full scale and "

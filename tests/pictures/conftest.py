@@ -1,5 +1,7 @@
 """Two small finished runs: one of closed form, one trained, both of a world of AR(1)."""
 
+import shutil
+
 import pytest
 from click.testing import CliRunner
 
@@ -41,3 +43,23 @@ def invoke():
         return CliRunner().invoke(main, [str(one) for one in arguments])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Headless Chromium, which writes down what it asks of the network."""
+    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
+        pytest.skip("chromium or chromedriver is not installed")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    downloads = tmp_path_factory.mktemp("downloads")
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver.downloads = downloads
+    yield driver
+    driver.quit()
