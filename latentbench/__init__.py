@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latentbench.answers import Answer, Comparison, Result
     from latentbench.api import (
         calibrate,
+        card,
         compare,
         components,
         encode,
@@ -62,6 +63,7 @@ __all__ = [
     "Utterance",
     "__version__",
     "calibrate",
+    "card",
     "compare",
     "components",
     "encode",
@@ -85,6 +87,7 @@ _NAMES = {
     "answers": ("Answer", "Comparison", "Result"),
     "api": (
         "calibrate",
+        "card",
         "compare",
         "components",
         "encode",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from latentbench.answers import Answer, Comparison, Result
     from latentbench.calibration import Check
+    from latentbench.cards.card import Card
     from latentbench.comparisons.combinations import Combination
     from latentbench.config import RunConfig
     from latentbench.experiment import EncodedCorpus
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Settings",
     "calibrate",
+    "card",
     "compare",
     "components",
     "configure",
@@ -199,6 +201,35 @@ def encode(**settings: Unpack[Settings]) -> EncodedCorpus:
     from latentbench.experiment import encode_corpus
 
     return encode_corpus(config, asked.workspace, asked.registry)
+
+
+def card(encoder: Named = None, /, **settings: Unpack[Settings]) -> Answer[Card]:
+    """Describe the latents of an encoder: levels, directions, memory, and how it takes audio.
+
+        lb.card("logmel").record.statistics.std
+        lb.card(latents=arrays, frame_rate=12.5, speakers=speakers)
+
+    Args:
+        encoder: a name, a mapping with options, or a Python object; may stand in the settings.
+        **settings: see `Settings`; encoder, corpus, utterances, split and limit count. Without a
+            corpus it is `speech-demo`.
+
+    Raises:
+        UsageError: no encoder is named, or encoder or corpus cannot be used as they are asked for.
+        LatentbenchError: the latents cannot be had.
+    """
+    named = {"encoder": encoder} if encoder is not None else {}
+    given = {"encoder", "latents", "config", "preset"} & {*named, *settings}
+    if not given:
+        raise UsageError("A card needs an encoder.", 'Name one: lb.card("logmel").')
+    speech = {} if {"latents", "config", "preset"} & given else {"corpus": "speech-demo"}
+    asked = _asked({**speech, **named, **settings})
+    config = asked.config
+    from latentbench.answers import Answer
+    from latentbench.cards.make import make_card
+    from latentbench.reports.card import card_report
+
+    return Answer(make_card(config, asked.workspace, asked.registry), card_report)
 
 
 def read(

@@ -35,6 +35,7 @@ NAMES = [
     "Utterance",
     "__version__",
     "calibrate",
+    "card",
     "compare",
     "components",
     "encode",

@@ -30,6 +30,10 @@ VERBS = {
         "Ask whether the predictable state of latents is easier to model than they are.",
     ),
     "encode": ("latentbench.cli.encode:encode", "Fill the latent store only."),
+    "card": (
+        "latentbench.cli.card:card",
+        "Describe an encoder's latents, before anything predicts them.",
+    ),
     "calibrate": (
         "latentbench.cli.calibrate:calibrate",
         "Check the instrument against worlds whose truth is known.",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from latentbench.conformance.audio import EncoderSubject
 
-__all__ = ["look_ahead"]
+__all__ = ["look_ahead", "sees_ahead"]
 
 # A frame that sees further only inside the first window of Phase 1 (W = 8 frames) does no harm:
 # no target is that early. Padding by reflection at the start does this.
@@ -71,6 +71,11 @@ def look_ahead(subject: EncoderSubject) -> str:
             "horizons up to look_ahead are called leaky"
         )
     return f"{farthest} frame(s) ahead, as declared"
+
+
+def sees_ahead(subject: EncoderSubject) -> int:
+    """How many frames after its own hop a frame past the start sees, as far as was probed."""
+    return max((sight.ahead for sight in _sights(subject) if sight.hops > START), default=0)
 
 
 def _sights(subject: EncoderSubject) -> Iterator[_Sight]:

@@ -18,10 +18,11 @@ import torch
 
 from latentbench.errors import UsageError
 from latentbench.factorizations.factorization import Account, Factorization
+from latentbench.factorizations.regression import regression
 from latentbench.factorizations.whitening import Whitening
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -111,36 +112,8 @@ class Linear(Projection):
         Raises:
             UsageError: there are too few frames for the prediction.
         """
-        kept, lags = self.whitening.kept, self.options.lags
-        past = np.zeros((1 + lags * kept, 1 + lags * kept))
-        both = np.zeros((1 + lags * kept, kept))
-        present = np.zeros((kept, kept))
-        count = 0
-        for before, now in self._windows(latents, train):
-            past += before.T @ before
-            both += before.T @ now
-            present += now.T @ now
-            count += len(now)
-        if count <= len(past):
-            raise UsageError(
-                f"linear predicts a frame from {lags} frames of {kept} dimensions, and train has "
-                f"only {count} frames with so many before them.",
-                "Use more utterances, or fewer lags: --set factorization.lags=1.",
-            )
-        solved = np.linalg.lstsq(past, both, rcond=None)[0]
-        residual = (present - both.T @ solved) / (count - len(past))
-        return np.asarray(np.linalg.eigh((residual + residual.T) / 2)[1])
-
-    def _windows(
-        self, latents: Latents, train: Sequence[int]
-    ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """One and the whitened past [n, 1 + lags K], and the present [n, K], of each stretch."""
-        lags = self.options.lags
-        for index in train:
-            rows = self.whitening.whiten(latents.utterance(index)).double().numpy()
-            if (count := len(rows) - lags) > 0:
-                past = [rows[lags - lag : lags - lag + count] for lag in range(1, lags + 1)]
-                yield np.concatenate([np.ones((count, 1)), *past], 1), rows[lags:]
+        residual = regression(self.whitening, latents, train, self.options.lags)[1]
+        return np.asarray(np.linalg.eigh(residual)[1])
 
 
 class Principal(Projection):

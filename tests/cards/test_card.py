@@ -1,0 +1,69 @@
+"""A card as its reader has it: on the terminal, as JSON, and what is refused."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import latentbench as lb
+from latentbench.cli import main
+from latentbench.reports.card import directions_for
+
+SMALL = ["--corpus", "white-noise", "--set", "corpus.speakers=6", "--set", "corpus.utterances=3"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("card")
+
+
+@pytest.fixture
+def invoke(place):
+    def run(*arguments):
+        return CliRunner().invoke(main, ["card", *arguments, "--cache", str(place)])
+
+    return run
+
+
+def test_a_card_is_read_in_words_and_in_tables(invoke):
+    ended = invoke("logmel", *SMALL, "--set", "mels=8")
+    assert ended.exit_code == 0, ended.output
+    assert "The latents of logmel mels=8 on white-noise" in ended.stdout
+    assert "12.5 frames a second of 8 dimensions" in ended.stdout
+    assert "declared: 0 frames" in ended.stdout
+    assert max(map(len, ended.stdout.splitlines())) <= 80
+
+
+def test_every_figure_is_in_the_json(invoke):
+    found = json.loads(invoke("logmel", *SMALL, "--set", "mels=8", "--json").stdout)
+    assert (found["dim"], found["hop"], found["options"]) == (8, 1280, {"mels": "8"})
+    assert len(found["statistics"]["dim_std"]) == 8
+    assert sum(found["statistics"]["spectrum"]) == pytest.approx(1)
+    assert found["heard"]["look_ahead"] == 0
+    assert found["facts"]["constant_dims"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["logmle"], "Did you mean 'logmel'"),
+        (["logmel", "--set", "mell=8"], "'mell' is no option of the encoder 'logmel'"),
+        (["logmel", "--set", "corpus.rot=1"], "'rot' is no option of the corpus"),
+        (["latents"], "holds audio; the encoder 'latents' takes latents"),
+    ],
+)
+def test_what_cannot_be_described_is_told(invoke, arguments, message):
+    ended = invoke(*arguments)
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+
+
+def test_without_an_encoder_there_is_no_card():
+    with pytest.raises(lb.UsageError, match="needs an encoder"):
+        lb.card(corpus="white-noise")
+
+
+def test_how_many_directions_hold_a_part():
+    assert directions_for([0.5, 0.4, 0.1], 0.9) == 2
+    assert directions_for([0.25] * 4, 0.9) == 4
+    assert directions_for([0.0, 0.0], 0.9) is None
