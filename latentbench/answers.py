@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from latentbench.results.figures import Figures
     from latentbench.results.schema import Result as RunRecord
     from latentbench.rollout.curves import RolloutCurves
+    from latentbench.rollout.engine import Mode
+    from latentbench.rollout.injection import InjectedRollouts
     from latentbench.verification.verify import Verification
     from latentbench.workspace import Workspace
 
@@ -296,6 +298,28 @@ class Result(_Tabled[Any]):
         folder = self.folder / FOLDER if out is None else Path(out)
         found = listen(self._opened(device), Asked(**asked), folder, self._workspace)
         return Answer(found, listening_report)
+
+    def injection(
+        self, *, horizons: Sequence[int] = (), mode: Mode = "mean", device: str = ""
+    ) -> Answer[InjectedRollouts]:
+        """Hold the run to the published injection protocol: `rollout --inject published`.
+
+        Args:
+            horizons: of the run; none: all of them.
+            mode: what the model moves by: `mean`, `sample` or `component`.
+            device: where the models run; empty: where they were trained.
+
+        Raises:
+            UsageError: the latents are not in the cache.
+            LatentbenchError: no eval utterance drawn is long enough.
+        """
+        from latentbench.reports.injection import injection_report
+        from latentbench.rollout.injection import injected_rollouts
+
+        found = injected_rollouts(
+            self._opened(device), tuple(horizons), mode, self._workspace.progress
+        )
+        return Answer(found, injection_report)
 
     def explain(self, *, device: str = "", **asked: Any) -> Answer[Explanation]:
         """Say which frames make the means of the run, and why, as `latentbench explain` does.

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["rollout"]
 
 
+PUBLISHED = "published"
+
+
 class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
     name = "j,j,..."
 
@@ -55,7 +58,8 @@ class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 
     metavar="WHEN",
     default="never",
     show_default=True,
-    help="Which true frames it is given back: never, once:N (at step N), every:N, or teacher.",
+    help="Which true frames it is given back: never, once:N (at step N), every:N, or teacher; "
+    "published: the four conditions of the published protocol, side by side.",
 )
 @click.option(
     "--target",
@@ -95,5 +99,9 @@ def rollout(
 
     RUN is the folder that was given to --out of 'run'. Nothing is trained.
     """
-    found = api.read(folder, cache=cache, registry=session.registry()).rollout(**given)
-    show(found, as_json=as_json)
+    run = api.read(folder, cache=cache, registry=session.registry())
+    if given["inject"] == PUBLISHED:
+        asked = {name: given[name] for name in ("horizons", "mode", "device")}
+        show(run.injection(**asked), as_json=as_json)
+    else:
+        show(run.rollout(**given), as_json=as_json)
