@@ -45,6 +45,8 @@ def test_the_page_plays_them(heard, browser, tmp_path):
         lambda one: all(one.execute_script(lasting)) and one.execute_script(lasting)
     )
     assert found == pytest.approx([SECONDS, SECONDS], abs=0.01)
+    players = browser.find_elements("css selector", "audio")
+    assert all(one.size["width"] > 140 for one in players)  # room for a button and the time
     rows = browser.find_elements("css selector", "table.sounds tbody tr")
     assert [one.text.split() for one in rows] == [
         ["original", "-", "-"],
