@@ -12,6 +12,7 @@ from latentbench.errors import UsageError
 from latentbench.experiment import run_experiment
 from latentbench.factoring.frames import principal_errors, scored_frames_of
 from latentbench.factoring.record import FactoredRow, Factoring, Measure, PointAnswer
+from latentbench.factoring.rolled import rolled_into_x
 from latentbench.files import write_text
 from latentbench.metrics.statistics import Mean
 from latentbench.results.folder import read_result
@@ -143,6 +144,7 @@ class _Grid:
         kl = _measured(one.mean("kl")) if known else None
         told = _measured(one.ratio("still_missed", "energy")) if known else None
         movement = _measured(one.movement())
+        rolled = rolled_into_x(folder, self.horizon, self.workspace, self.registry)
         self.rows[label] = FactoredRow(
             label=label,
             role=role,
@@ -156,6 +158,8 @@ class _Grid:
             gain=_measured(one.mean("nll_unconditional", "nll")),
             r2i=_measured(one.r2i()),
             excess=self._excess(label, config),
+            rolled=_measured(rolled[0]) if rolled else None,
+            rolled_spread=_measured(rolled[1]) if rolled else None,
             stamps=tuple(_stamps(config.factorization, one, movement, kl)),
         )
         return self.rows[label]

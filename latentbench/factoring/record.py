@@ -8,6 +8,11 @@ from latentbench.results.schema import Record
 
 __all__ = ["FactoredRow", "Factoring", "Measure", "PointAnswer"]
 
+FIGURES = (
+    *("error", "rebuilt_error", "kl", "movement", "gain", "r2i", "excess"),
+    *("rolled", "rolled_spread"),
+)
+
 
 class Measure(Record):
     """A figure over the scored eval frames, and its 95 % interval over speakers.
@@ -45,6 +50,9 @@ class FactoredRow(Record):
         r2i: R²_I, per dimension.
         excess: NLL of the state given its past and of the rest given the state, minus NLL of x
             given its past, nats per frame; None where it is not known.
+        rolled: root mean square step of its rollouts by samples, decoded into x, over that of the
+            true states, decoded too; None where nothing is rolled out.
+        rolled_spread: the same of the mean squared distance from the mean.
         stamps: why the row says nothing of its design.
     """
 
@@ -60,6 +68,8 @@ class FactoredRow(Record):
     gain: Measure
     r2i: Measure
     excess: Measure | None
+    rolled: Measure | None = None
+    rolled_spread: Measure | None = None
     stamps: tuple[str, ...] = ()
 
 
@@ -107,7 +117,7 @@ class Factoring(Record):
         """One line a figure: row, role, d, figure, value, low, high, n, speakers."""
         lines = ["row,role,dim,figure,value,low,high,n,speakers"]
         for row in self.rows:
-            for name in ("error", "rebuilt_error", "kl", "movement", "gain", "r2i", "excess"):
+            for name in FIGURES:
                 one = getattr(row, name)
                 if one is not None:
                     found = (one.value, one.low, one.high, one.n, one.speakers)

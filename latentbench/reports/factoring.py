@@ -26,7 +26,8 @@ def factoring_report(found: Factoring) -> Iterator[Table | Line]:
         yield Line(answer.sentence)
     yield Line(
         "error: of x from the state alone, and with the innovation told, over the variance of x; "
-        "movement: of one step over the spread, 1.41 where white; rank: effective; G: gain, nats "
+        "movement: of one step over the spread, 1.41 where white; rank: effective; rolled, spread: "
+        "step and variance of rollouts decoded into x, over those of true states; G: gain, nats "
         "a frame; bill: nats of state and rest minus those of x; in brackets 95 % intervals over "
         "speakers.",
         "dim",
@@ -35,6 +36,12 @@ def factoring_report(found: Factoring) -> Iterator[Table | Line]:
 
 def _states(found: Factoring) -> Table:
     rows = found.rows
+    rolled = [
+        column("rolled", rows, lambda one: _number(one.rolled, 2)),
+        column("spread", rows, lambda one: _number(one.rolled_spread, 2)),
+    ]
+    if not any(one.rolled for one in rows):
+        rolled = []
     return Table(
         (column("state", rows, _label, left=True),),
         (
@@ -47,6 +54,7 @@ def _states(found: Factoring) -> Table:
             (
                 column("movement", rows, lambda one: _number(one.movement, 2)),
                 column("rank", rows, lambda one: f"{one.rank:.1f}"),
+                *rolled,
             ),
             (
                 column("G", rows, lambda one: _bounds(one.gain, 2)),

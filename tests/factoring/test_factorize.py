@@ -71,6 +71,14 @@ def test_what_the_state_leaves_of_x(rows):
     assert rows["x"].error.value == 0
 
 
+def test_rollouts_decoded_into_x_go_on_as_true_states_do(rows):
+    """By the exact model at k = 1: the same process, and of x itself all of it."""
+    for label in ("x", "linear dim=3"):
+        assert rows[label].rolled.value == pytest.approx(1.0, abs=0.05)
+        assert rows[label].rolled_spread.value == pytest.approx(1.0, abs=0.15)
+        assert rows[label].rolled.low <= rows[label].rolled.high
+
+
 def test_how_the_state_moves(rows):
     # E|z_t - z_{t-1}|^2 / E|z_t - mean|^2 = 2 (1 - rho).
     assert rows["linear dim=3"].movement.value == pytest.approx(math.sqrt(2 * (1 - RHO)), rel=0.05)
