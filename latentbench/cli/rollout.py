@@ -58,8 +58,8 @@ class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 
     metavar="WHEN",
     default="never",
     show_default=True,
-    help="Which true frames it is given back: never, once:N (at step N), every:N, or teacher; "
-    "published: the four conditions of the published protocol, side by side.",
+    help="Which true frames it is given back: never, once:N (at step N), every:N, until:N, or "
+    "teacher; published: the four conditions of the published protocol, side by side.",
 )
 @click.option(
     "--target",

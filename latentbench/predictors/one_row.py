@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from latentbench.predictors.densities import components_of
 from latentbench.predictors.predictor import Predictor
+from latentbench.predictors.sequences import SequencePredictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Repeated", "one_row_will_do"]
 
 PROBED_FRAMES = 32
+# Without a context both take frame by frame.
+BY_FRAMES = tuple((one.units, one.densities) for one in (Predictor, SequencePredictor))
 # Rounding: the same sum over rows of one value, or that value.
 CLOSE = 1e-4
 
@@ -69,8 +72,8 @@ def one_row_will_do(
 ) -> bool:
     """Whether a measure of one context with all targets is that of as many equal contexts.
 
-    It is not where the predictor draws (context noise, dropout, samples), reads whole utterances,
-    or does not broadcast.
+    It is not where the predictor draws (context noise, dropout, samples), has units or densities of
+    its own, or does not broadcast.
 
     Args:
         predictor: on `device`, in the mode that is asked about.
@@ -79,7 +82,7 @@ def one_row_will_do(
         measure: of predictor, context [B or 1, W, D] and target [B, D].
     """
     kind = type(predictor)
-    if not frames.blind or (kind.units, kind.densities) != (Predictor.units, Predictor.densities):
+    if not frames.blind or (kind.units, kind.densities) not in BY_FRAMES:
         return False
     batch = frames.batch(np.arange(min(len(frames), PROBED_FRAMES)))
     context, target = batch.context.to(device), batch.target.to(device)

@@ -21,6 +21,7 @@ from latentbench.tasks import Batch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from latentbench.predictors.predictor import Units
     from latentbench.tasks import TaskFrames
 
 __all__ = ["Crops", "SequencePredictor", "Stretches", "stretches"]
@@ -112,7 +113,12 @@ class SequencePredictor(Predictor, Generic[Given, State]):
     def densities(
         self, frames: TaskFrames, which: NDArray[np.int64], context: torch.Tensor
     ) -> Given:
-        """The densities of the frames numbered `which`, from one pass over their utterances."""
+        """The densities of the frames numbered `which`, from one pass over their utterances.
+
+        Frames without a context share the density of a window of zeros.
+        """
+        if frames.blind:
+            return super().densities(frames, which, context)  # type: ignore[return-value] # ours
         pieces = stretches(frames, which, self.reach)
         states = self.states(_gathered(frames, pieces.rows).to(context.device))
         places = torch.from_numpy(pieces.places).to(context.device)
@@ -131,8 +137,13 @@ class SequencePredictor(Predictor, Generic[Given, State]):
         predicted = ~target[..., 0].isnan()
         return self.state_loss(states[predicted], target[predicted])
 
-    def units(self, frames: TaskFrames, batch_size: int) -> Crops:
-        """What training draws its batches from: stretches of utterances."""
+    def units(self, frames: TaskFrames, batch_size: int) -> Units:
+        """What training draws its batches from: stretches of utterances.
+
+        Frames without a context are drawn one by one: a stretch of zeros tells no more than one.
+        """
+        if frames.blind:
+            return frames
         most = max(1, batch_size // CROPS_IN_A_BATCH)
         return Crops(frames, min(max(self.reach, LEAST_CROP), most), self.reach)
 
