@@ -16,7 +16,7 @@ from latentbench.encoders.state_dicts import INDEX, WeightsMismatchError, fill, 
 from latentbench.errors import UsageError, some
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
@@ -139,13 +139,7 @@ class NetworkEncoder(Encoder):
         Raises:
             UsageError: the weights cannot be had or are another model's; says how to go on.
         """
-        if self.options.weights == self.published_weights:
-            file: Path | None = self.published().fetch(self.workspace.progress, OTHERWISE)
-        else:
-            file = self.local_file()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.options.weights_seed)
-            network = self.build()
+        file, network = self.weights_here(), self.drawn(self.build)
         if file is None:
             self._origin = self.random_weights(network)
         else:
@@ -169,6 +163,22 @@ class NetworkEncoder(Encoder):
                 f"{self.name} takes {self.published()}.",
             ) from None
         return weights_digest(network) if file.name.endswith(INDEX) else file_digest(file)
+
+    def weights_here(self) -> Path | None:
+        """The file of weights, downloaded where it must be; None for `random`.
+
+        Raises:
+            UsageError: the weights cannot be had; says how to go on.
+        """
+        if self.options.weights == self.published_weights:
+            return self.published().fetch(self.workspace.progress, OTHERWISE)
+        return self.local_file()
+
+    def drawn(self, build: Callable[[], nn.Module]) -> nn.Module:
+        """What `build` makes, its weights drawn by `weights_seed`."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.options.weights_seed)
+            return build()
 
     @torch.inference_mode()
     def encode(

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from latentbench.encoders.codec import CodecEncoder
+from latentbench.encoders.network_decoder import DecodingEncoder
 from latentbench.encoders.weights import WebFile
 from latentbench_dac.architecture import DAC_16K, DAC_24K, DAC_44K, DIM, Architecture
 
 if TYPE_CHECKING:
+    from latentbench.encoders.network_decoder import DecoderNetwork
     from latentbench_dac.network import DacNetwork
 
 __all__ = ["Dac16k", "Dac24k", "Dac44k"]
@@ -20,7 +22,7 @@ __all__ = ["Dac16k", "Dac24k", "Dac44k"]
 RELEASES = "https://github.com/descriptinc/descript-audio-codec/releases/download/"
 
 
-class _Dac(CodecEncoder):
+class _Dac(DecodingEncoder, CodecEncoder):
     """What the three models share: all but figures.
 
     Convolutions see both ways: frame t sees audio up to the end of frame t + 8, and zeros on
@@ -35,6 +37,7 @@ class _Dac(CodecEncoder):
     libraries = ("descript-audio-codec",)
     dim = DIM
     look_ahead = 8
+    decoder_look_ahead = 10
     architecture: ClassVar[Architecture]
 
     def build(self) -> DacNetwork:
@@ -42,6 +45,12 @@ class _Dac(CodecEncoder):
         from latentbench_dac.network import DacNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
 
         return DacNetwork(self.architecture)
+
+    def build_decoder(self) -> DecoderNetwork:
+        """The dac package's; see `DecodingEncoder.build_decoder`."""
+        from latentbench_dac.network import decoder  # noqa: PLC0415 - as above
+
+        return decoder(self.architecture)
 
     def published(self) -> WebFile:
         """The release of the 8 kbps model, where the dac package keeps it.

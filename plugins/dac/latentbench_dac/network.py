@@ -1,12 +1,14 @@
-"""The network of the dac package without its decoder; importing this module takes seconds."""
+"""The networks of the dac package; importing this module takes seconds."""
 
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from latentbench.encoders.network_decoder import DecoderNetwork
 from latentbench_dac.architecture import CODEBOOK_DIM, CODEBOOK_SIZE, DIM
 
 with warnings.catch_warnings():
@@ -14,18 +16,38 @@ with warnings.catch_warnings():
     # Pythons: their deprecations are theirs to mend and say nothing about the latents.
     for _category in (DeprecationWarning, FutureWarning, SyntaxWarning):
         warnings.simplefilter("ignore", _category)
-    from dac.model.dac import Encoder as DacConvolutions  # type: ignore[import-untyped]
-    from dac.model.dac import init_weights
+    from dac.model import dac as package  # type: ignore[import-untyped]
     from dac.nn.quantize import ResidualVectorQuantize  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
     from latentbench_dac.architecture import Architecture
 
-__all__ = ["DacNetwork"]
+__all__ = ["DacNetwork", "decoder"]
 
 _WIDTH = 64  # channels of the first convolution
+_DECODER_WIDTH = 1536  # and of the decoder's
+
+
+@contextmanager
+def _older_weight_norm() -> Iterator[None]:
+    """The checkpoints hold weight_g and weight_v, the names of torch's older weight norm."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
+        yield
+
+
+def decoder(architecture: Architecture) -> DecoderNetwork:
+    """The decoder, whose strides are the encoder's backwards.
+
+    An odd stride gives a sample too few, at the end.
+    """
+    with _older_weight_norm():
+        made = package.Decoder(DIM, _DECODER_WIDTH, list(reversed(architecture.strides)))
+    return DecoderNetwork(made.apply(package.init_weights))
 
 
 class DacNetwork(nn.Module):
@@ -36,14 +58,12 @@ class DacNetwork(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        with warnings.catch_warnings():
-            # The checkpoints hold weight_g and weight_v, the names of the older weight norm.
-            warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
-            self.encoder = DacConvolutions(_WIDTH, list(architecture.strides), DIM)
+        with _older_weight_norm():
+            self.encoder = package.Encoder(_WIDTH, list(architecture.strides), DIM)
             self.quantizer = ResidualVectorQuantize(
                 DIM, architecture.codebooks, CODEBOOK_SIZE, CODEBOOK_DIM
             )
-        self.apply(init_weights)
+        self.apply(package.init_weights)
         self.eval()
 
     def forward(self, audio: torch.Tensor, codebooks: int | None) -> torch.Tensor:

@@ -34,4 +34,5 @@ def latentbench_encoders() -> Iterable[EncoderSpec]:
             factory=f"latentbench_dac.encoder:Dac{name}",
             options=DacOptions,
             weights_licence="MIT",
+            decodes=True,
         )

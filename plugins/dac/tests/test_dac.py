@@ -4,6 +4,7 @@ import hashlib
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ from latentbench.conformance.audio import encode
 from latentbench.errors import UsageError
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace
+
+with warnings.catch_warnings():
+    # dac and what it imports were written for older Pythons
+    for category in (DeprecationWarning, FutureWarning, SyntaxWarning):
+        warnings.simplefilter("ignore", category)
+    from dac.model.dac import DAC
 
 MODELS = {Dac16k: DAC_16K, Dac24k: DAC_24K, Dac44k: DAC_44K}
 
@@ -95,6 +102,49 @@ def test_both_views_agree_with_transformers(load, files, kind, assert_same_codes
     torch.testing.assert_close(ours, latents, atol=1e-4, rtol=0)
     (ours,) = encode(load(kind, files[kind], view="quantized:5"), wave)
     assert_same_codes(ours, quantized)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_decodes_as_the_package_does_without_its_quantizer(loaded, scatter, kind, tmp_path):
+    architecture = MODELS[kind]
+    with warnings.catch_warnings():
+        # the package builds its networks with torch's older weight norm
+        warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
+        model = DAC(
+            encoder_rates=list(architecture.strides),
+            decoder_rates=list(reversed(architecture.strides)),
+            n_codebooks=architecture.codebooks,
+        ).eval()
+    torch.manual_seed(7)
+    scatter(model, gain=1.0)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "whole.pth")
+    encoder = loaded(kind, tmp_path / "whole.pth")
+    latents = torch.randn(1, 24, 1024, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = model.decode(latents.mT)[:, 0]
+    sound = encoder.decode(latents)
+    assert sound.shape == (1, 24 * kind.hop)
+    assert expected.std() > 1e-3
+    lacking = sound.shape[1] - expected.shape[1]
+    assert lacking == (0 if kind is Dac44k else 8)  # of a stride of 5, in samples of its own rate
+    torch.testing.assert_close(sound[:, : expected.shape[1]], expected)
+    assert not sound[:, expected.shape[1] :].any()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_sound_of_a_hop_depends_on_as_many_later_frames_as_said(loaded, kind):
+    ahead = kind.hop - 1 + 3  # the last sample of hop 0, by the last convolution of kernel 7
+    for stride in MODELS[kind].strides:
+        # three of kernel 7 dilated by 1, 3, 9; then output o sees inputs up to (o + padding) / s
+        ahead = (ahead + 3 * (1 + 3 + 9) + -(-stride // 2)) // stride
+    ahead += 3
+    assert kind.decoder_look_ahead == ahead
+    encoder = loaded(kind, "random")
+    latents = torch.randn(1, 26, 1024, generator=torch.Generator().manual_seed(0))
+    changed = latents.clone()
+    changed[:, 14:] += 1.0
+    before, after = encoder.decode(latents), encoder.decode(changed)
+    assert torch.equal(before[:, : (14 - ahead) * kind.hop], after[:, : (14 - ahead) * kind.hop])
 
 
 def reach(strides):

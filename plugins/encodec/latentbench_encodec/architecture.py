@@ -1,17 +1,21 @@
-"""The two published architectures, built from the encodec package without their decoders."""
+"""The two published architectures, built from the encodec package: a decoder only if asked for."""
 
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from encodec.modules.seanet import SEANetEncoder
+from encodec.modules.seanet import SEANetDecoder, SEANetEncoder
 from encodec.quantization.vq import ResidualVectorQuantizer
 from torch import nn
 
-__all__ = ["MONO_24K", "STEREO_48K", "Architecture", "EncodecNetwork"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MONO_24K", "STEREO_48K", "Architecture", "EncodecNetwork", "decoder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,22 @@ _NOISE_AMPLITUDE = 0.1  # about that of speech
 _NOISE_FRAMES = 256
 
 
+@contextmanager
+def _older_weight_norm() -> Iterator[None]:
+    """The checkpoints hold weight_g and weight_v, the names of torch's older weight norm."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
+        yield
+
+
+def decoder(architecture: Architecture) -> nn.Module:
+    """The decoder, of the same convolutions as the encoder."""
+    with _older_weight_norm():
+        return SEANetDecoder(
+            channels=architecture.channels, norm=architecture.norm, causal=architecture.causal
+        )
+
+
 class EncodecNetwork(nn.Module):
     """Encoder and residual vector quantizer, named as in the published checkpoints.
 
@@ -66,9 +86,7 @@ class EncodecNetwork(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        with warnings.catch_warnings():
-            # The checkpoints hold weight_g and weight_v, the names of the older weight norm.
-            warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
+        with _older_weight_norm():
             self.encoder = SEANetEncoder(
                 channels=architecture.channels,
                 norm=architecture.norm,

@@ -13,8 +13,15 @@ from encodec.model import ROOT_URL
 
 from latentbench.encoders import RANDOM, Segment
 from latentbench.encoders.codec import CodecEncoder
+from latentbench.encoders.network_decoder import DecoderNetwork, DecodingEncoder
 from latentbench.encoders.weights import WebFile
-from latentbench_encodec.architecture import MONO_24K, STEREO_48K, Architecture, EncodecNetwork
+from latentbench_encodec.architecture import (
+    MONO_24K,
+    STEREO_48K,
+    Architecture,
+    EncodecNetwork,
+    decoder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,11 +61,12 @@ class _Encodec(CodecEncoder):
         )
 
 
-class Encodec24k(_Encodec):
+class Encodec24k(DecodingEncoder, _Encodec):
     """EnCodec at 24 kHz: causal, so zeros on the right change no frame before them.
 
     Frames 0 to 5 are the exception to `look_ahead = 0`: convolutions pad on the left by
-    reflection, so these see audio up to the end of frame 6. No frame sees beyond max(t, 6).
+    reflection, so these see audio up to the end of frame 6. No frame sees beyond max(t, 6). Nor
+    does the sound of a hop depend on frames beyond that.
     """
 
     name = "encodec-24k"
@@ -71,6 +79,10 @@ class Encodec24k(_Encodec):
     max_batch_seconds = 16.0  # more leaves a processor's cache: 34 s at once take 1.7 times as long
 
     _reflected = 6  # frames the last convolution, of kernel 7, reflects at the start
+
+    def build_decoder(self) -> DecoderNetwork:
+        """The encodec package's; see `DecodingEncoder.build_decoder`."""
+        return DecoderNetwork(decoder(self.architecture))
 
     def rows(
         self, network: nn.Module, waves: torch.Tensor, samples: Sequence[int]
@@ -92,7 +104,8 @@ class Encodec48k(_Encodec):
     Each chunk is divided by its RMS, and group normalisation lets every frame see all of its
     chunk. The chunk stride, 47,520 samples, is 148.5 frames: frames of two chunks lie on
     different grids, and `segments` keeps windows and differences inside one chunk. Chunks are
-    cut from the samples before padding, and nothing is padded to a common length.
+    cut from the samples before padding, and nothing is padded to a common length. It does not
+    decode: what scaled each chunk is no part of the latents.
     """
 
     name = "encodec-48k"

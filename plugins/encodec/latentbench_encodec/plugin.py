@@ -33,6 +33,7 @@ def latentbench_encoders() -> Iterable[EncoderSpec]:
         factory="latentbench_encodec.encoder:Encodec24k",
         options=EncodecOptions,
         weights_licence="CC-BY-NC-4.0",
+        decodes=True,
     )
     yield EncoderSpec(
         name="encodec-48k",

@@ -174,6 +174,44 @@ def test_48k_segments_cover_every_sample_within_their_chunks(samples):
     assert encoder.frame_count(samples) == sum(segment.frames for segment in segments)
 
 
+def package_24k():
+    """The package's own model, untrained."""
+    from encodec.model import EncodecModel
+
+    with warnings.catch_warnings():
+        # the package builds its decoder with torch's older weight norm
+        warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
+        return EncodecModel.encodec_model_24khz(pretrained=False)
+
+
+def test_24k_decodes_as_the_package_does_without_its_quantizer(loaded, scatter, tmp_path):
+    torch.manual_seed(7)
+    model = package_24k().eval()
+    scatter(model, gain=1.0)
+    torch.save(model.state_dict(), tmp_path / "whole.th")
+    encoder = loaded(Encodec24k, tmp_path / "whole.th")
+    latents = torch.randn(2, 30, 128, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = model.decoder(latents.mT)[:, 0]
+    sound = encoder.decode(latents)
+    assert sound.shape == (2, 30 * HOP)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(sound, expected)
+    changed = latents.clone()
+    changed[:, 12:] += 1.0
+    moved = (encoder.decode(changed) - sound).abs().amax(0) > 1e-6 * expected.std()
+    assert int(moved.nonzero()[0]) // HOP == 12  # causal: the hop of the first changed frame
+
+
+def test_a_checkpoint_without_a_decoder_encodes_but_is_not_heard(load, file_24k):
+    encoder = load(Encodec24k, file_24k)
+    with pytest.raises(
+        UsageError, match=r"holds no decoder of encodec-24k: .*decoder\.model"
+    ) as no:
+        encoder.decode(torch.zeros(1, 2, 128))
+    assert "encodec_24khz-d7cc33bc.th" in no.value.hint
+
+
 def test_24k_utterances_alone_and_in_a_batch_agree(load, file_24k):
     encoder = load(Encodec24k, file_24k)
     waves = [noise(1, samples, seed=i) for i, samples in enumerate((9_600, 320, 1_921, 2_240, 100))]
