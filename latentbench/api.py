@@ -203,7 +203,9 @@ def encode(**settings: Unpack[Settings]) -> EncodedCorpus:
     return encode_corpus(config, asked.workspace, asked.registry)
 
 
-def card(encoder: Named = None, /, **settings: Unpack[Settings]) -> Answer[Card]:
+def card(
+    encoder: Named = None, /, *, out: Path | str | None = None, **settings: Unpack[Settings]
+) -> Answer[Card]:
     """Describe the latents of an encoder: levels, directions, memory, and how it takes audio.
 
         lb.card("logmel").record.statistics.std
@@ -211,11 +213,14 @@ def card(encoder: Named = None, /, **settings: Unpack[Settings]) -> Answer[Card]
 
     Args:
         encoder: a name, a mapping with options, or a Python object; may stand in the settings.
+        out: a file that is written too: `.html`, one page, or `.json`; as `card.json` in a run
+            folder it is part of the run's report and is published with it.
         **settings: see `Settings`; encoder, corpus, utterances, split and limit count. Without a
             corpus it is `speech-demo`.
 
     Raises:
-        UsageError: no encoder is named, or encoder or corpus cannot be used as they are asked for.
+        UsageError: no encoder is named, encoder or corpus cannot be used as they are asked for,
+            or `out` cannot be written.
         LatentbenchError: the latents cannot be had.
     """
     named = {"encoder": encoder} if encoder is not None else {}
@@ -223,13 +228,20 @@ def card(encoder: Named = None, /, **settings: Unpack[Settings]) -> Answer[Card]
     if not given:
         raise UsageError("A card needs an encoder.", 'Name one: lb.card("logmel").')
     speech = {} if {"latents", "config", "preset"} & given else {"corpus": "speech-demo"}
+    if out is not None and Path(out).suffix not in (".html", ".json"):
+        raise UsageError(f"--out {out}: a card is written as .html or .json.")
     asked = _asked({**speech, **named, **settings})
     config = asked.config
     from latentbench.answers import Answer
     from latentbench.cards.make import make_card
     from latentbench.reports.card import card_report
 
-    return Answer(make_card(config, asked.workspace, asked.registry), card_report)
+    found = make_card(config, asked.workspace, asked.registry)
+    if out is not None:
+        from latentbench.pictures.card import card_page
+
+        _write(Path(out), card_page(found) if Path(out).suffix == ".html" else found.to_json())
+    return Answer(found, card_report)
 
 
 def read(
@@ -342,19 +354,23 @@ def report(
             written, or Altair or vl-convert is missing.
     """
     from latentbench.answers import Result
-    from latentbench.files import atomic
     from latentbench.pictures.report import report_of
 
     folders = [Path(one.folder if isinstance(one, Result) else one) for one in runs]
     asked: Any = {"cache": cache, "progress": progress, "registry": registry}
     found = [read(one, **asked).explain(split="eval").record for one in folders if explain]
-    text = report_of(folders, registry, found)
+    return _write(Path(out), report_of(folders, registry, found))
+
+
+def _write(out: Path, text: str) -> Path:
+    from latentbench.files import atomic
+
     try:
-        with atomic(Path(out)) as partial:
+        with atomic(out) as partial:
             partial.write_text(text, "utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from None
-    return Path(out)
+    return out
 
 
 def factorize(

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path  # noqa: TC003 - with the rest
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pydantic import TypeAdapter, ValidationError
 
-    from latentbench.latents.degeneracy import LatentFacts
+from latentbench.errors import UsageError
+from latentbench.latents.degeneracy import LatentFacts  # noqa: TC001 - pydantic reads it
 
-__all__ = ["Card", "Decoded", "Heard", "Lag", "LevelChange", "Predictable", "Statistics"]
+__all__ = [
+    "CARD",
+    "Card",
+    "Decoded",
+    "Heard",
+    "Lag",
+    "LevelChange",
+    "Predictable",
+    "Statistics",
+    "card_in",
+]
+
+CARD = "card.json"  # in a run folder
 
 
 @dataclass(frozen=True)
@@ -193,3 +206,25 @@ class Card:
     warnings: tuple[str, ...]
     predictable: tuple[Predictable, ...]
     heard: Heard | None
+
+    def to_json(self) -> str:
+        """Indented JSON, which `card_in` reads back."""
+        return TypeAdapter(Card).dump_json(self, indent=2).decode() + "\n"
+
+
+def card_in(folder: Path) -> Card | None:
+    """The card that lies in a run folder; None where there is none.
+
+    Raises:
+        UsageError: the file is no card, or cannot be read.
+    """
+    file = folder / CARD
+    if not file.exists():
+        return None
+    try:
+        return TypeAdapter(Card).validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        raise UsageError(
+            f"'{file}' is no card of an encoder.",
+            f"Write it again: latentbench card ENCODER --out {file}",
+        ) from None

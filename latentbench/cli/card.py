@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from latentbench import api
 from latentbench.cli.configuration import settings_of
-from latentbench.cli.output import Verb, json_option, show
+from latentbench.cli.output import Verb, echo, json_option, show
 from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["card"]
 
@@ -35,11 +38,25 @@ __all__ = ["card"]
 )
 @click.option("--limit", type=int, metavar="N", help="Use N utterances of all speakers in turn.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=GivenPath(dir_okay=False),
+    help="Also write it: .html, one page, or .json, a run's as card.json in its folder.",
+)
 @cache_option
 @json_option
 @debug_option
 @click.pass_obj
-def card(session: Session, /, *, as_json: bool, assignments: tuple[str, ...], **given: Any) -> None:
+def card(
+    session: Session,
+    /,
+    out: Path | None,
+    *,
+    as_json: bool,
+    assignments: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Describe the latents of ENCODER: levels, directions, memory, and how it takes audio.
 
     Nothing is trained. What was encoded stays in the cache, for 'run' too.
@@ -49,4 +66,6 @@ def card(session: Session, /, *, as_json: bool, assignments: tuple[str, ...], **
     if given["config_file"] is None:  # nothing is a setting of its own
         del asked["config"]
     del asked["preset"]
-    show(api.card(**asked), as_json=as_json)
+    show(api.card(out=out, **asked), as_json=as_json)
+    if out is not None:
+        echo(f"Wrote {out}", err=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import altair as alt
@@ -22,11 +23,12 @@ from latentbench.results.folder import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from latentbench.cards.card import Card
     from latentbench.explain.explanation import Explanation
     from latentbench.pictures.rows import Row
     from latentbench.results.finished import FinishedRun
 
-__all__ = ["Chart", "Charts", "Key", "charts_of", "distance_charts"]
+__all__ = ["Chart", "Charts", "Key", "card_charts", "charts_of", "distance_charts"]
 
 Layer: TypeAlias = alt.Chart | alt.LayerChart
 COLOURS = 7  # --s0 to --s6 of the style sheet
@@ -409,6 +411,95 @@ def distance_charts(explained: Mapping[str, Explanation]) -> Charts:
         for run, found in explained.items()
     ]
     return Charts(tuple(keys), tuple(panels), (_table(rows),))
+
+
+def card_charts(cards: Mapping[str, Card]) -> dict[str, Charts]:
+    """The directions and the memory of latents, a line a card; by name of the picture.
+
+    Args:
+        cards: by label, at least one.
+    """
+    labels = list(cards)
+    pictures = {
+        "directions": (
+            _Lines("Variance in the first directions", "directions", "share", _spectra(cards)),
+            _Lines(
+                "Gain of the predictable components of the next frame",
+                "component",
+                "nats",
+                _components(cards),
+            ),
+        ),
+        "memory": (
+            _Lines("Correlation of frames", "ms apart", "correlation", _correlations(cards)),
+            _Lines("What a linear prediction gains", STALENESS, NATS, _gains(cards)),
+        ),
+    }
+    keys = tuple(Key(one, number, LINE) for number, one in enumerate(labels))
+    found = {}
+    for name, several in pictures.items():
+        some = [one for one in several if one.rows]
+        drawn = tuple(one.chart(labels) for one in some)
+        tables = tuple(replace(_table(one.rows), title=one.title) for one in some)
+        found[name] = Charts(keys, drawn, tables)
+    return found
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A line for each card over what its rows call `at`."""
+
+    title: str
+    x: str
+    y: str
+    rows: list[Row]
+
+    def chart(self, labels: Sequence[str]) -> Chart:
+        lines = (
+            alt.Chart()
+            .mark_line(point=alt.OverlayMarkDef(size=25))
+            .encode(
+                x=alt.X("at:Q", title=self.x, axis=alt.Axis(grid=False)),
+                y=alt.Y("value:Q", title=self.y),
+                color=_coloured("card", labels, range(len(labels))),
+                tooltip=_tooltip("card:N", "at:Q", "value:Q"),
+            )
+        )
+        return _panel(self.title, self.rows, _zero(), lines)
+
+
+def _spectra(cards: Mapping[str, Card]) -> list[Row]:
+    return [
+        {"card": label, "directions": count, "at": count, "value": _finite(share)}
+        for label, card in cards.items()
+        for count, share in enumerate(accumulate(card.statistics.spectrum), 1)
+    ]
+
+
+def _components(cards: Mapping[str, Card]) -> list[Row]:
+    return [
+        {"card": label, "component": number, "at": number, "value": _finite(gain)}
+        for label, card in cards.items()
+        for one in card.predictable[:1]
+        for number, gain in enumerate(one.directions, 1)
+    ]
+
+
+def _correlations(cards: Mapping[str, Card]) -> list[Row]:
+    return [
+        {"card": label, "ms": _finite(lag.ms), "at": _finite(lag.ms), "value": _finite(value)}
+        for label, card in cards.items()
+        for lag in card.statistics.autocorrelation
+        if (value := lag.correlation) is not None
+    ]
+
+
+def _gains(cards: Mapping[str, Card]) -> list[Row]:
+    return [
+        {"card": label, "ms": _finite(one.ms), "at": _finite(one.ms), "value": _finite(one.gain)}
+        for label, card in cards.items()
+        for one in card.predictable
+    ]
 
 
 def _bands(run: str, found: Explanation) -> Iterator[Row]:

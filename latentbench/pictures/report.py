@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple, dataclass, fields, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from latentbench.cards.card import card_in
 from latentbench.comparisons import compare_runs
-from latentbench.errors import UsageError
 from latentbench.files import reading
+from latentbench.pictures.card import cards_drawn, cards_told
 from latentbench.pictures.rows import runs_to_draw
 from latentbench.pictures.sounds import sounds_of
+from latentbench.pictures.vega import bundle
 from latentbench.reports.columns import compact, time_text
 from latentbench.reports.comparison import comparison_page
 from latentbench.reports.run import failures, summary_table, title_of
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["provenance_of", "report_of"]
 
-EMBED = "window.vegaEmbed = vegaEmbed;"  # the one name that the page takes of Vega
 WORST = 10  # frames of a run
 DISTANCE = "distance"
 HEADINGS = {
@@ -87,7 +87,7 @@ def report_of(
         UsageError: a folder holds no finished run, or Altair or vl-convert is missing.
         DamagedFileError: a file of a run is not what was written.
     """
-    vega_lite, bundle = _bundle()
+    vega_lite, script = bundle()
     from latentbench.pictures.charts import charts_of, distance_charts  # noqa: PLC0415 - an extra
     from latentbench.pictures.page import asset, render  # noqa: PLC0415 - likewise
 
@@ -102,12 +102,15 @@ def report_of(
         named = {run.label: one for run, one in zip(runs, explained, strict=True)}
         told = {"heading": HEADINGS[DISTANCE], "reading": READINGS[DISTANCE]}
         drawn.append({"name": DISTANCE, **told, "charts": distance_charts(named)})
+    cards = {run.label: one for run in runs if (one := card_in(run.folder)) is not None}
+    drawn += cards_drawn(cards)
     worst = [table for run in runs for table in _worst(run)]
     sounds = sounds_of(runs)
     contents = [
         ("says", "What this says"),
         *([("comparison", "Side by side")] if comparison else []),
         *((one["name"], one["heading"]) for one in drawn),
+        *([("cards", "The latents")] if cards else []),
         *([("sounds", "How it sounds")] if sounds else []),
         *([("worst", "The worst frames")] if worst else []),
         ("figures", "All figures"),
@@ -115,12 +118,13 @@ def report_of(
     ]
     return render(
         "report.html",
-        [bundle, asset("report.js")],
+        [script, asset("charts.js"), asset("report.js")],
         title=_title(runs),
         contents=[{"name": name, "heading": heading} for name, heading in contents],
         runs=list(map(_told, runs)),
         comparison=comparison and _compared(comparison),
         pictures=drawn,
+        cards=cards_told(cards),
         sounds=sounds,
         worst=worst,
         causes=[
@@ -129,25 +133,6 @@ def report_of(
         figures=_tidy(Figures(row for run in runs for row in Figures.of(run.result, run.label))),
         vega_lite=vega_lite,
     )
-
-
-@cache
-def _bundle() -> tuple[str, str]:
-    """The version of Vega-Lite that Altair writes, and the script that draws it.
-
-    Raises:
-        UsageError: Altair or vl-convert is missing.
-    """
-    try:
-        import altair as alt  # noqa: PLC0415 - an extra
-        import vl_convert  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"A report needs {error.name}, which is not installed.",
-            "pip install 'latentbench[report]'",
-        ) from None
-    version = ".".join(alt.SCHEMA_VERSION.strip("v").split(".")[:2])
-    return version, vl_convert.javascript_bundle(EMBED, vl_version=version)
 
 
 def _title(runs: Sequence[FinishedRun]) -> str:

@@ -35,8 +35,9 @@ def card_report(card: Card) -> Iterator[Table | Line]:
 
 
 def card_title(card: Card) -> str:
-    """Encoder, its options, and corpus."""
-    options = "".join(f" {name}={value}" for name, value in card.options.items())
+    """Encoder, its options, of paths the last name, and corpus."""
+    last = {name: value.replace("\\", "/").split("/")[-1] for name, value in card.options.items()}
+    options = "".join(f" {name}={value}" for name, value in last.items())
     return f"The latents of {card.encoder}{options} on {card.corpus}"
 
 

@@ -10,10 +10,11 @@ import json
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from latentbench.cards.card import CARD, card_in
 from latentbench.errors import UsageError
 from latentbench.files import write_text
 from latentbench.results.figures import Figures
@@ -21,6 +22,9 @@ from latentbench.results.folder import read_result
 from latentbench.results.schema import Result
 from latentbench.sharing.hub import PREFIX, repository_of, upload
 from latentbench.sharing.submissions import name_of
+
+if TYPE_CHECKING:
+    from latentbench.cards.card import Card
 
 __all__ = ["publish"]
 
@@ -39,29 +43,31 @@ def publish(run: Path, place: Path | str) -> str:
         UsageError: the run is not finished, or the folder cannot be written.
         LatentbenchError: the hub refused it.
     """
-    result = _without_paths(read_result(run))
+    result, card = _without_paths(read_result(run)), card_in(run)
     if not str(place).startswith(PREFIX):
-        return str(_write(result, Path(place)))
+        return str(_write(result, Path(place), card))
     repository_of(str(place))
     with TemporaryDirectory() as aside:
-        folder = _write(result, Path(aside))
+        folder = _write(result, Path(aside), card)
         upload(folder, str(place), folder.name)
         return f"{str(place).rstrip('/')}/{folder.name}"
 
 
 def _without_paths(result: Result) -> Result:
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(one) for name, one in value.items()}
-        if isinstance(value, list):
-            return [plain(one) for one in value]
-        found = PATH.fullmatch(value) if isinstance(value, str) else None
-        return found[1] if found and found[1] else value
-
-    return Result.model_validate(plain(json.loads(result.to_json())))
+    return Result.model_validate(_plain(json.loads(result.to_json())))
 
 
-def _write(result: Result, place: Path) -> Path:
+def _plain(value: Any) -> Any:
+    """JSON with the last names of its paths."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    found = PATH.fullmatch(value) if isinstance(value, str) else None
+    return found[1] if found and found[1] else value
+
+
+def _write(result: Result, place: Path, card: Card | None) -> Path:
     """Write the files of a result below `place`, into a folder named as leaderboards name it."""
     folder = place / name_of(result)
     try:
@@ -70,6 +76,8 @@ def _write(result: Result, place: Path) -> Path:
         write_text(folder / "figures.csv", Figures.of(result, folder.name).to_csv())
         config = yaml.safe_dump(result.config, sort_keys=False, allow_unicode=True)
         write_text(folder / "config.yaml", config)
+        if card is not None:
+            write_text(folder / CARD, json.dumps(_plain(json.loads(card.to_json())), indent=2))
     except OSError as error:
         raise UsageError(f"--to {place} cannot be written: {error.strerror}.") from None
     return folder

@@ -239,7 +239,7 @@ def test_depths_that_are_not_finite_are_crosses(monkeypatch):
 
 
 def test_without_altair_the_extra_is_named(folders, monkeypatch):
-    from latentbench.pictures import report
+    from latentbench.pictures import report, vega
 
     real = builtins.__import__
 
@@ -248,7 +248,7 @@ def test_without_altair_the_extra_is_named(folders, monkeypatch):
             raise ModuleNotFoundError(name=name)
         return real(name, *rest)
 
-    report._bundle.cache_clear()
+    vega.bundle.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(lb.UsageError, match=r"pip install 'latentbench\[report\]'"):
         report.report_of(folders)
