@@ -104,6 +104,10 @@ class Predictable:
         context: frames that it sees.
         gain: nats a frame that it gains on a Gaussian of the same latents without a context.
         directions: the gain of each predictable component, largest first; their sum is `gain`.
+        low: of `gain`, lower bound of the 95 % interval over eval speakers; None where these are
+            too few for one.
+        high: upper bound; likewise.
+        speakers: of eval, that it was measured on.
     """
 
     frames: int
@@ -111,6 +115,9 @@ class Predictable:
     context: int
     gain: float
     directions: tuple[float, ...]
+    low: float | None = None
+    high: float | None = None
+    speakers: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Reviews of Geophysics 2007). Whitening, prediction and R are those of train; a f
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,16 @@ import numpy as np
 from latentbench.cards.card import Predictable
 from latentbench.factorizations.regression import regression, windows
 from latentbench.factorizations.whitening import Whitening
+from latentbench.metrics.statistics import Mean
+from latentbench.results.uncertainty import estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from latentbench.latents.latents import Latents
+    from latentbench.results.uncertainty import Estimate
 
 __all__ = ["gain_at", "predictable"]
 
@@ -73,16 +79,30 @@ def gain_at(
     solved, residual = regression(whitening, latents, sides["train"], context, horizon)
     values, vectors = np.linalg.eigh(residual)
     values = values.clip(LEAST_RESIDUAL)
-    gains, count = np.zeros(len(values)), 0
-    for past, now in windows(whitening, latents, sides["eval"], context, horizon):
-        left = np.square((now - past @ solved) @ vectors) / values
-        gains += (0.5 * (np.square(now @ vectors) - left - np.log(values))).sum(0)
-        count += len(now)
-    if not count:
+    gains, nats, speakers = np.zeros(len(values)), [], []
+    for index in sides["eval"]:
+        for past, now in windows(whitening, latents, [index], context, horizon):
+            left = np.square((now - past @ solved) @ vectors) / values
+            each = 0.5 * (np.square(now @ vectors) - left - np.log(values))
+            gains += each.sum(0)
+            nats.append(each.sum(1))
+            speakers += [latents.utterances[index].speaker] * len(now)
+    if not nats:
         return None
-    ordered = np.sort(gains / count)[::-1]
+    ordered = np.sort(gains / len(speakers))[::-1]
     ms = 1e3 * horizon / latents.frame_rate
-    return Predictable(horizon, ms, context, float(ordered.sum()), tuple(ordered.tolist()))
+    sure = _sure(np.concatenate(nats), speakers)
+    low, high = (None if math.isnan(one) else one for one in (sure.low, sure.high))
+    directions = tuple(ordered.tolist())
+    return Predictable(
+        horizon, ms, context, float(ordered.sum()), directions, low, high, sure.speakers
+    )
+
+
+def _sure(nats: NDArray[np.float64], speakers: Sequence[str]) -> Estimate:
+    """The mean over frames, as runs have it, with its interval over the speaker of each."""
+    names, codes = np.unique(speakers, return_inverse=True)
+    return estimate(Mean("gain").reduce({"gain": nats}, codes, names.tolist()))
 
 
 def _count(latents: Latents, side: Sequence[int], context: int, horizon: int) -> int:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from latentbench.encoders.encoder import sight_text
 from latentbench.errors import counted
-from latentbench.reports.columns import compact, time_text
-from latentbench.reports.tables import BLANK, Line, Table, column
+from latentbench.reports.columns import compact, shown_interval, time_text
+from latentbench.reports.tables import BLANK, Interval, Line, Table, column
 from latentbench.reports.words import TITLE
 
 if TYPE_CHECKING:
@@ -126,12 +126,13 @@ def _gain(card: Card) -> Iterator[str]:
         yield "There are too few frames to say what a linear prediction gains."
         return
     first = card.predictable[0]
+    seen = f"From {counted(first.context, 'frame')} a linear prediction of the next one gains"
+    if first.low is not None and first.high is not None and first.low <= 0 <= first.high:
+        yield f"{seen} nothing that can be told from 0 on speakers that it has not seen."
+        return
     many = directions_for([max(0.0, one) for one in first.directions], MANY)
     where = f", 90 % of it in {counted(many, 'direction')}" if many and first.gain > 0 else ""
-    yield (
-        f"From {counted(first.context, 'frame')} a linear prediction of the next one gains "
-        f"{first.gain:.2f} nats on speakers that it has not seen{where}."
-    )
+    yield f"{seen} {first.gain:.2f} nats on speakers that it has not seen{where}."
 
 
 def _hearing(card: Card, heard: Heard) -> Iterator[str]:
@@ -236,6 +237,7 @@ def _by_lag(card: Card) -> Table:
             (
                 column("correlation", rows, lambda k: _correlation(lags.get(k))),
                 column("linear gain", rows, lambda k: _nats(gains.get(k)), unit="nats/frame"),
+                column("95 % interval", rows, lambda k: _interval(gains.get(k)), beside=True),
                 column("for 90 %", rows, lambda k: _components(gains.get(k)), unit="directions"),
             ),
         ),
@@ -249,6 +251,10 @@ def _correlation(lag: Lag | None) -> str:
 
 def _nats(found: Predictable | None) -> str:
     return BLANK if found is None else _number(found.gain, 2)
+
+
+def _interval(found: Predictable | None) -> str | Interval:
+    return BLANK if found is None else shown_interval(found.low, found.high, 2)
 
 
 def _components(found: Predictable | None) -> str:

@@ -1,13 +1,14 @@
 """A card as its reader has it: on the terminal, as JSON, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 import latentbench as lb
 from latentbench.cli import main
-from latentbench.reports.card import directions_for
+from latentbench.reports.card import directions_for, words_of_card
 
 SMALL = ["--corpus", "white-noise", "--set", "corpus.speakers=6", "--set", "corpus.utterances=3"]
 
@@ -56,6 +57,15 @@ def test_what_cannot_be_described_is_told(invoke, arguments, message):
     ended = invoke(*arguments)
     assert ended.exit_code == 2
     assert message in ended.stderr
+
+
+def test_a_gain_that_may_be_0_is_not_called_one(place):
+    card = lb.card("logmel", corpus="white-noise", limit=18, cache=place, progress=False).record
+    first = card.predictable[0]
+    for low, said in ((0.0, "nothing that can be told from 0"), (1e-9, "gains 0.40 nats")):
+        sure = replace(first, gain=0.4, low=low, high=1.0)
+        words = " ".join(words_of_card(replace(card, predictable=(sure,))))
+        assert said in words
 
 
 def test_without_an_encoder_there_is_no_card():

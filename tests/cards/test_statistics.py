@@ -144,6 +144,21 @@ def test_an_autoregression_gains_its_mutual_information():
     assert first.gain == pytest.approx(-world.truth(1, 8, "x").dnll_context, abs=0.1)
 
 
+def test_a_gain_is_as_sure_as_its_speakers_agree():
+    """Student's interval over the gains of speakers, each measured alone, of like many frames."""
+    latents = held(drawn(ar1(4, 0.9), 80, 500))
+    found = predictable(latents, SIDES)
+    alone = [predictable(latents, {**SIDES, "eval": [one]}) for one in SIDES["eval"]]
+    for number, one in enumerate(found):
+        gains = [each[number].gain for each in alone]
+        assert one.gain == pytest.approx(np.mean(gains))
+        low, high = stats.t.interval(0.95, len(gains) - 1, np.mean(gains), stats.sem(gains))
+        # The bootstrap of 20 speakers follows their skew, which Student's interval does not.
+        assert (one.low, one.high) == pytest.approx((low, high), abs=0.2 * (high - low))
+        assert one.speakers == 20
+    assert (alone[0][0].low, alone[0][0].high, alone[0][0].speakers) == (None, None, 1)
+
+
 def test_white_noise_gains_nothing():
     for one in predictable(held(drawn(white_noise(4), 80, 500)), SIDES):
         assert abs(one.gain) < 0.01
