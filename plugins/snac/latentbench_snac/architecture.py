@@ -18,8 +18,9 @@ class Architecture:
         strides: of the encoder's blocks; their product is the hop.
         attention: frames in a window of its local attention; None where it has none.
         vq_strides: frames that share a code, of each codebook.
+        decoder_width: channels of the decoder's first convolution; halved by every stride.
         ahead: frames that a latent before the quantizer sees ahead: 10 through convolutions,
-            and 31 more to the end of a window of attention.
+            and 31 more to the end of a window of attention. Of the decoder it is the same.
         quantized_ahead: the same of a quantized frame, whose code may be that of later ones.
     """
 
@@ -29,6 +30,7 @@ class Architecture:
     strides: tuple[int, ...]
     attention: int | None
     vq_strides: tuple[int, ...]
+    decoder_width: int
     ahead: int
     quantized_ahead: int
 
@@ -45,6 +47,7 @@ SNAC_24K = Architecture(
     strides=(2, 4, 8, 8),
     attention=None,
     vq_strides=(4, 2, 1),
+    decoder_width=1024,
     ahead=10,
     quantized_ahead=13,
 )
@@ -55,6 +58,7 @@ SNAC_32K = Architecture(
     strides=(2, 3, 8, 8),
     attention=32,
     vq_strides=(8, 4, 2, 1),
+    decoder_width=1536,
     ahead=41,
     quantized_ahead=46,
 )
@@ -65,6 +69,7 @@ SNAC_44K = Architecture(
     strides=(2, 3, 8, 8),
     attention=32,
     vq_strides=(8, 4, 2, 1),
+    decoder_width=1536,
     ahead=41,
     quantized_ahead=46,
 )

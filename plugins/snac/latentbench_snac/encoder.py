@@ -8,18 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from latentbench.encoders.codec import CodecEncoder
+from latentbench.encoders.network_decoder import DecodingEncoder
 from latentbench.encoders.weights import HubFile
 from latentbench_snac.architecture import SNAC_24K, SNAC_32K, SNAC_44K, Architecture
 
 if TYPE_CHECKING:
     from latentbench.workspace import Workspace
-    from latentbench_snac.network import SnacNetwork
+    from latentbench_snac.network import SnacDecoder, SnacNetwork
     from latentbench_snac.plugin import SnacOptions
 
 __all__ = ["Snac24k", "Snac32k", "Snac44k"]
 
 
-class _Snac(CodecEncoder):
+class _Snac(DecodingEncoder, CodecEncoder):
     """What the three models share: all but figures.
 
     Convolutions see both ways; the 32 and 44.1 kHz models also attend within windows of 32
@@ -40,12 +41,19 @@ class _Snac(CodecEncoder):
         super().__init__(options, workspace)
         model = self.architecture
         self.look_ahead = model.quantized_ahead if self.summed else model.ahead
+        self.decoder_look_ahead = model.ahead
 
     def build(self) -> SnacNetwork:
         """The snac package's network; see `NetworkEncoder.build`."""
         from latentbench_snac.network import SnacNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
 
         return SnacNetwork(self.architecture)
+
+    def build_decoder(self) -> SnacDecoder:
+        """The snac package's; see `DecodingEncoder.build_decoder`."""
+        from latentbench_snac.network import SnacDecoder  # noqa: PLC0415 - as above
+
+        return SnacDecoder(self.architecture)
 
     def published(self) -> HubFile:
         """The checkpoint in its authors' repository, checked against what the hub says of it."""

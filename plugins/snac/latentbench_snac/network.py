@@ -1,4 +1,4 @@
-"""The network of the snac package without its decoder; importing this module takes seconds."""
+"""The networks of the snac package; importing this module takes seconds."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 with warnings.catch_warnings():
     # snac compiles its activation with torch.jit; that deprecation is its own to mend.
     for _category in (DeprecationWarning, FutureWarning):
         warnings.simplefilter("ignore", _category)
-    from snac.layers import Encoder as SnacConvolutions  # type: ignore[import-untyped]
+    from snac import layers  # type: ignore[import-untyped]
     from snac.vq import ResidualVectorQuantize  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    import torch
-
     from latentbench_snac.architecture import Architecture
 
-__all__ = ["SnacNetwork"]
+__all__ = ["SnacDecoder", "SnacNetwork"]
 
 _CODEBOOK_SIZE, _CODEBOOK_DIM = 4096, 8
+_NOISE_SEED = 0
 
 
 class SnacNetwork(nn.Module):
@@ -33,7 +33,7 @@ class SnacNetwork(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.encoder = SnacConvolutions(
+        self.encoder = layers.Encoder(
             architecture.width,
             list(architecture.strides),
             depthwise=True,
@@ -66,3 +66,36 @@ class SnacNetwork(nn.Module):
                 found = quantizer(residual)[0]
                 residual, latents = residual - found, latents + found
         return latents[..., :frames].transpose(1, 2)
+
+
+class SnacDecoder(nn.Module):
+    """The decoder, named as in the published checkpoints.
+
+    Its blocks add noise that they scale; it is the same at every call, and for each utterance.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.decoder = layers.Decoder(
+            architecture.dim,
+            architecture.decoder_width,
+            list(reversed(architecture.strides)),
+            noise=True,
+            depthwise=True,
+            attn_window_size=architecture.attention,
+        )
+        self._window = architecture.attention or 1
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Audio [B, 1, F hop] of latents [B, F, D]; their last frame fills a window begun."""
+        frames = latents.shape[1]
+        whole = nn.functional.pad(latents.mT, (0, -frames % self._window), mode="replicate")
+        sound = torch.cat([self._alone(one[None]) for one in whole])
+        return sound[..., : frames * sound.shape[-1] // whole.shape[-1]]
+
+    def _alone(self, latents: torch.Tensor) -> torch.Tensor:
+        """The sound of one utterance [1, D, F]; torch's generators are left as they were."""
+        with torch.random.fork_rng([latents.device] if latents.is_cuda else []):
+            torch.manual_seed(_NOISE_SEED)
+            sound: torch.Tensor = self.decoder(latents)
+        return sound

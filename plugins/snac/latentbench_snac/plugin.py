@@ -38,4 +38,5 @@ def latentbench_encoders() -> Iterable[EncoderSpec]:
             factory=f"latentbench_snac.encoder:Snac{name}",
             options=SnacOptions,
             weights_licence="MIT",
+            decodes=True,
         )
