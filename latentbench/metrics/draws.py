@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -44,6 +45,9 @@ NORMAL, CHOICE, UNIFORM = range(3)  # which table
 # A block takes a few MiB on a processor; elsewhere few calls matter more.
 BLOCK_VALUES = {"cpu": 1 << 19}
 BLOCK_VALUES_ELSEWHERE = 1 << 24
+
+# Density -> what was asked of it, seed and samples, and what it drew.
+_DRAWN: WeakKeyDictionary[Distribution, tuple[tuple[int, int], torch.Tensor]] = WeakKeyDictionary()
 
 
 def draw_blocks(
@@ -77,7 +81,7 @@ def draw_blocks(
             noise = _read(NORMAL, keys[rows], samples, dim) @ density.factor.float().mT
             yield rows, density.mean.expand(target.shape)[rows].unsqueeze(1) + noise
         else:
-            yield rows, drawn[rows]
+            yield rows, drawn[rows].clone()
 
 
 def uniform(target: torch.Tensor, count: int) -> torch.Tensor:
@@ -109,10 +113,17 @@ def _from_mixture(mixture: Components, keys: torch.Tensor, samples: int) -> torc
 
 
 def _sampled(density: Distribution, keys: torch.Tensor, samples: int) -> torch.Tensor:
-    """[S, B or 1, D] by the density's own sampler; the process's generators are left alone."""
-    with seeded(int(keys.sum()), keys.device):
-        drawn: torch.Tensor = density.sample(torch.Size([samples]))
-        return drawn
+    """[S, B or 1, D] by the density's own sampler; the process's generators are left alone.
+
+    They are kept for as long as the density lives, since several metrics ask for the same.
+    """
+    asked = int(keys.sum()), samples
+    kept = _DRAWN.get(density)
+    if kept is None or kept[0] != asked:
+        with seeded(asked[0], keys.device):
+            kept = asked, density.sample(torch.Size([samples]))
+        _DRAWN[density] = kept
+    return kept[1]
 
 
 def _read(which: int, keys: torch.Tensor, samples: int, count: int) -> torch.Tensor:

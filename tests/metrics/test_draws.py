@@ -184,3 +184,33 @@ def test_marginals_are_those_of_the_family_s_own_sampler(name):
             return stats.norm.cdf(x[:, None], means[:, d], sigmas[:, d]) @ weights
 
         assert stats.kstest(own[:, d], cdf).pvalue > 0.001
+
+
+class Counted(Independent):
+    """A Gaussian that counts how often it is asked."""
+
+    asked = 0
+
+    def sample(self, sample_shape=()):
+        type(self).asked += 1
+        return super().sample(sample_shape).double()
+
+    @property
+    def components(self):
+        return None
+
+
+def test_a_density_of_its_own_sampler_is_asked_once_for_what_several_metrics_want():
+    Counted.asked = 0
+    target = torch.randn(7, 3)
+    density = Counted(StudentT(4.0, torch.zeros(7, 3), 1.0), 1)
+    first = torch.cat([one for _, one in draw_blocks(density, target)])
+    for _, one in draw_blocks(density, target):
+        one.zero_()  # what a metric does to its draws is its own affair
+    again = torch.cat([one for _, one in draw_blocks(density, target)])
+    assert torch.equal(first, again)
+    assert Counted.asked == 1
+    other = torch.cat([one for _, one in draw_blocks(density, target + 1)])
+    assert not torch.equal(first, other)
+    assert len(torch.cat([one for _, one in draw_blocks(density, target, 5)])[0]) == 5
+    assert Counted.asked == 3
