@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from latentbench.errors import counted
 from latentbench.reports.columns import compact, time_text
-from latentbench.reports.rollout import ALIVE
 from latentbench.reports.tables import BLANK, Line, Table, column
 from latentbench.reports.words import TITLE
+from latentbench.rollout.alive import ALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

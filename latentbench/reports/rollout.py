@@ -9,6 +9,7 @@ from latentbench.errors import counted
 from latentbench.reports.columns import compact, time_text
 from latentbench.reports.tables import BLANK, Column, Line, Table, column
 from latentbench.reports.words import TITLE
+from latentbench.rollout.alive import ALIVE, life
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from latentbench.rollout.curves import CurvePoint, RolloutCurve, RolloutCurves
 
 __all__ = ["rollout_report", "words_of_rollout"]
-
-# A state is dead that changes by less than half, or more than twice, what true frames change by,
-# and so is one whose variance does.
-ALIVE = (0.5, 2.0)
 
 MODES = {
     "mean": "the mean",
@@ -81,23 +78,14 @@ def _fate(curve: RolloutCurve, mode: str) -> str:
     target = "Δ" if curve.target == "delta" else "x"
     what = f"k = {curve.k} ({time_text(curve.milliseconds)} ms), target {target}"
     frame = curve.milliseconds / curve.k
-    points = [one for one in curve.points if one.depth > 0 and one.n]
-    if not points:
+    until, dead, known = life(curve.points)
+    if not known:
         return f"{what}: no utterance is long enough to tell."
-    dead = next((one for one in points if not _alive(one)), None)
     if dead is None:
-        last = time_text(points[-1].depth * frame)
+        last = time_text(until * frame)
         return f"{what}: stays alive to the deepest depth that is shown, {last} ms."
-    until = max((one.depth for one in points if one.depth < dead.depth), default=0)
     stable = f"stable for {time_text(until * frame)} ms" if until else "not stable at any depth"
     return f"{what}: {stable}; at depth {dead.depth} {_end(dead, mode)}."
-
-
-def _alive(one: CurvePoint) -> bool:
-    """Whether movement and variance are within a half and twice the true ones."""
-    low, high = ALIVE
-    figures = (one.magnitude_ratio, one.variance_ratio)
-    return not one.non_finite and all(low <= figure <= high for figure in figures)
 
 
 def _end(one: CurvePoint, mode: str) -> str:

@@ -18,6 +18,7 @@ from latentbench.errors import UsageError
 from latentbench.metrics.controls import ShiftedToX
 from latentbench.metrics.metric import NO_LOG_DENSITY
 from latentbench.records import Number, Record
+from latentbench.rollout.alive import life
 from latentbench.rollout.engine import NEVER, rollout, rollout_frames
 from latentbench.rollout.figures import by_depth, powers_of_two, summarize_gap, summarize_states
 from latentbench.rollout.inflation import first_order, linear_inflation
@@ -99,6 +100,9 @@ class RolloutCurve(Record):
         n: frames rolled out.
         deepest: the largest depth any frame has; None where n is 0.
         points: at the depths asked for.
+        stable_milliseconds: up to the deepest of those depths before movement or variance leaves a
+            half to twice the true one; 0: it never stays; None: no frame tells.
+        dead_at: the depth at which it does; None: it stays alive at all that were asked for.
         perfect_inflation: of a perfect linear model's samples for ever (inf where a dimension
             grows without bound); None where there is no closed form.
         perfect_unbounded: share of the variance in dimensions that do.
@@ -115,6 +119,8 @@ class RolloutCurve(Record):
     n: int
     deepest: int | None
     points: tuple[CurvePoint, ...]
+    stable_milliseconds: float | None = None
+    dead_at: int | None = None
     perfect_inflation: Number | None = None
     perfect_unbounded: float | None = None
     shifted: bool = False
@@ -261,6 +267,13 @@ class _Curve:
         deepest = max(at, default=None)
         depths = self.rolling.depths or powers_of_two(deepest or 0)
         perfect = self._perfect([j for j in depths if deepest is not None and -k < j <= deepest])
+        points = tuple(
+            _point(j, at[j], self.moments.total_variance, perfect)
+            if j in at
+            else CurvePoint(depth=j)
+            for j in depths
+        )
+        lived, frame = life(points), self.horizon.milliseconds / k
         return RolloutCurve(
             k=k,
             milliseconds=self.horizon.milliseconds,
@@ -270,12 +283,9 @@ class _Curve:
             seeds=self.horizon.seeds,
             n=len(columns["depth"]),
             deepest=deepest,
-            points=tuple(
-                _point(j, at[j], self.moments.total_variance, perfect)
-                if j in at
-                else CurvePoint(depth=j)
-                for j in depths
-            ),
+            points=points,
+            stable_milliseconds=lived.until * frame if lived.known else None,
+            dead_at=lived.death.depth if lived.death else None,
             perfect_inflation=perfect.stationary if perfect else None,
             perfect_unbounded=perfect.unbounded if perfect else None,
             shifted=self._is_control and frames.sees_previous,

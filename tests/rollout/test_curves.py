@@ -109,6 +109,23 @@ def test_depths_are_powers_of_two_as_deep_as_there_are_frames(finished):
     assert [point.depth for point in one.points] == [1, 2, 4, 8, 16, 32]
 
 
+@pytest.mark.parametrize("mode", ["mean", "sample"])
+def test_it_is_stable_up_to_the_last_depth_before_it_leaves_half_to_twice(finished, mode):
+    for one in curves_of(finished, mode=mode).curves:
+        frame = one.milliseconds / one.k
+        fates = [
+            (point.depth, 0.5 <= min(figures) <= max(figures) <= 2.0)
+            for point in one.points
+            if point.n
+            for figures in [(point.magnitude_ratio, point.variance_ratio)]
+        ]
+        alive = [fate for _, fate in fates]
+        count = alive.index(False) if False in alive else len(alive)
+        last = fates[count - 1][0] if count else 0
+        assert one.stable_milliseconds == pytest.approx(last * frame)
+        assert one.dead_at == (fates[count][0] if count < len(fates) else None)
+
+
 def test_a_teacher_leaves_no_gap(finished):
     for one in curves_of(finished, inject=Injection("teacher")).curves:
         assert {point.gap_mean for point in one.points} == {0.0}
@@ -161,6 +178,7 @@ def test_the_most_likely_component_of_one_gaussian_is_its_mean(finished):
 
 
 def test_no_utterances_are_no_frames(finished):
+    assert curves_of(finished, utterances=0).curves[0].stable_milliseconds is None
     one = curve(curves_of(finished, horizons=(2,), utterances=0), 2, "delta")
     assert (one.n, one.deepest, one.points) == (0, None, ())
 
