@@ -19,7 +19,8 @@ READINGS = {
     "directions": "The share of the variance in the directions of most variance, and the gain of "
     "each predictable component, the most predictable first.",
     "memory": "The correlation of frames by how far they are apart, and the nats that a linear "
-    "prediction gains on speakers that it has not seen. 0 is nothing.",
+    "prediction gains on speakers that it has not seen, with 95 % intervals over them. 0 is "
+    "nothing.",
 }
 
 

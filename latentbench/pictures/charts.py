@@ -447,7 +447,7 @@ def card_charts(cards: Mapping[str, Card]) -> dict[str, Charts]:
 
 @dataclass(frozen=True)
 class _Lines:
-    """A line for each card over what its rows call `at`."""
+    """A line for each card over what its rows call `at`, and bars where these have `low`."""
 
     title: str
     x: str
@@ -455,17 +455,19 @@ class _Lines:
     rows: list[Row]
 
     def chart(self, labels: Sequence[str]) -> Chart:
-        lines = (
-            alt.Chart()
-            .mark_line(point=alt.OverlayMarkDef(size=25))
-            .encode(
-                x=alt.X("at:Q", title=self.x, axis=alt.Axis(grid=False)),
-                y=alt.Y("value:Q", title=self.y),
-                color=_coloured("card", labels, range(len(labels))),
-                tooltip=_tooltip("card:N", "at:Q", "value:Q"),
-            )
+        base = alt.Chart().encode(
+            x=alt.X("at:Q", title=self.x, axis=alt.Axis(grid=False)),
+            color=_coloured("card", labels, range(len(labels))),
         )
-        return _panel(self.title, self.rows, _zero(), lines)
+        y = alt.Y("value:Q", title=self.y)
+        shown, bars = ["card:N", "at:Q", "value:Q"], []
+        if "low" in self.rows[0]:
+            shown += ["low:Q", "high:Q"]
+            sure = base.transform_filter("isValid(datum.low)")
+            bars = [sure.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")]
+        line = base.mark_line(point=alt.OverlayMarkDef(size=25))
+        lines = line.encode(y=y, tooltip=_tooltip(*shown))
+        return _panel(self.title, self.rows, _zero(), *bars, lines)
 
 
 def _spectra(cards: Mapping[str, Card]) -> list[Row]:
@@ -496,7 +498,14 @@ def _correlations(cards: Mapping[str, Card]) -> list[Row]:
 
 def _gains(cards: Mapping[str, Card]) -> list[Row]:
     return [
-        {"card": label, "ms": _finite(one.ms), "at": _finite(one.ms), "value": _finite(one.gain)}
+        {
+            "card": label,
+            "ms": _finite(one.ms),
+            "at": _finite(one.ms),
+            "value": _finite(one.gain),
+            "low": _finite(one.low),
+            "high": _finite(one.high),
+        }
         for label, card in cards.items()
         for one in card.predictable
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -133,6 +133,12 @@ def _gain(card: Card) -> Iterator[str]:
     many = directions_for([max(0.0, one) for one in first.directions], MANY)
     where = f", 90 % of it in {counted(many, 'direction')}" if many and first.gain > 0 else ""
     yield f"{seen} {first.gain:.2f} nats on speakers that it has not seen{where}."
+    sure = list(takewhile(lambda one: one.low is not None and one.low > 0, card.predictable))
+    if sure and len(sure) < len(card.predictable):
+        yield (
+            f"Beyond {time_text(sure[-1].ms)} ms of staleness such a gain cannot be told from 0 by "
+            f"{counted(first.speakers, 'speaker')}."
+        )
 
 
 def _hearing(card: Card, heard: Heard) -> Iterator[str]:

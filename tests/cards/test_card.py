@@ -68,6 +68,25 @@ def test_a_gain_that_may_be_0_is_not_called_one(place):
         assert said in words
 
 
+@pytest.mark.parametrize(
+    ("lows", "said"),
+    [
+        ((0.1, 0.1, -0.1), "Beyond 160 ms of staleness such a gain cannot be told from 0 by 3"),
+        ((0.1, -0.1, 0.1), "Beyond 80 ms of staleness"),
+        ((0.1, 0.1, 0.1), None),
+        ((None, None, None), None),
+    ],
+)
+def test_how_far_a_gain_can_be_told_from_0(place, lows, said):
+    card = lb.card("logmel", corpus="white-noise", limit=18, cache=place, progress=False).record
+    sure = [
+        replace(card.predictable[0], ms=80.0 * 2**number, gain=1.0, low=low, high=2.0, speakers=3)
+        for number, low in enumerate(lows)
+    ]
+    words = " ".join(words_of_card(replace(card, predictable=tuple(sure))))
+    assert (said in words) if said else ("Beyond" not in words)
+
+
 def test_without_an_encoder_there_is_no_card():
     with pytest.raises(lb.UsageError, match="needs an encoder"):
         lb.card(corpus="white-noise")

@@ -50,6 +50,9 @@ def test_the_charts_hold_the_numbers_of_the_record(made):
     assert [one["value"] for one in rows(found["memory-2"])] == pytest.approx(
         [one.gain for one in record.predictable], rel=1e-6
     )
+    assert [(one["low"], one["high"]) for one in rows(found["memory-2"])] == [
+        pytest.approx((one.low, one.high), rel=1e-6) for one in record.predictable
+    ]
     assert rows(found["directions-1"])[-1]["value"] == pytest.approx(1)
     assert sum(one["value"] for one in rows(found["directions-2"])) == pytest.approx(
         record.predictable[0].gain
@@ -99,6 +102,9 @@ def test_a_card_in_a_run_folder_is_part_of_its_report(made, folders, tmp_path):
     assert "The latents</h2>" in with_card.read_text("utf-8")
     assert specs(with_card).keys() >= {"directions-1", "memory-1"}
     assert "The latents</h2>" not in without.read_text("utf-8")
+    how = "latentbench card ENCODER --out RUN/card.json"
+    assert how in without.read_text("utf-8")
+    assert how not in with_card.read_text("utf-8")
     assert not specs(without).keys() & {"directions-1", "memory-1"}
 
 
