@@ -157,6 +157,42 @@ def test_whatever_is_killed_the_same_command_ends_in_the_same_figures(commands, 
     assert tables[0].equals(tables[1])
 
 
+# How often a process is killed; LATENTBENCH_KILLS=20 takes many minutes.
+KILLS = int(os.environ.get("LATENTBENCH_KILLS", "3"))
+
+
+def trainings(folder):
+    """How many jobs have begun to train: each has a log of its own."""
+    texts = [one.read_text() for one in folder.glob("run/cells/jobs/*_log.err")]
+    return sum("train k=1: " in one for one in texts)
+
+
+@pytest.mark.timeout(200 + 60 * KILLS)
+def test_kill_9_again_and_again_of_jobs_and_of_the_command(commands, tmp_path, soon):
+    steps = ("--steps", max(2000, 200 * KILLS))
+    commands.run(*commands.RUN, *steps, "--out", "reference")
+    slurm = ("--set", "engine.name=slurm", "--set", "engine.executor=local")
+    arguments = (*commands.RUN, *steps, "--out", "run", *slurm)
+
+    driver, begun = commands.start(*arguments), 0
+    for number in range(KILLS):
+        assert soon(lambda: trainings(tmp_path) > begun)  # noqa: B023 - asked at once
+        begun = trainings(tmp_path)
+        if number % 2:
+            driver.kill()
+            driver.wait()
+            assert commands.nobody_is_left(driver)
+            driver = commands.start(*arguments)
+        else:
+            at_work(commands, driver)[0].kill()
+    said, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 0, said
+    assert trainings(tmp_path) == KILLS + 1
+    assert commands.nobody_is_left(driver)
+    tables = [pq.read_table(tmp_path / one / "frames.parquet") for one in ("run", "reference")]
+    assert tables[0].equals(tables[1])
+
+
 # Stands for sbatch, srun, scontrol, scancel and sacct: each task of an array is run by bash, and
 # again where `scontrol requeue` asked for that. States are files, named by the id of the job.
 SLURM = """#!{python}
