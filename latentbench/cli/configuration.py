@@ -1,7 +1,7 @@
 """The options of `run`, `encode` and `compare` that decide the configuration.
 
 Layers, later ones winning: the preset `phase1`, `--preset`, `--config`, the everyday flags,
-`--set`. Flags come before `--set`, so that `--encoder soundstream --set encoder.dither=off`
+`--set`. Flags come before `--set`, so that `--encoder soundstream --set encoder.dither=false`
 first names the component and then sets its option, in whatever order they are typed.
 """
 

@@ -27,7 +27,7 @@ class SoundStreamOptions:
         str,
         "'pretrained' (lyragan.tflite beside the weights, else downloaded) or a local .tflite",
     ] = "pretrained"
-    dither: Annotated[bool, "add uniform noise of one lattice step; off leaves the lattice"] = True
+    dither: Annotated[bool, "add noise uniform over one lattice step; false leaves it"] = True
     dither_seed: Annotated[int, Ge(0), "which dither noise is drawn"] = 0
 
 
