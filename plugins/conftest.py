@@ -8,6 +8,7 @@ implementation is what they are for. Of engines: the command line and all proces
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from latentbench.encoders.codec import CodecEncoder
+
+
+# Ray and one of DAC's requirements want versions of protobuf that exclude each other: its tests run
+# where it is installed, which .ci/run does in an environment of their own.
+collect_ignore = [] if importlib.util.find_spec("ray") else ["ray"]
 
 
 def _loaded(kind: type[CodecEncoder], weights: str | Path, **options: Any) -> CodecEncoder:

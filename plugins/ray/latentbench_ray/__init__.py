@@ -1,0 +1,3 @@
+"""The engine `ray` for latentbench."""
+
+__all__: list[str] = []

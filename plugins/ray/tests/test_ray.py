@@ -1,0 +1,167 @@
+"""The engine `ray` on a real cluster of this machine."""
+
+import sys
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from latentbench_ray.engine import RayEngine
+from latentbench_ray.plugin import RayOptions
+
+from latentbench.config import RunConfig
+from latentbench.conformance import run_checks
+from latentbench.engines import Cell
+from latentbench.errors import UsageError
+from latentbench.plugins import load_registry
+from latentbench.progress import SilentProgress
+from latentbench.workspace import Workspace
+
+pytestmark = pytest.mark.timeout(300)
+
+# What becomes of a cell is told by its horizon; a file counts how often it was begun.
+WORK = """
+import os, signal, time
+from latentbench.errors import LatentbenchError
+from latentbench.progress import SILENT
+from latentbench.signals import deferred
+
+DIES_ONCE, ALWAYS_DIES, FAILS, WAITS, BREAKS = 2, 3, 4, 6, 7
+
+class Work:
+    progress = SILENT
+
+    def __reduce__(self):
+        return Work, ()
+
+    def __call__(self, cell):
+        k, begun = cell.horizon, len([*cell.folder.glob("begun-*")])
+        (cell.folder / f"begun-{begun}").touch()
+        if k == ALWAYS_DIES or (k == DIES_ONCE and not begun):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if k == FAILS:
+            raise LatentbenchError("fails on purpose")
+        if k == BREAKS:
+            raise KeyError("a mistake of a plugin")
+        if k == WAITS:
+            with deferred() as asked:
+                while not asked.is_set():
+                    time.sleep(0.01)
+                (cell.folder / "checkpoint").touch()
+        (cell.folder / "done").touch()
+"""
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    (tmp_path / "work_of_ray.py").write_text(WORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    from work_of_ray import Work
+
+    work = Work()
+    work.progress = SilentProgress()
+    yield work
+    del sys.modules["work_of_ray"]
+
+
+def cells_in(folder, horizons):
+    cells = [
+        Cell(RunConfig(), k, 42, Path("store"), Path("manifest"), folder / f"k{k}")
+        for k in horizons
+    ]
+    for cell in cells:
+        cell.folder.mkdir()
+    return cells
+
+
+def outcomes(folder, work, horizons, **options):
+    """Horizon -> error."""
+    engine = RayEngine(RayOptions(**options))
+    return {one.unit.horizon: one.error for one in engine.run(cells_in(folder, horizons), work)}
+
+
+def begun(folder, k):
+    return len([*(folder / f"k{k}").glob("begun-*")])
+
+
+def of_ray():
+    """The processes of Ray that are children of this one."""
+    words = ("raylet", "gcs_server", "ray::")
+    return [
+        one
+        for one in psutil.Process().children(recursive=True)
+        if any(word in " ".join(one.cmdline()) for word in words)
+    ]
+
+
+def test_workers_that_die_and_units_that_fail(tmp_path, work):
+    found = outcomes(tmp_path, work, (2, 4, 1, 3, 7), attempts=2, workers=2)
+    assert (found[1], found[2], found[4]) == ("", "", "fails on purpose")
+    assert found[3].startswith("2 workers died over it, the last so: ")
+    assert found[7].startswith("KeyError: 'a mistake of a plugin'")
+    assert [begun(tmp_path, k) for k in (2, 4, 1, 3)] == [2, 1, 1, 2]
+    assert sum("attempt 2 of 2" in one for one in work.progress.said) == 2
+    assert not of_ray()
+
+
+def test_a_run_that_is_left_stops_its_tasks_and_the_cluster(tmp_path, work, soon):
+    running = RayEngine(RayOptions(workers=2)).run(cells_in(tmp_path, (1, 6)), work)
+    assert next(running).unit.horizon == 1
+    assert soon(lambda: begun(tmp_path, 6) == 1)
+    running.close()
+    assert (tmp_path / "k6" / "checkpoint").exists()
+    assert not (tmp_path / "k6" / "done").exists()
+    assert soon(lambda: not of_ray())
+
+
+def test_what_no_node_has_room_for_is_refused(tmp_path, work):
+    with pytest.raises(UsageError, match=r"No node .* 1 cores and 9 GPUs(.|\n)*engine.gpus"):
+        outcomes(tmp_path, work, (1,), gpus=9, workers=1)
+    assert not of_ray()
+
+
+def test_a_cluster_that_does_not_answer_is_told(tmp_path, work, monkeypatch):
+    def refused(**_):
+        raise ConnectionError("nobody there\nsecond line")
+
+    monkeypatch.setattr("ray.init", refused)
+    told = r"Ray cannot be reached at 'head:1': nobody there\n.*engine.address"
+    with pytest.raises(UsageError, match=told):
+        outcomes(tmp_path, work, (1,), address="head:1")
+
+
+def test_it_passes_the_conformance_checks():
+    component = load_registry().get("engine", "ray")
+    findings = [*run_checks(component, RayOptions(workers=2), Workspace())]
+    assert {one.status for one in findings} == {"pass"}
+
+
+def test_whatever_is_killed_the_same_command_ends_in_the_same_figures(commands, tmp_path, soon):
+    commands.run(*commands.RUN, "--out", "reference")
+    arguments = (*commands.RUN, "--out", "run", "--set", "engine.name=ray")
+
+    def named(driver, name):
+        return [one for one in commands.family(driver) if name in " ".join(one.cmdline())]
+
+    def begun_again():
+        """The command and a worker that is at its work."""
+        driver = commands.start(*arguments)
+        assert soon(lambda: named(driver, "ray::_done"))
+        return driver
+
+    for victim in ("latentbench", "raylet/raylet"):
+        driver = begun_again()
+        named(driver, victim)[0].kill()
+        driver.communicate(timeout=100)
+        assert driver.returncode != 0
+        # Without a raylet, Ray's own agents notice it only after a minute or more.
+        assert any(commands.nobody_is_left(driver) for _ in range(3))
+    driver = begun_again()
+    named(driver, "ray::_done")[0].kill()
+    said, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 0, said
+    assert "attempt 2 of 3" in said
+    assert commands.nobody_is_left(driver)
+    tables = [pq.read_table(tmp_path / one / "frames.parquet") for one in ("run", "reference")]
+    assert tables[0].equals(tables[1])
