@@ -56,10 +56,11 @@ def listen(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Write what a finished run predicted as sound, beside the original and the codec alone.
+    """Write what a finished run predicted as sound.
 
-    RUN is the folder that was given to --out of 'run'. The encoder must have a decoder. Nothing is
-    trained; the audio of the run must still be there.
+    Beside it stand the original and the codec alone. RUN is the folder that was given to --out of
+    'run'. The encoder must have a decoder. Nothing is trained; the audio of the run must still be
+    there.
     """
     found = api.read(folder, cache=cache, registry=session.registry()).listen(**given)
     show(found, as_json=as_json)
