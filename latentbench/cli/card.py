@@ -57,8 +57,9 @@ def card(
     assignments: tuple[str, ...],
     **given: Any,
 ) -> None:
-    """Describe the latents of ENCODER: levels, directions, memory, and how it takes audio.
+    """Describe an encoder's latents, before anything predicts them.
 
+    The card of ENCODER says their levels, directions and memory, and how it takes audio.
     Nothing is trained. What was encoded stays in the cache, for 'run' too.
     """
     keys = [one if "." in one.partition("=")[0] else f"encoder.{one}" for one in assignments]
