@@ -45,6 +45,7 @@ class Work:
             raise KeyError("a mistake of a plugin")
         if k == WAITS:
             with deferred() as asked:
+                (cell.folder / "waits").touch()
                 while not asked.is_set():
                     time.sleep(0.01)
                 (cell.folder / "checkpoint").touch()
@@ -108,7 +109,7 @@ def test_workers_that_die_and_units_that_fail(tmp_path, work):
 def test_a_run_that_is_left_stops_its_tasks_and_the_cluster(tmp_path, work, soon):
     running = RayEngine(RayOptions(workers=2)).run(cells_in(tmp_path, (1, 6)), work)
     assert next(running).unit.horizon == 1
-    assert soon(lambda: begun(tmp_path, 6) == 1)
+    assert soon((tmp_path / "k6" / "waits").exists)
     running.close()
     assert (tmp_path / "k6" / "checkpoint").exists()
     assert not (tmp_path / "k6" / "done").exists()
