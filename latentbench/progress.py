@@ -120,6 +120,7 @@ class Together:
     ) -> None:
         self._progress = progress
         self._title = title
+        self._fresh = 0.0
         self._whole = progress.task(title, total, unit, done)
 
     def __enter__(self) -> Self:
@@ -134,12 +135,28 @@ class Together:
     ) -> AbstractContextManager[Meter]:
         """Begin a piece of work."""
         if title == self._title:
-            return _Part(self._meter, done)
+            return _Part(self, done)
         return self._progress.task(title, total, unit, done)
 
     def say(self, text: str) -> None:
         """Tell the user one thing that happened."""
         self._progress.say(text)
+
+    def advance(self, amount: float = 1.0) -> None:
+        """Say that `amount` more of the whole is done."""
+        self._fresh += amount
+        self._meter.advance(amount)
+
+    def note(self, text: str) -> None:
+        """Show a short text beside the whole."""
+        self._meter.note(text)
+
+    def reach(self, fresh: float) -> None:
+        """Say that at least `fresh` of the whole was done since it began.
+
+        For pieces of work that end without a word here, as those of another machine.
+        """
+        self.advance(max(0.0, fresh - self._fresh))
 
 
 class _Part:

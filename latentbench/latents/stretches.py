@@ -111,6 +111,11 @@ class Stretch:
     batches: tuple[tuple[Utterance, ...], ...]
     digests: Mapping[str, str] = field(repr=False)
 
+    @property
+    def seconds(self) -> float:
+        """Of audio, in the batches."""
+        return sum(one.seconds for batch in self.batches for one in batch)
+
 
 class EncodeWork:
     """What is to do for a stretch, as engines call it.
@@ -295,7 +300,7 @@ class Elsewhere:
         batches: Sequence[Sequence[Utterance]],
         digests: Mapping[str, str],
         stored: set[tuple[str, str]],
-        progress: Progress,
+        progress: Together,
     ) -> Heard:
         """Encode what is not stored; what became of it.
 
@@ -303,7 +308,7 @@ class Elsewhere:
             LatentbenchError: a stretch failed; the others are stored.
         """
         work = EncodeWork(self.registry, store.path.parents[1], progress)
-        heard, failed = Heard(), []
+        heard, failed, seconds = Heard(), [], 0.0
         with _folder_of_run(store.path / FOLDER) as folder:
             stretches = plan_stretches(
                 batches, digests, store=store, stored=stored, config=self.config, folder=folder
@@ -316,6 +321,8 @@ class Elsewhere:
                         failed.append(outcome.error)
                     else:
                         heard.add(_heard(outcome.unit))
+                        seconds += outcome.unit.seconds
+                        progress.reach(seconds)
             if failed:
                 message, _, hint = failed[0].partition("\n")
                 raise LatentbenchError(message, hint or AGAIN)

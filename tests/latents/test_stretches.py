@@ -1,5 +1,6 @@
 """Encoding by an engine gives the latents of one process, whoever dies or writes meanwhile."""
 
+import io
 import os
 import pickle
 import platform
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from latentbench.config import ComponentConfig, RunConfig
+from latentbench.display import LineProgress
 from latentbench.engines.plugin import ProcessesOptions
 from latentbench.engines.processes import ProcessesEngine
 from latentbench.errors import LatentbenchError
@@ -100,6 +102,39 @@ def test_a_worker_that_dies_costs_a_shard_and_the_latents_are_those_of_one_proce
     assert entries == 48
     assert not [*by_two.store.path.rglob(ALIVE), *by_two.store.path.rglob("*.partial")]
     assert not (by_two.store.path / "stretches").exists()
+
+
+FAR = """
+import pickle
+from latentbench.engines import Engine, Outcome
+from latentbench.hookspecs import hookimpl
+from latentbench.specs import EngineSpec
+
+@hookimpl
+def latentbench_engines():
+    yield EngineSpec(name="far", summary="without a word", factory=f"{__name__}:Far")
+
+class Far(Engine):
+    def __init__(self, options):
+        pass
+
+    def run(self, units, work):
+        there = pickle.loads(pickle.dumps(work))
+        for unit in units:
+            there(unit)
+            yield Outcome(unit)
+"""
+
+
+@pytest.mark.parametrize("engine", ["local", "far", "processes"])
+def test_the_seconds_are_told_also_of_an_engine_that_tells_none(tmp_path, engine):
+    (tmp_path / "far.py").write_text(FAR)
+    lines, registry = io.StringIO(), load_registry([tmp_path / "far.py"])
+    given = config("logmel").model_copy(update={"engine": ComponentConfig(name=engine)})
+    encode_corpus(given, Workspace(tmp_path / "cache", LineProgress(lines)), registry)
+    told = [one for one in lines.getvalue().splitlines() if one.startswith("encoding: ")]
+    assert told[0] == "encoding: 0.0/2.4 min of audio"  # 48 x 3 s
+    assert told[-1].startswith("encoding: done, 2.4 min of audio in ")
 
 
 def pq_rows(store):
