@@ -23,13 +23,14 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")
 def choose_device(name: str) -> torch.device:
     """The device called `name`: `auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`.
 
-    Convolutions of float32 keep all their bits from here on, as products of matrices do: PyTorch
-    rounds those to TF32, 10 bits of mantissa, unless it is told otherwise.
+    Convolutions and products of float32 keep all their bits from here on. On CUDA, PyTorch rounds
+    the factors of convolutions to TF32, 10 bits of mantissa, unless it is told otherwise.
 
     Raises:
         UsageError: no such device here.
     """
     torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -49,9 +50,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """What a result says of the device, e.g. `cpu (2 threads)` or `cuda (NVIDIA H100)`."""
+    """What a result says of the device, e.g. `cpu (2 threads)` or `cuda (NVIDIA H100, TF32 off)`.
+
+    TF32 is on where convolutions or products of float32 may be rounded to it now.
+    """
     if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
+        rounded = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+        return f"{device} ({torch.cuda.get_device_name(device)}, TF32 {'on' if rounded else 'off'})"
     return f"{device} ({torch.get_num_threads()} threads)"
 
 

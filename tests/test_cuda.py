@@ -36,9 +36,18 @@ CLOSE = {"rel": 2e-3, "abs": 5e-3}
 
 def test_float32_keeps_all_its_bits_on_every_device(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    torch.set_float32_matmul_precision("high")
     choose_device("auto")
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_a_result_says_whether_tf32_was_in_force(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
+    choose_device("cpu")
+    assert describe_device(torch.device("cuda")) == "cuda (Card, TF32 off)"
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert describe_device(torch.device("cuda")) == "cuda (Card, TF32 on)"
 
 
 def figures(folder, device, **settings):
