@@ -1,5 +1,7 @@
 """The base of `mimi` and `pocket-tts`: SEANet convolutions, a causal transformer, a last stride.
 
+Their decoders are the same in a mirror.
+
 Networks are made of transformers' modules, and weights are read under the names of Mimi's
 published file (`encoder.layers.0.conv.weight`, `encoder_transformer.…`, `downsample.…`),
 whichever way the installed transformers nests its modules (it changed in 5.20).
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from latentbench.encoders.network_encoder import NetworkEncoder
+from latentbench.encoders.network_decoder import DecodingEncoder
 from latentbench.encoders.state_dicts import (
     SAFETENSORS,
     of_parts,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from latentbench.encoders.weights import HubFile
     from latentbench.workspace import Workspace
 
-__all__ = ["KyutaiEncoder", "SeanetNetwork"]
+__all__ = ["KyutaiEncoder", "SeanetDecoder", "SeanetNetwork"]
 
 
 class SeanetNetwork(nn.Module):
@@ -70,7 +72,39 @@ class SeanetNetwork(nn.Module):
         return latents
 
 
-class KyutaiEncoder(NetworkEncoder):
+class SeanetDecoder(nn.Module):
+    """Latents to audio: what `SeanetNetwork` does, backwards and as causally.
+
+    Args:
+        half: transformers' decoder, which may hold the three parts or only the convolutions.
+        model: transformers' model around it, which then holds the others.
+
+    Attributes:
+        upsample: from the final rate to that of the transformer, [B, C, F'] to [B, C, F].
+        decoder_transformer: causal, [B, F, C] to a tuple that begins with the same shape.
+        decoder: SEANet convolutions, [B, C, F] to [B, 1, T].
+    """
+
+    def __init__(self, half: Any, model: Any) -> None:
+        super().__init__()
+        nested = hasattr(half, "decoder_seanet")
+        self.upsample = (half if nested else model).upsample
+        self.decoder_transformer = (half if nested else model).decoder_transformer
+        self.decoder = half.decoder_seanet if nested else half
+
+    def widened(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents [B, D, F] as the decoder takes them, [B, C, F]: by default as they are."""
+        return latents
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Audio [B, 1, F * hop] of latents [B, F, D]."""
+        hidden = self.upsample(self.widened(latents.mT)).mT
+        hidden = self.decoder_transformer(hidden)[0].mT
+        sound: torch.Tensor = self.decoder(hidden)
+        return sound
+
+
+class KyutaiEncoder(DecodingEncoder):
     """A causal encoder of whole utterances in float32; nothing is ever quantized.
 
     Every part is causal, so frame t sees audio up to its own end, and padding on the right
@@ -155,7 +189,7 @@ class KyutaiEncoder(NetworkEncoder):
         return latents
 
     def tensors(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:
-        """The encoder's weights, without decoder and codebooks; see `NetworkEncoder.tensors`."""
+        """The weights of the network's parts, without codebooks; see `NetworkEncoder.tensors`."""
         names = of_parts(tensor_names(file), network)
         return read_tensors(
             file,

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from latentbench.encoders.kyutai import KyutaiEncoder, SeanetNetwork
+from latentbench.encoders.kyutai import KyutaiEncoder, SeanetDecoder, SeanetNetwork
 from latentbench.encoders.weights import HubFile
+from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +83,20 @@ class MimiEncoder(KyutaiEncoder):
         """Mimi's encoder half."""
         return MimiNetwork(self.architecture, self.options.view)
 
+    def build_decoder(self) -> nn.Module:
+        """Mimi's decoder half; see `DecodingEncoder.build_decoder`.
+
+        Raises:
+            UsageError: the view is one of two parts of what the decoder takes.
+        """
+        if self.options.view in {"semantic", "acoustic"}:
+            raise UsageError(
+                f"encoder.view={self.options.view} cannot be heard: Mimi's decoder takes "
+                "the sum of the semantic and the acoustic projection.",
+                "Take --set encoder.view=projected, that sum, or encoder, which leads to it.",
+            )
+        return MimiDecoder(self.architecture, self.options.view)
+
     def settings(self) -> Mapping[str, str]:
         """The view, and what all such encoders have."""
         return {"view": self.options.view, **super().settings()}
@@ -97,37 +112,65 @@ class MimiNetwork(SeanetNetwork):
     """
 
     def __init__(self, architecture: Mapping[str, Any], view: str) -> None:
-        from transformers import MimiConfig, MimiModel  # noqa: PLC0415 - seconds of import, only once there are weights
-
-        # transformers up to 5.20 does not take the groups from the size.
-        groups = architecture["hidden_size"]
-        config = MimiConfig(**_without_codebooks(architecture), upsample_groups=groups)
-        if hasattr(MimiConfig, "decoder_config"):
-            config.decoder_config = None
-        model: Any = MimiModel(config)
+        model = _model(architecture, without="decoder")
         super().__init__(model.encoder, model)
         self._view = view
-        self.quantizer: Any = model.quantizer
-        for quantizer in (self._semantic, self._acoustic):
-            quantizer.layers = nn.ModuleList()  # the codebooks
-
-    @property
-    def _semantic(self) -> Any:
-        return self.quantizer.semantic_residual_vector_quantizer
-
-    @property
-    def _acoustic(self) -> Any:
-        return self.quantizer.acoustic_residual_vector_quantizer
+        self.quantizer = model.quantizer
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         """Encode [B, T], T a multiple of 1920, to the view's [B, T/1920, D]."""
         latents = self.encoded(audio)
         if self._view == "projected":
-            latents = _projected(self._semantic, latents) + _projected(self._acoustic, latents)
+            latents = _both(self.quantizer, latents)
         elif self._view != "encoder":
-            quantizer = self._semantic if self._view == "semantic" else self._acoustic
-            latents = _projected(quantizer, latents)
+            part = _semantic if self._view == "semantic" else _acoustic
+            latents = _projected(part(self.quantizer), latents)
         return latents.transpose(1, 2)
+
+
+class MimiDecoder(SeanetDecoder):
+    """Latents to audio by Mimi's decoder, without codebooks.
+
+    Args:
+        architecture: as `MimiEncoder.architecture`.
+        view: `projected`, which the decoder takes, or `encoder`, which is projected first.
+    """
+
+    def __init__(self, architecture: Mapping[str, Any], view: str) -> None:
+        model = _model(architecture, without="encoder")
+        super().__init__(model.decoder, model)
+        self.quantizer = model.quantizer if view == "encoder" else None
+
+    def widened(self, latents: torch.Tensor) -> torch.Tensor:
+        """The sum of both projections; see `SeanetDecoder.widened`."""
+        return latents if self.quantizer is None else _both(self.quantizer, latents)
+
+
+def _model(architecture: Mapping[str, Any], without: str) -> Any:
+    """Transformers' Mimi without one of its halves, where it can be had so, and codebooks."""
+    from transformers import MimiConfig, MimiModel  # noqa: PLC0415 - seconds of import, only once there are weights
+
+    # transformers up to 5.20 does not take the groups from the size.
+    groups = architecture["hidden_size"]
+    config = MimiConfig(**_without_codebooks(architecture), upsample_groups=groups)
+    if hasattr(MimiConfig, f"{without}_config"):
+        setattr(config, f"{without}_config", None)
+    model: Any = MimiModel(config)
+    for quantizer in (_semantic(model.quantizer), _acoustic(model.quantizer)):
+        quantizer.layers = nn.ModuleList()  # the codebooks
+    return model
+
+
+def _semantic(quantizer: Any) -> Any:
+    return quantizer.semantic_residual_vector_quantizer
+
+
+def _acoustic(quantizer: Any) -> Any:
+    return quantizer.acoustic_residual_vector_quantizer
+
+
+def _both(quantizer: Any, e: torch.Tensor) -> torch.Tensor:
+    return _projected(_semantic(quantizer), e) + _projected(_acoustic(quantizer), e)
 
 
 def _projected(quantizer: Any, e: torch.Tensor) -> torch.Tensor:

@@ -69,6 +69,7 @@ def latentbench_encoders() -> Iterator[EncoderSpec]:
         summary="Mimi, the codec of Moshi: 512-dim latents at 12.5 Hz, before the quantizer",
         factory="latentbench.encoders.mimi:MimiEncoder",
         options=MimiOptions,
+        decodes=True,
         weights_licence="CC-BY-4.0",
     )
     yield EncoderSpec(
@@ -76,6 +77,7 @@ def latentbench_encoders() -> Iterator[EncoderSpec]:
         summary="The VAE of Pocket TTS: 32-dim latents at 12.5 Hz, never quantized",
         factory="latentbench.encoders.pocket_tts:PocketTTSEncoder",
         options=PocketTTSOptions,
+        decodes=True,
         requires=("transformers>=5.23",),
         weights_licence="CC-BY-4.0",
     )

@@ -4,9 +4,9 @@ SEANet convolutions bring 24 kHz to 200 Hz, a causal transformer of 2 layers wit
 frames (1.25 s) follows, and a convolution of stride 16 gives the mean of the latent. The published
 checkpoint no longer holds the variance.
 
-The published file holds the whole text-to-speech model. Its encoder is under `mimi.encoder.…`,
-with queries, keys and values stacked in one matrix, and rotary pairs side by side where
-transformers has them half a head apart. A checkpoint saved by transformers is read too.
+The published file holds the whole text-to-speech model. Its codec is under `mimi.…`, with queries,
+keys and values stacked in one matrix, and rotary pairs side by side where transformers has them
+half a head apart. A checkpoint saved by transformers is read too.
 
 Source: Rouard et al., "Continuous Audio Language Models", arXiv 2509.06926.
 """
@@ -15,13 +15,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from latentbench.encoders.kyutai import KyutaiEncoder, SeanetNetwork
-from latentbench.encoders.state_dicts import WeightsMismatchError, read_tensors, tensor_names
+from latentbench.encoders.kyutai import KyutaiEncoder, SeanetDecoder, SeanetNetwork
+from latentbench.encoders.state_dicts import (
+    WeightsMismatchError,
+    of_parts,
+    read_tensors,
+    tensor_names,
+)
 from latentbench.encoders.weights import HubFile
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
@@ -52,9 +57,27 @@ FROM_TRANSFORMERS = {
     "encoder_transformer.": "encoder_transformer.",
     "downsample.": "downsample.",
     "encoder.": "encoder.",  # no name of transformers': it will not be known
+    "decoder.decoder_seanet.": "decoder.",
+    "decoder.decoder_transformer.": "decoder_transformer.",
+    "decoder.upsample.": "upsample.",
+    "latent_proj.": "latent_proj.",
 }
-ORIGINAL = ("mimi.encoder.", "mimi.encoder_transformer.", "mimi.downsample.")
-ORIGINAL_LAYER = "mimi.encoder_transformer.transformer.layers."
+ORIGINAL = {
+    "mimi.encoder.model.": "encoder.layers.",
+    "mimi.encoder.": "encoder.",
+    "mimi.encoder_transformer.transformer.layers.": "encoder_transformer.layers.",
+    "mimi.downsample.conv.conv.": "downsample.conv.",
+    "mimi.decoder.model.": "decoder.layers.",
+    "mimi.decoder_transformer.transformer.layers.": "decoder_transformer.layers.",
+    "mimi.upsample.convtr.convtr.": "upsample.conv.",
+    "mimi.quantizer.output_proj.": "latent_proj.",
+    # What else those parts hold: it will not be known.
+    "mimi.encoder_transformer.": "encoder_transformer.",
+    "mimi.downsample.": "downsample.",
+    "mimi.decoder_transformer.": "decoder_transformer.",
+    "mimi.upsample.": "upsample.",
+}
+TRANSPOSED = ".convtr."  # convolutions that go up, which transformers calls conv too
 IN_LAYER = {
     "self_attn.out_proj": "self_attn.o_proj",
     "norm1": "input_layernorm",
@@ -122,6 +145,15 @@ class PocketTTSEncoder(KyutaiEncoder):
 
     def network(self) -> nn.Module:
         """The codec's encoder."""
+        return SeanetNetwork(self._model(decoder_config=None).encoder)
+
+    def build_decoder(self) -> nn.Module:
+        """The codec's decoder; see `DecodingEncoder.build_decoder`."""
+        groups = self.architecture["hidden_size"]
+        return PocketTTSDecoder(self._model(encoder_config=None, upsample_groups=groups))
+
+    def _model(self, **more: Any) -> Any:
+        """Transformers' model, of which `more` may leave out one half."""
         from transformers import (  # noqa: PLC0415 - seconds of import, only once there are weights
             PocketTTSAudioTokenizerConfig,
             PocketTTSAudioTokenizerModel,
@@ -130,29 +162,57 @@ class PocketTTSEncoder(KyutaiEncoder):
         given = dict(self.architecture)
         rope = {"rope_type": "default", "rope_theta": given.pop("rope_theta")}
         make_config: Any = PocketTTSAudioTokenizerConfig
-        config = make_config(
-            **given, rope_parameters=rope, attn_implementation="sdpa", decoder_config=None
-        )
-        return SeanetNetwork(PocketTTSAudioTokenizerModel(config).encoder)
+        config = make_config(**given, rope_parameters=rope, attn_implementation="sdpa", **more)
+        return PocketTTSAudioTokenizerModel(config)
 
-    def tensors(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - all that is read is the encoder's
+    def tensors(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:
         """See `NetworkEncoder.tensors`; the file's names may be Kyutai's own."""
-        return _weights(file, int(self.architecture["head_dim"]))
+        return _weights(file, network, int(self.architecture["head_dim"]))
 
 
-def _weights(file: Path, head_dim: int) -> dict[str, torch.Tensor]:
-    """The encoder's weights, by the network's names.
+class PocketTTSDecoder(SeanetDecoder):
+    """Latents to audio by the codec's decoder.
+
+    Args:
+        model: transformers' codec, with its decoder.
+
+    Attributes:
+        latent_proj: from the dimensions of the latent to those of the decoder.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model.decoder, model)
+        self.latent_proj = model.latent_proj
+
+    def widened(self, latents: torch.Tensor) -> torch.Tensor:
+        """The projection of the latents; see `SeanetDecoder.widened`."""
+        wide: torch.Tensor = self.latent_proj(latents)
+        return wide
+
+
+def _weights(file: Path, network: nn.Module, head_dim: int) -> dict[str, torch.Tensor]:
+    """The weights of the network's parts, by its names.
 
     Args:
         file: the published file or one saved by transformers.
+        network: the encoder or the decoder.
         head_dim: of the transformer.
 
     Raises:
         UsageError: the file is damaged, or is the one whose encoder was taken out.
     """
     names = tensor_names(file)
-    original = any(name.startswith("mimi.encoder.") for name in names)
-    weights = _from_original(file, names, head_dim) if original else _from_saved(file, names)
+    original = any(name.startswith("mimi.") for name in names)
+    called = ORIGINAL if original else FROM_TRANSFORMERS
+    own = {name: _renamed(name, called) for name in names}
+    kept = set(of_parts(own.values(), network))
+    found = read_tensors(file, (name for name in names if own[name] in kept))
+    weights: dict[str, torch.Tensor] = {}
+    for name, tensor in found.items():
+        if original and ".transformer.layers." in name:
+            weights |= _layer_weight(own[name], tensor, head_dim)
+        else:
+            weights[own[name]] = tensor
     if weights and not any(tensor.float().any() for tensor in weights.values()):
         raise UsageError(
             f"The encoder in '{file}' is all zeros: this is the checkpoint without voice "
@@ -162,25 +222,12 @@ def _weights(file: Path, head_dim: int) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _from_saved(file: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
-    own = {}
-    for name in names:
-        for theirs, ours in FROM_TRANSFORMERS.items():
-            if name.startswith(theirs):
-                own[name] = ours + name.removeprefix(theirs)
-                break
-    return {own[name]: tensor for name, tensor in read_tensors(file, own).items()}
-
-
-def _from_original(file: Path, names: Iterable[str], head_dim: int) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = {}
-    for name, tensor in read_tensors(file, (n for n in names if n.startswith(ORIGINAL))).items():
-        if name.startswith(ORIGINAL_LAYER):
-            weights |= _layer_weight(name.removeprefix(ORIGINAL_LAYER), tensor, head_dim)
-        else:
-            own = name.replace("mimi.encoder.model.", "encoder.layers.")
-            weights[own.replace("mimi.downsample.conv.conv.", "downsample.conv.")] = tensor
-    return weights
+def _renamed(name: str, called: Mapping[str, str]) -> str:
+    """The network's name of a weight; empty for one of no part of the codec."""
+    for theirs, ours in called.items():
+        if name.startswith(theirs):
+            return (ours + name.removeprefix(theirs)).replace(TRANSPOSED, ".conv.")
+    return ""
 
 
 def _layer_weight(name: str, tensor: torch.Tensor, head_dim: int) -> dict[str, torch.Tensor]:
@@ -189,8 +236,9 @@ def _layer_weight(name: str, tensor: torch.Tensor, head_dim: int) -> dict[str, t
     Raises:
         WeightsMismatchError: stacked projections that are no three of whole heads.
     """
-    layer, _, part = name.partition(".")
-    prefix = f"encoder_transformer.layers.{layer}"
+    part_of, _, rest = name.partition(".layers.")
+    layer, _, part = rest.partition(".")
+    prefix = f"{part_of}.layers.{layer}"
     if name.endswith(STACKED):
         if tensor.ndim != 2 or tensor.shape[0] % (3 * head_dim):  # noqa: PLR2004 - rows, columns
             raise WeightsMismatchError(f"{name} {list(tensor.shape)}: heads have {head_dim} rows")

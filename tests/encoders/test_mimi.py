@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from latentbench.conformance.audio import encode
 from latentbench.encoders.mimi import MimiEncoder
 from latentbench.encoders.plugin import MimiOptions
+from latentbench.errors import UsageError
 from latentbench.workspace import Workspace
 
 HOP = 1920
@@ -224,3 +225,66 @@ def test_a_copy_of_the_weights_elsewhere_has_the_same_fingerprint(mimi, small_fo
     for file in small_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     assert mimi(weights=str(tmp_path)).fingerprint() == mimi().fingerprint()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A narrow Mimi of transformers, decoder and codebooks included, and where it is saved."""
+    from transformers import MimiConfig, MimiModel
+
+    sizes = {"hidden_size": 32, "num_filters": 4, "num_hidden_layers": 2, "head_dim": 8}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 48}
+    sizes |= {"vector_quantization_hidden_dimension": 12, "codebook_dim": 12}
+    sizes |= {"num_quantizers": 3, "codebook_size": 16}
+    torch.manual_seed(0)
+    model = MimiModel(MimiConfig(**sizes, upsample_groups=32)).eval()
+    for name, buffer in model.named_buffers():
+        if name.endswith("embed_sum"):
+            buffer.normal_()
+    for parameter in model.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    folder = tmp_path_factory.mktemp("mimi-whole")
+    model.save_pretrained(folder)
+    return model, folder
+
+
+def test_decodes_as_transformers_does_what_its_codebooks_stand_for(mimi, whole):
+    model, folder = whole
+    codes = torch.randint(16, (2, 3, 20), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = model.decode(codes).audio_values[:, 0]
+        latents = model.quantizer.decode(codes).mT
+    sound = mimi(weights=str(folder)).decode(latents)
+    assert sound.shape == (2, 20 * HOP)
+    assert relative(sound, expected) < 1e-4
+    assert expected.diff(dim=-1).std() > 1e-4
+
+
+def test_the_encoders_output_sounds_as_its_projection(mimi, whole):
+    _, folder = whole
+    views = {view: mimi(weights=str(folder), view=view) for view in ("encoder", "projected")}
+    sounds = [one.decode(encode(one, noise(9))[0][None]) for one in views.values()]
+    assert relative(*sounds) < 1e-5
+
+
+def test_a_hop_of_sound_depends_on_no_later_frame(mimi, whole):
+    encoder = mimi(weights=str(whole[1]))
+    latents = torch.randn(1, 12, 32, generator=torch.Generator().manual_seed(0))
+    changed = latents.clone()
+    changed[:, 7:] += 1.0
+    before, after = encoder.decode(latents), encoder.decode(changed)
+    moved = (after - before)[0].abs() > 1e-6 * before.std()
+    assert int(moved.nonzero()[0]) // HOP == 7
+    assert encoder.decoder_look_ahead == 0
+
+
+@pytest.mark.parametrize("view", ["semantic", "acoustic"])
+def test_one_of_two_projections_is_not_heard(mimi, whole, view):
+    with pytest.raises(UsageError, match=f"view={view} cannot be heard") as error:
+        mimi(weights=str(whole[1]), view=view).decode(torch.zeros(1, 2, 32))
+    assert "view=projected" in error.value.hint
+
+
+def test_weights_without_a_decoder_encode_but_are_not_heard(mimi):
+    with pytest.raises(UsageError, match=r"holds no decoder of mimi: .*missing"):
+        mimi().decode(torch.zeros(1, 2, 32))

@@ -221,3 +221,89 @@ def test_without_access_the_error_says_which_terms_to_accept(tmp_path):
         "hf download kyutai/pocket-tts languages/english/model.safetensors "
         f"--revision {WEIGHTS.revision} --local-dir pocket-tts" in hint
     )
+
+
+@pytest.fixture(scope="module")
+def whole(reference, tmp_path_factory):
+    """A narrow codec of transformers with its decoder, and where it is saved."""
+    given = dict(reference.POCKET_TTS_SMALL)
+    rope = {"rope_type": "default", "rope_theta": given.pop("rope_theta", 10_000.0)}
+    given.pop("model_type", None)
+    config = transformers.PocketTTSAudioTokenizerConfig(
+        **given, rope_parameters=rope, upsample_groups=given["hidden_size"]
+    )
+    torch.manual_seed(0)
+    model = transformers.PocketTTSAudioTokenizerModel(config).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    folder = tmp_path_factory.mktemp("pocket-tts-whole")
+    model.save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(reference.POCKET_TTS_SMALL), "utf-8")
+    return model, folder
+
+
+def decoder_in_original_names(model, config):
+    """What Kyutai's own code calls the weights of its decoder."""
+    head = config["head_dim"]
+    interleaved = [i // 2 + (i % 2) * head // 2 for i in range(head)]
+    transformer = "mimi.decoder_transformer.transformer.layers"
+    original = {
+        "mimi.quantizer.output_proj.weight": model.latent_proj.weight,
+        "mimi.upsample.convtr.convtr.weight": model.decoder.upsample.conv.weight,
+    }
+    for i, layer in enumerate(model.decoder.decoder_seanet.layers):
+        kind = "convtr" if "Transpose" in type(layer).__name__ else "conv"
+        for name, tensor in layer.state_dict().items():
+            own = name.replace("conv.", f"{kind}.", 1) if name.startswith("conv.") else name
+            original[f"mimi.decoder.model.{i}.{own}"] = tensor
+    for i, layer in enumerate(model.decoder.decoder_transformer.layers):
+        attention, name = layer.self_attn, f"{transformer}.{i}"
+        q, k, v = (getattr(attention, f"{part}_proj").weight for part in "qkv")
+        rows = [first + j for first in range(0, len(q), head) for j in interleaved]
+        original[f"{name}.self_attn.in_proj.weight"] = torch.cat([q[rows], k[rows], v])
+        original[f"{name}.self_attn.out_proj.weight"] = attention.o_proj.weight
+        for theirs, module in {
+            "norm1": layer.input_layernorm,
+            "norm2": layer.post_attention_layernorm,
+            "linear1": layer.mlp.fc1,
+            "linear2": layer.mlp.fc2,
+            "layer_scale_1": layer.self_attn_layer_scale,
+            "layer_scale_2": layer.mlp_layer_scale,
+        }.items():
+            for kind, tensor in module.state_dict().items():
+                original[f"{name}.{theirs}.{kind}"] = tensor
+    return {name: tensor.detach().contiguous() for name, tensor in original.items()}
+
+
+@pytest.fixture(scope="module", params=["saved", "original"])
+def with_decoder(request, whole, reference, pocket_weights, tmp_path_factory):
+    """The folder of that codec, named as transformers does, and as Kyutai does."""
+    model, folder = whole
+    if request.param == "saved":
+        return folder
+    original = in_original_names(pocket_weights, reference.POCKET_TTS_SMALL)
+    original |= decoder_in_original_names(model, reference.POCKET_TTS_SMALL)
+    folder = tmp_path_factory.mktemp("pocket-tts-original")
+    save_file({n: t.contiguous() for n, t in original.items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(reference.POCKET_TTS_SMALL), "utf-8")
+    return folder
+
+
+def test_decodes_as_transformers_does(pocket, whole, with_decoder):
+    model, _ = whole
+    encoder = pocket(weights=str(with_decoder))
+    latents = torch.randn(2, 20, encoder.dim, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = model.decode(latents).audio_values[:, 0]
+    sound = encoder.decode(latents)
+    assert sound.shape == (2, 20 * HOP)
+    assert (sound - expected).abs().max() < 1e-4 * expected.std()
+    changed = latents.clone()
+    changed[:, 12:] += 1.0
+    moved = (encoder.decode(changed) - sound).abs().amax(0) > 1e-6 * expected.std()
+    assert int(moved.nonzero()[0]) // HOP == 12  # causal: the hop of the first changed frame
+
+
+def test_weights_without_a_decoder_encode_but_are_not_heard(pocket):
+    with pytest.raises(UsageError, match=r"holds no decoder of pocket-tts: .*missing"):
+        pocket().decode(torch.zeros(1, 2, 6))
