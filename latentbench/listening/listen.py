@@ -24,7 +24,13 @@ from latentbench.errors import UsageError
 from latentbench.files import write_text
 from latentbench.latents.preparation import prepare
 from latentbench.listening.record import Listening, Sound
-from latentbench.listening.scores import log_mel_distance, multi_resolution_stft, si_sdr
+from latentbench.listening.scores import (
+    log_mel_distance,
+    multi_resolution_stft,
+    pesq,
+    si_sdr,
+    stoi,
+)
 from latentbench.rollout.engine import Injection, frames_made, rollout_frames
 
 if TYPE_CHECKING:
@@ -287,6 +293,8 @@ class _Writer:
                 "si_sdr": si_sdr(one, true),
                 "log_mel": log_mel_distance(one, true, rate),
                 "stft": multi_resolution_stft(one, true, rate),
+                "stoi": stoi(one, true, rate),
+                "pesq": pesq(one, true, rate),
                 "level": _level(one) - _level(true),
             }
         )

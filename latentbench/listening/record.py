@@ -24,6 +24,8 @@ class Sound(Record):
             little, as a sound that is alike may have other phases.
         log_mel: distance from the original, dB; less is better.
         stft: multi-resolution STFT distance from the original; less is better.
+        stoi: intelligibility, 1 is the original; None without pystoi.
+        pesq: perceived quality, 1 to 4.64; None without the package pesq.
         level: RMS over that of the original, dB.
         movement: change of the frames over that of the true ones; None where they are true.
         explodes_at: second from which on its frames are not finite, and it is silent; None: never.
@@ -38,6 +40,8 @@ class Sound(Record):
     si_sdr: Number = math.nan
     log_mel: Number = math.nan
     stft: Number = math.nan
+    stoi: Number | None = None
+    pesq: Number | None = None
     level: Number = math.nan
     movement: Number | None = None
     explodes_at: float | None = None

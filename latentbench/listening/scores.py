@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import warnings
+from typing import Any
 
 import torch
-from torchaudio.functional import melscale_fbanks
+from torchaudio.functional import melscale_fbanks, resample
 
-__all__ = ["log_mel_distance", "multi_resolution_stft", "si_sdr"]
+__all__ = ["log_mel_distance", "multi_resolution_stft", "pesq", "si_sdr", "stoi"]
 
 FLOOR = 1e-5  # of a magnitude: about the least step of 16 bits
 WINDOW_SECONDS, MELS = 0.025, 80
 # FFT size, hop and window, in samples at 24 kHz (Yamamoto et al. 2020).
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))
 OF_RATE = 24_000
+STOI_SECONDS = 0.4  # the least: 30 frames of 12.8 ms and the rest of a window
+PESQ_RATE = 16_000  # of its wide band
 
 
 def si_sdr(sound: torch.Tensor, reference: torch.Tensor) -> float:
@@ -58,6 +63,51 @@ def multi_resolution_stft(sound: torch.Tensor, reference: torch.Tensor, rate: fl
         ratio = (one.clamp_min(FLOOR) / other.clamp_min(FLOOR)).log().abs().mean()
         found.append(float(apart + ratio))
     return sum(found) / len(found)
+
+
+def stoi(sound: torch.Tensor, reference: torch.Tensor, rate: float) -> float | None:
+    """Short-time objective intelligibility (Taal et al. 2011), by pystoi; 1 for the same speech.
+
+    None without pystoi; nan where less than 0.4 s is louder than 40 dB below the loudest.
+    """
+    if (library := _library("pystoi")) is None:
+        return None
+    if len(reference) < STOI_SECONDS * rate:
+        return math.nan
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Not enough STFT frames", RuntimeWarning)
+        try:
+            return float(library.stoi(reference.numpy(), sound.numpy(), round(rate)))
+        except RuntimeWarning:
+            return math.nan
+
+
+def pesq(sound: torch.Tensor, reference: torch.Tensor, rate: float) -> float | None:
+    """Perceived quality by ITU-T P.862.2, wide band at 16 kHz, from 1 to 4.64; by the package pesq.
+
+    None without it; nan below 16 kHz, of silence, and where no speech is found.
+    """
+    if (library := _library("pesq")) is None:
+        return None
+    if rate < PESQ_RATE or not (sound.any() and reference.any()):
+        return math.nan
+    one, true = (
+        resample(each.float(), round(rate), PESQ_RATE).numpy() for each in (sound, reference)
+    )
+    try:
+        return float(library.pesq(PESQ_RATE, true, one, "wb"))
+    except library.PesqError:
+        return math.nan
+
+
+def _library(name: str) -> Any:
+    """A library of the extra `listening`; None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None
 
 
 def _magnitudes(sound: torch.Tensor, bins: int, hop: int, window: int) -> torch.Tensor:

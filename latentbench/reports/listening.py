@@ -22,6 +22,7 @@ CODEC = "codec"
 LEGEND = """\
 from: second from which on a model made the frames; what is scored begins there
 SI-SDR, log-mel, STFT: against the original; log-mel in dB, 0 is the same
+STOI, PESQ: intelligibility, 1 is the same, and quality, 1 to 4.64, where their libraries are
 level: over that of the original, dB
 moves: change of the frames over that of true ones"""
 
@@ -106,11 +107,18 @@ def _table(sounds: Sequence[Sound]) -> Table:
         column("SI-SDR", sounds, lambda one: shown(one.si_sdr, 1)),
         column("log-mel", sounds, lambda one: shown(one.log_mel, 1)),
         column("STFT", sounds, lambda one: shown(one.stft, 2)),
+        *(column("STOI", sounds, lambda one: shown(one.stoi, 2)) for _ in _known(sounds, "stoi")),
+        *(column("PESQ", sounds, lambda one: shown(one.pesq, 2)) for _ in _known(sounds, "pesq")),
         column("level", sounds, lambda one: shown(one.level, 1)),
         column("moves", sounds, lambda one: shown(one.movement, 2)),
     )
     ends = column("ends", sounds, _end, left=True)
     return Table(keys, (figures, (ends,)), "Against the original", ruled=True)
+
+
+def _known(sounds: Sequence[Sound], score: str) -> range:
+    """Once, where the library of a score was there."""
+    return range(any(getattr(one, score) is not None for one in sounds))
 
 
 def _end(sound: Sound) -> str:

@@ -1,11 +1,12 @@
 """Scores of sounds against their closed forms."""
 
 import math
+import sys
 
 import pytest
 import torch
 
-from latentbench.listening.scores import log_mel_distance, multi_resolution_stft, si_sdr
+from latentbench.listening.scores import log_mel_distance, multi_resolution_stft, pesq, si_sdr, stoi
 
 RATE = 16_000
 
@@ -45,3 +46,48 @@ def test_a_silent_reference_is_a_distance_and_no_error(noise):
     silent = torch.zeros_like(noise)
     assert math.isfinite(log_mel_distance(noise, silent, RATE))
     assert math.isfinite(multi_resolution_stft(noise, silent, RATE))
+
+
+@pytest.fixture(scope="module")
+def bursts(noise):
+    """Noise that comes and goes four times a second, as syllables do."""
+    time = torch.arange(len(noise)) / RATE
+    return noise * torch.sin(4 * torch.pi * time).square()
+
+
+def test_stoi_is_one_for_the_same_and_falls_with_noise(bursts):
+    noise = torch.randn(len(bursts), generator=torch.Generator().manual_seed(1))
+    found = [stoi(bursts + level * noise, bursts, RATE) for level in (0.0, 0.02, 0.1, 1.0)]
+    assert found[0] == pytest.approx(1.0, abs=1e-5)
+    assert found == sorted(found, reverse=True)
+    louder = stoi(3.0 * (bursts + 0.1 * noise), bursts, RATE)
+    assert louder == pytest.approx(found[2], abs=1e-5)  # it compares shapes of envelopes
+
+
+def test_stoi_of_too_little_is_not_known(bursts):
+    for length in (10, RATE // 8):
+        assert math.isnan(stoi(bursts[:length], bursts[:length], RATE))
+    mostly_silent = torch.cat([bursts[: RATE // 5], torch.zeros(RATE)])
+    assert math.isnan(stoi(mostly_silent, mostly_silent, RATE))
+
+
+@pytest.mark.parametrize("name", ["pystoi", "pesq"])
+def test_a_score_without_its_library_is_not_there(bursts, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    score = {"pystoi": stoi, "pesq": pesq}[name]
+    assert score(bursts, bursts, RATE) is None
+
+
+def test_pesq_is_at_its_top_for_the_same_and_falls_with_noise(bursts):
+    """P.862.2 maps the raw score, 4.5 for two equal sounds, to what listeners say."""
+    pytest.importorskip("pesq", reason="no PESQ")
+    top = 0.999 + 4 / (1 + math.exp(3.8224 - 1.3669 * 4.5))
+    noise = torch.randn(len(bursts), generator=torch.Generator().manual_seed(1))
+    assert pesq(bursts, bursts, RATE) == pytest.approx(top, abs=1e-3)
+    assert pesq(bursts + 0.03 * noise, bursts, RATE) < top - 0.5
+    assert math.isnan(pesq(bursts, bursts, 8_000))
+    silence = torch.zeros(RATE)
+    for too_little in (silence, torch.full((RATE,), 1e-7), bursts[: RATE // 16]):
+        assert math.isnan(pesq(silence, too_little, RATE))
+        assert math.isnan(pesq(too_little, silence, RATE))
+    assert math.isnan(pesq(torch.zeros_like(bursts), bursts, RATE))
