@@ -5,8 +5,8 @@
   // Charts: without eval, so that the policy of the page need not allow it.
   const axis = {
     domainColor: "currentColor", domainOpacity: 0.4, gridColor: "currentColor", gridOpacity: 0.15,
-    labelColor: "currentColor", labelFontSize: 12, labelOverlap: true, tickColor: "currentColor",
-    tickOpacity: 0.4, titleColor: "currentColor", titleFontSize: 12, titleFontWeight: "normal",
+    labelColor: "currentColor", labelFontSize: 12, labelOverlap: true, labelSeparation: 6,
+    tickColor: "currentColor", tickOpacity: 0.4, titleColor: "currentColor", titleFontSize: 12, titleFontWeight: "normal",
   };
   const config = {
     axis, background: "transparent", font: "system-ui, sans-serif", rule: { color: "currentColor" },
