@@ -260,7 +260,8 @@ class _Lines:
 
     def _rate(self, now: float) -> list[str]:
         fresh, elapsed = self._done - self._before, now - self._begun
-        return [rate_text(fresh / elapsed, self._unit)] if fresh > 0 and elapsed > 0 else []
+        known = self._unit and fresh > 0 and elapsed > 0
+        return [rate_text(fresh / elapsed, self._unit)] if known else []
 
     def _joined(self, facts: list[str]) -> str:
         text = ", ".join(filter(None, (*facts, self._note)))

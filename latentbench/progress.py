@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Self
 
@@ -185,7 +185,9 @@ class _Part:
 class Networks:
     """Reports to another progress, and there on all the trainings of a run as one piece of work.
 
-    That begins with the first training: models in closed form have none.
+    That begins with the first training: models in closed form have none. What is counted is
+    networks, parts of them included: one that converges early is done as a whole, and its steps say
+    nothing of those of the others.
 
     Args:
         progress: to report to.
@@ -196,6 +198,7 @@ class Networks:
         self._progress = progress
         self._count = count
         self._begun = 0
+        self._done = 0.0
         self._all: Meter | None = None
         self._open = ExitStack()
 
@@ -221,26 +224,41 @@ class Networks:
     def _training(self, title: str, total: float, done: float) -> Iterator[Meter]:
         self._begun += 1
         if self._all is None:
-            whole = self._progress.task("all networks", self._count * total, STEPS, done)
+            whole = self._progress.task("all networks", self._count, "")
             self._all = self._open.enter_context(whole)
-        else:
-            self._all.advance(done)
         # Side by side, cells may fit a network that one after the other they would share.
         self._all.note(f"network {self._begun} of {max(self._count, self._begun)}")
         with self._progress.task(title, total, STEPS, done) as meter:
-            yield _Both(meter, self._all)
+            part = _Share(meter, self._advance, total)
+            part.reach(done)
+            yield part
+            part.reach(total)
+
+    def _advance(self, networks: float) -> None:
+        networks = min(networks, self._count - self._done)
+        if self._all is not None and networks > 0:
+            self._done += networks
+            self._all.advance(networks)
 
 
-class _Both:
-    """Advances two meters; notes are of the first."""
+class _Share:
+    """The meter of one training, which is one network of all."""
 
-    def __init__(self, one: Meter, whole: Meter) -> None:
+    def __init__(self, one: Meter, whole: Callable[[float], None], total: float) -> None:
         self._one = one
         self._whole = whole
+        self._total = total
+        self._done = 0.0
+
+    def reach(self, steps: float) -> None:
+        """Say to the whole, not to the training, that so many steps are done."""
+        if self._total:
+            self._whole((steps - self._done) / self._total)
+        self._done = steps
 
     def advance(self, amount: float = 1.0) -> None:
         self._one.advance(amount)
-        self._whole.advance(amount)
+        self.reach(self._done + amount)
 
     def note(self, text: str) -> None:
         self._one.note(text)

@@ -145,9 +145,37 @@ def test_all_networks_of_a_run_have_a_bar_together():
             with progress.task("scoring", 1, "frames"):
                 pass
     said = stream.getvalue().splitlines()
-    assert said[0] == "all networks: 0/120 steps"
-    assert "all networks: 60/120 steps, 2.0 steps/s, 30 s left, network 2 of 3" in said
-    assert said[-1] == "all networks: done, 80 steps in 40 s, 2.0 steps/s, network 2 of 3"
+    assert said[0] == "all networks"
+    assert "all networks: 30 s left, network 2 of 3" in said
+    assert said[-1] == "all networks: done in 40 s, network 2 of 3"
+
+
+def test_a_network_that_converges_early_is_done_as_a_whole():
+    clock, stream = Clock(), io.StringIO()
+    with Networks(LineProgress(stream, clock), 2) as progress:
+        with progress.task("train k=1", 1000, "steps") as meter:
+            for _ in range(40):
+                clock.now += 0.5
+                meter.advance()
+        with progress.task("train k=2", 40, "steps") as meter:
+            for _ in range(40):
+                clock.now += 0.5
+                meter.advance()
+    said = stream.getvalue().splitlines()
+    # half of the networks took 20 s; of 1,040 steps that would be 1/26
+    assert "all networks: 10 s left, network 2 of 2" in said
+    assert said[-1] == "all networks: done in 40 s, network 2 of 2"
+
+
+def test_a_training_that_fails_is_not_done():
+    stream = io.StringIO()
+    with (
+        Networks(LineProgress(stream, Clock()), 2) as progress,
+        pytest.raises(ValueError, match="broken"),
+        progress.task("train k=1", 40, "steps"),
+    ):
+        raise ValueError("broken")
+    assert progress._done == 0
 
 
 def test_bars_that_ended_leave_the_place_to_those_that_go_on(terminal):
