@@ -13,6 +13,7 @@ import pytest
 
 from latentbench.config import ComponentConfig, RunConfig
 from latentbench.experiment import encode_corpus
+from latentbench.latents import encoding, store
 from latentbench.latents.writers import ALIVE
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace
@@ -67,8 +68,12 @@ def encoded(folder):
         corpus=ComponentConfig(name="white-noise", **NOISE),
         device="cpu",
     )
-    made = encode_corpus(config, Workspace(folder / "cache"), load_registry([folder / "slow.py"]))
-    return made.fresh, dict(made.arrays())
+    with pytest.MonkeyPatch.context() as kept:  # what the plugin sets is for this alone
+        kept.setattr(encoding, "SHARD_SECONDS", encoding.SHARD_SECONDS)
+        kept.setattr(store, "save_tensors", store.save_tensors)
+        registry = load_registry([folder / "slow.py"])
+        made = encode_corpus(config, Workspace(folder / "cache"), registry)
+        return made.fresh, dict(made.arrays())
 
 
 @pytest.fixture(scope="module")

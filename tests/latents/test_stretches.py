@@ -18,6 +18,7 @@ from latentbench.engines.plugin import ProcessesOptions
 from latentbench.engines.processes import ProcessesEngine
 from latentbench.errors import LatentbenchError
 from latentbench.experiment import encode_corpus
+from latentbench.latents import encoding
 from latentbench.latents.store import LatentStore, ShardEntry
 from latentbench.latents.stretches import LONGEST, SHORTEST, STRETCHES, EncodeWork, plan_stretches
 from latentbench.latents.writers import ALIVE, at_work, of_writers, own_folder
@@ -76,6 +77,8 @@ def config(encoder="dies", engine="local", **noise):
 def registry(tmp_path, monkeypatch):
     (tmp_path / "dies.py").write_text(DIES)
     monkeypatch.setenv("DIES", str(tmp_path / "died"))
+    # What the plugin sets is for one test alone.
+    monkeypatch.setattr(encoding, "SHARD_SECONDS", encoding.SHARD_SECONDS)
     return load_registry([tmp_path / "dies.py"])
 
 

@@ -18,6 +18,7 @@ from latentbench.conformance import run_checks
 from latentbench.engines import Cell
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus
+from latentbench.latents import encoding
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
 from latentbench.workspace import Workspace
@@ -237,7 +238,9 @@ def shards(folder):
     return len([*folder.glob("cache/latents/*/shards/*/*.parquet")])
 
 
-def test_kill_9_of_the_command_while_jobs_encode(commands, tmp_path, soon):
+def test_kill_9_of_the_command_while_jobs_encode(commands, tmp_path, soon, monkeypatch):
+    # What the plugin sets is for this alone.
+    monkeypatch.setattr(encoding, "SHARD_SECONDS", encoding.SHARD_SECONDS)
     (tmp_path / "slow.py").write_text(SLOW)
     slurm = ("engine.name=slurm", "engine.executor=local", "engine.at_once=2")
     sets = (*slurm, *(f"corpus.{name}={value}" for name, value in NOISE.items()))
