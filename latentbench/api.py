@@ -333,6 +333,7 @@ def report(
     out: Path | str = "report.html",
     *,
     explain: bool = False,
+    rollout: bool = False,
     cache: Path | str | None = None,
     progress: Progress | bool = True,
     registry: Registry | None = None,
@@ -345,7 +346,8 @@ def report(
         runs: folders, or results; several are compared.
         out: the file that is written.
         explain: measure how unusual the contexts are; the latents must be in the cache.
-        cache: as of `run`, for `explain`.
+        rollout: roll the models out by samples, to say until when they live; likewise.
+        cache: as of `run`, for both.
         progress: likewise.
         registry: as of `run`.
 
@@ -359,7 +361,8 @@ def report(
     folders = [Path(one.folder if isinstance(one, Result) else one) for one in runs]
     asked: Any = {"cache": cache, "progress": progress, "registry": registry}
     found = [read(one, **asked).explain(split="eval").record for one in folders if explain]
-    return _write(Path(out), report_of(folders, registry, found))
+    rolled = [read(one, **asked).rollout(mode="sample").record for one in folders if rollout]
+    return _write(Path(out), report_of(folders, registry, found, rolled))
 
 
 def _write(out: Path, text: str) -> Path:

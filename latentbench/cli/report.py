@@ -33,6 +33,11 @@ __all__ = ["report"]
     is_flag=True,
     help="Show NLL against how unusual the context is; the latents must be in the cache.",
 )
+@click.option(
+    "--rollout",
+    is_flag=True,
+    help="Say until when rollouts by samples stay alive; the latents must be in the cache.",
+)
 @cache_option
 @json_option
 @debug_option
@@ -45,6 +50,7 @@ def report(
     cache: Path | None,
     *,
     explain: bool,
+    rollout: bool,
     as_json: bool,
 ) -> None:
     """Write finished runs as one HTML page.
@@ -53,7 +59,8 @@ def report(
     to --out of 'run', or one that holds such folders; several are compared.
     """
     folders = [run for folder in runs for run in finished_runs(folder)]
-    api.report(folders, out, explain=explain, cache=cache, registry=session.registry())
+    asked = {"explain": explain, "rollout": rollout}
+    api.report(folders, out, **asked, cache=cache, registry=session.registry())
     if as_json:
         told = {"out": str(out), "bytes": out.stat().st_size, "runs": list(map(str, folders))}
         echo(json.dumps(told, indent=2))

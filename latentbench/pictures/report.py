@@ -19,6 +19,7 @@ from latentbench.pictures.sounds import sounds_of
 from latentbench.pictures.vega import bundle
 from latentbench.reports.columns import compact, time_text
 from latentbench.reports.comparison import comparison_page
+from latentbench.reports.rollout import rollout_report, words_of_rollout
 from latentbench.reports.run import failures, summary_table, title_of
 from latentbench.reports.tables import BLANK, Table, column
 from latentbench.reports.words import words_of_run
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from latentbench.plugins import Registry
     from latentbench.results.finished import FinishedRun
     from latentbench.results.schema import Result
+    from latentbench.rollout.curves import RolloutCurves
 
 __all__ = ["provenance_of", "report_of"]
 
@@ -75,6 +77,7 @@ def report_of(
     folders: Sequence[Path],
     registry: Registry | None = None,
     explained: Sequence[Explanation] = (),
+    rolled: Sequence[RolloutCurves] = (),
 ) -> str:
     """The report of the runs in these folders; several are compared.
 
@@ -82,6 +85,7 @@ def report_of(
         folders: of finished runs.
         registry: where the metrics of the runs are; None: of what is installed.
         explained: what was found of the frames of each, in the same order; may be left out.
+        rolled: how the models of each roll out, likewise.
 
     Raises:
         UsageError: a folder holds no finished run, or Altair or vl-convert is missing.
@@ -102,6 +106,7 @@ def report_of(
         named = {run.label: one for run, one in zip(runs, explained, strict=True)}
         told = {"heading": HEADINGS[DISTANCE], "reading": READINGS[DISTANCE]}
         drawn.append({"name": DISTANCE, **told, "charts": distance_charts(named)})
+    lives = [_lived(run, one) for run, one in zip(runs, rolled, strict=False)]
     cards = {run.label: one for run in runs if (one := card_in(run.folder)) is not None}
     drawn += cards_drawn(cards)
     worst = [table for run in runs for table in _worst(run)]
@@ -110,6 +115,7 @@ def report_of(
         ("says", "What this says"),
         *([("comparison", "Side by side")] if comparison else []),
         *((one["name"], one["heading"]) for one in drawn),
+        *([("lives", "Until when it lives")] if lives else []),
         *([("cards", "The latents")] if cards else []),
         *([("sounds", "How it sounds")] if sounds else []),
         *([("worst", "The worst frames")] if worst else []),
@@ -124,6 +130,7 @@ def report_of(
         runs=list(map(_told, runs)),
         comparison=comparison and _compared(comparison),
         pictures=drawn,
+        lives=lives,
         cards=cards_told(cards),
         sounds=sounds,
         worst=worst,
@@ -152,6 +159,13 @@ def _told(run: FinishedRun) -> dict[str, Any]:
         "provenance": dict(provenance_of(result)),
         "config": yaml.safe_dump(result.config, sort_keys=False, allow_unicode=True),
     }
+
+
+def _lived(run: FinishedRun, found: RolloutCurves) -> dict[str, Any]:
+    """Until when rollouts of a run stay alive, and their tables."""
+    shown = rollout_report(found, full=True)
+    tables = [one for one in shown if isinstance(one, Table)]
+    return {"label": run.label, "says": words_of_rollout(found), "tables": tables}
 
 
 def provenance_of(result: Result) -> Iterator[tuple[str, str]]:

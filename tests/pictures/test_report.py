@@ -14,6 +14,9 @@ import pytest
 import latentbench as lb
 from latentbench.pictures.charts import charts_of
 from latentbench.pictures.rows import PICTURES, rows_of, runs_to_draw
+from latentbench.reports.rollout import words_of_rollout
+
+TARGETS = {"delta": "Δ", "x": "x"}
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'</script>".replace("/", "")
 # A mark of the chart: what it was drawn from, and where it is. Axes and zero lines are left out.
@@ -222,6 +225,23 @@ def test_nll_by_distance_is_that_of_explain(folders, tmp_path):
     }
     assert told == pytest.approx(wanted, rel=1e-6)
     assert html.escape(found.advice, quote=False) in out.read_text("utf-8")
+
+
+def test_until_when_a_model_lives_is_what_its_rollout_says(folders, tmp_path):
+    cache = folders[0].parent / "cache"
+    out = tmp_path / "rolled.html"
+    lb.report(folders, out, rollout=True, cache=cache, progress=False)
+    page = html.unescape(out.read_text("utf-8"))
+    for folder in folders:
+        found = lb.read(folder, cache=cache, progress=False).rollout(mode="sample").record
+        for curve in found.curves:
+            named = f"k = {curve.k} ({curve.milliseconds:g} ms), target {TARGETS[curve.target]}"
+            (said,) = (one for one in words_of_rollout(found) if one.startswith(named))
+            assert said in page
+            if curve.dead_at is not None and curve.stable_milliseconds:
+                assert f"stable for {curve.stable_milliseconds:g} ms" in said
+    lb.report(folders, out, cache=cache, progress=False)
+    assert "Until when it lives" not in out.read_text("utf-8")
 
 
 def test_depths_that_are_not_finite_are_crosses(monkeypatch):
