@@ -399,7 +399,8 @@ def test_a_store_of_version_0_1_is_read_and_held_against_its_own_checksums(fille
         shard.write_bytes(content)
     more = [*utterances, utterance("new", np.ones(95))]
     assert filled.fill(more).fresh == (8 if flipped else 1)
-    assert all(is_sealed(file) for file in filled.store.shards.rglob("0*"))
+    # The folder of a writer may begin with any digit.
+    assert all(is_sealed(file) for file in filled.store.shards.rglob("0*") if file.is_file())
 
 
 def test_a_shard_without_its_index_is_taken_for_half_written(filled):
