@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.errors import counted
 from latentbench.reports.columns import compact, time_text
-from latentbench.reports.tables import BLANK, Line, Table, column
+from latentbench.reports.tables import BLANK, Column, Line, Table, column
 from latentbench.reports.words import TITLE
 from latentbench.rollout.alive import ALIVE
 
@@ -98,6 +98,11 @@ def _table(sounds: Sequence[Sound]) -> Table:
     def shown(value: float | None, decimals: int) -> str:
         return BLANK if value is None or math.isnan(value) else compact(value, decimals)
 
+    def score(name: str) -> Column:
+        return column(name.upper(), sounds, lambda one: shown(getattr(one, name), 2))
+
+    # Scores whose library was there.
+    known = [of for of in ("stoi", "pesq") if any(getattr(one, of) is not None for one in sounds)]
     keys = (
         column("utterance", sounds, lambda one: one.utterance, left=True, once=True, fold=24),
         column("sound", sounds, lambda one: one.kind, left=True),
@@ -107,18 +112,12 @@ def _table(sounds: Sequence[Sound]) -> Table:
         column("SI-SDR", sounds, lambda one: shown(one.si_sdr, 1)),
         column("log-mel", sounds, lambda one: shown(one.log_mel, 1)),
         column("STFT", sounds, lambda one: shown(one.stft, 2)),
-        *(column("STOI", sounds, lambda one: shown(one.stoi, 2)) for _ in _known(sounds, "stoi")),
-        *(column("PESQ", sounds, lambda one: shown(one.pesq, 2)) for _ in _known(sounds, "pesq")),
+        *map(score, known),
         column("level", sounds, lambda one: shown(one.level, 1)),
         column("moves", sounds, lambda one: shown(one.movement, 2)),
     )
     ends = column("ends", sounds, _end, left=True)
     return Table(keys, (figures, (ends,)), "Against the original", ruled=True)
-
-
-def _known(sounds: Sequence[Sound], score: str) -> range:
-    """Once, where the library of a score was there."""
-    return range(any(getattr(one, score) is not None for one in sounds))
 
 
 def _end(sound: Sound) -> str:

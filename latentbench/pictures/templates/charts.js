@@ -6,7 +6,8 @@
   const axis = {
     domainColor: "currentColor", domainOpacity: 0.4, gridColor: "currentColor", gridOpacity: 0.15,
     labelColor: "currentColor", labelFontSize: 12, labelOverlap: true, labelSeparation: 6,
-    tickColor: "currentColor", tickOpacity: 0.4, titleColor: "currentColor", titleFontSize: 12, titleFontWeight: "normal",
+    tickColor: "currentColor", tickOpacity: 0.4,
+    titleColor: "currentColor", titleFontSize: 12, titleFontWeight: "normal",
   };
   const config = {
     axis, background: "transparent", font: "system-ui, sans-serif", rule: { color: "currentColor" },
