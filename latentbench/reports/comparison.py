@@ -87,6 +87,7 @@ def comparison_report(comparison: Comparison, *, full: bool = False) -> Iterator
     yield _summary(comparison)
     yield from map(Line, _summary_notes(comparison))
     yield Line()
+    yield from map(Line, _facts(comparison))
     yield from map(Line, _missing(comparison))
     yield Line(
         "--full shows every figure, its difference from the first run, and all that differs.", "dim"
@@ -472,6 +473,15 @@ def _where(comparison: Comparison, found: Sequence[FigureDifference]) -> str:
     if len(found) != sum((one.matched, one.run) in rows for one in comparison.against):
         places += dict.fromkeys(heading_of(one.name) for one in found)
     return ", ".join(places)
+
+
+def _facts(comparison: Comparison) -> Iterator[str]:
+    """What each predictor tells of itself, at the first staleness that it has."""
+    first = {one.run: one for one in reversed(comparison.horizons)}
+    for run in comparison.runs:
+        if run.label in first and (facts := first[run.label].result.facts):
+            told = ", ".join(f"{name} {value:.3g}" for name, value in facts.items())
+            yield f"{run.label}, {first[run.label].matched}: {told}"
 
 
 def _missing(comparison: Comparison) -> Iterator[str]:

@@ -205,7 +205,8 @@ class HorizonResult(Record):
         seeds: that the figures are means over.
         parameters: learned numbers of the predictor.
         facts: what the predictor tells of itself, by name, means over seeds: of `lookup` and
-            `engram` the `ceiling` in nats, of `engram` hit rates on eval and the `gate`.
+            `engram` the `ceiling` in nats, of `engram` hit rates on eval, collisions and the
+            `gate`.
         steps: it was trained for, 0 for a closed form; None where an older version ran it.
         convergence: how each training by gradient descent ended, by the role of its model, one for
             each of `seeds`.

@@ -17,6 +17,7 @@ from latentbench.predictors.neural.network import WindowPredictor
 
 if TYPE_CHECKING:
     from latentbench.predictors.engram.options import EngramOptions
+    from latentbench.predictors.engram.tables import NGramTables
     from latentbench.predictors.training import Training
     from latentbench.tasks import TaskFrames
 
@@ -97,7 +98,11 @@ class EngramPredictor(WindowPredictor):
         return states + added
 
     def facts(self, frames: TaskFrames) -> dict[str, float]:
-        """Shares of n-grams that training saw, the mean gate, and what codes can tell, nats."""
+        """Shares of n-grams that training saw and that collide, the mean gate, and the ceiling.
+
+        Those seen are of `frames`, collisions of the distinct n-grams of training, and the ceiling
+        is what codes can tell, in nats.
+        """
         if self.engram.memory != "tables" or frames.blind or not len(frames):
             return {}
         codes = self._ends(frames)
@@ -105,12 +110,21 @@ class EngramPredictor(WindowPredictor):
             f"hits of {grams.n}-grams": float(grams.known(grams(codes)).double().mean())
             for grams in self.grams
         }
+        collisions = {
+            f"collisions of {grams.n}-grams": table.collisions(grams.codes_of(grams.seen))
+            for grams, table in zip(self.grams, self._tables, strict=True)
+        }
         most = max(grams.n for grams in self.grams) * math.log(self.engram.distinct)
-        return hits | {"gate": self._gate(frames), "ceiling": most}
+        return hits | collisions | {"gate": self._gate(frames), "ceiling": most}
 
     def extra_repr(self) -> str:
         """What the layers do not show; part of what a checkpoint must match."""
         return str(self.engram)
+
+    @property
+    def _tables(self) -> tuple[NGramTables, ...]:
+        """Those of each order; none of a control without."""
+        return self.memory.tables if isinstance(self.memory, TableMemory) else ()
 
     def _codes(self, context: torch.Tensor) -> torch.Tensor:
         """The code of each frame of windows [B, W, D], int64 [B, W]."""
@@ -138,7 +152,8 @@ class EngramPredictor(WindowPredictor):
         facts = self.facts(frames)
         told = [
             f"{100 * facts[f'hits of {grams.n}-grams']:.1f} % of the {grams.n}-grams "
-            f"({len(grams.seen):,} distinct)"
+            f"({len(grams.seen):,} distinct, "
+            f"{100 * facts[f'collisions of {grams.n}-grams']:.1f} % share a row of a table)"
             for grams in self.grams
         ]
         return (

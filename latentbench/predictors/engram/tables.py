@@ -43,6 +43,11 @@ class NGrams(FittedBuffers):
             found = found * self.codes + code
         return found
 
+    def codes_of(self, grams: torch.Tensor) -> torch.Tensor:
+        """The codes of n-grams, int64 [..., n]."""
+        powers = self.codes ** torch.arange(self.n - 1, -1, -1, device=grams.device)
+        return grams.unsqueeze(-1) // powers % self.codes
+
     def known(self, grams: torch.Tensor) -> torch.Tensor:
         """Whether training saw each n-gram, bool [...]."""
         return torch.isin(grams, self.seen)
@@ -83,6 +88,15 @@ class NGramTables(nn.Module):
         for code, odd in zip(codes[..., -self.n :].unbind(-1), self.multipliers.mT, strict=True):
             mixed = mixed ^ ((code.unsqueeze(-1) + 1) * odd)
         return mixed % self.sizes + self.starts
+
+    def collisions(self, codes: torch.Tensor) -> float:
+        """The share of distinct n-grams [N, n] with another in their row, a mean over tables.
+
+        Of uniform hashing into tables of m rows it would be 1 - (1 - 1/m)^(N - 1).
+        """
+        places = self.places(codes)
+        shared = places.flatten().bincount()[places] > 1
+        return float(shared.double().mean())
 
     def forward(self, places: torch.Tensor) -> torch.Tensor:
         """The vectors of rows [..., hashes] one behind another, [..., hashes row_width]."""

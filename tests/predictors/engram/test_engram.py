@@ -16,8 +16,10 @@ from latentbench.plugins import load_registry
 from latentbench.predictors import Training
 from latentbench.predictors.engram.options import CONTROLS, EngramOptions
 from latentbench.predictors.engram.predictor import EngramPredictor
-from latentbench.predictors.engram.tables import NGramTables, primes_from
+from latentbench.predictors.engram.tables import NGrams, NGramTables, primes_from
 from latentbench.progress import SilentProgress
+from latentbench.reports.comparison import comparison_report
+from latentbench.reports.tables import Line
 from latentbench.results.finished import FinishedRun
 from latentbench.results.schema import ALONE
 from latentbench.tasks import WindowTask
@@ -141,11 +143,39 @@ def test_an_n_gram_is_the_codes_that_end_a_window_and_no_others():
     assert primes_from(64, 3) == [67, 71, 73]
 
 
+def test_the_codes_of_an_n_gram_are_found_again():
+    grams = NGrams(3, 12)
+    codes = torch.cartesian_prod(*[torch.arange(12)] * 3)
+    assert torch.equal(grams.codes_of(grams(codes)), codes)
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, 1_000, 20_000])
+def test_collisions_are_those_of_balls_in_bins(count):
+    options = EngramOptions(codes=1_000, hashes=32, rows=1_000)
+    table = NGramTables(options, 2, after=999)
+    chosen = np.random.default_rng(count).permutation(1_000**2)[:count]
+    found = table.collisions(NGrams(2, 1_000).codes_of(torch.from_numpy(chosen)))
+    alone = (1.0 - 1.0 / table.sizes.double()) ** (count - 1)
+    # Balls that share a bin do so together: the number of those alone varies by at most twice
+    # what independent ones would.
+    error = float((2.0 * alone * (1.0 - alone) / count).sum().sqrt()) / len(alone)
+    assert abs(found - float(1.0 - alone.mean())) <= 4.0 * error
+
+
+def test_collisions_are_counted_in_each_table():
+    table = NGramTables(EngramOptions(hashes=3, rows=8), 2, after=7)
+    codes = torch.cartesian_prod(torch.arange(4), torch.arange(3))
+    rows = [tuple(one) for one in table.places(codes).T.tolist()]
+    shared = [sum(of_table.count(row) > 1 for row in of_table) for of_table in rows]
+    assert table.collisions(codes) == pytest.approx(sum(shared) / (3 * 12))
+
+
 def test_what_was_seen_is_said_after_training():
     progress = Noted()
     fitted(second_order(1, 4, 60), "tables", 1, progress)
     assert re.search(
-        r"training saw 100\.0 % of the 2-grams .* 100\.0 % of the 3-grams", *progress.said
+        r"training saw 100\.0 % of the 2-grams .* 100\.0 % of the 3-grams .*share a row",
+        *progress.said,
     )
     assert "at most 7.5 nats" in progress.said[0]  # 3 ln 12
 
@@ -181,7 +211,11 @@ def test_a_control_that_is_asked_for_brings_no_others():
 def test_it_tells_hits_gate_and_ceiling_of_frames_and_its_controls_nothing():
     frames, others = second_order(0, frames=60), second_order(1, frames=60)
     found = fitted(frames, "tables", 5).facts(others)
-    assert list(found) == ["hits of 2-grams", "hits of 3-grams", "gate", "ceiling"]
+    assert list(found) == [
+        *("hits of 2-grams", "hits of 3-grams"),
+        *("collisions of 2-grams", "collisions of 3-grams"),
+        *("gate", "ceiling"),
+    ]
     assert 0.5 < found["hits of 3-grams"] < found["hits of 2-grams"] <= 1.0
     assert 0.0 < found["gate"] < 1.0
     assert found["ceiling"] == pytest.approx(3 * np.log(12))
@@ -210,5 +244,8 @@ def test_a_run_alone_is_stamped_and_one_beside_its_controls_is_not(tmp_path):
     assert set(alone.horizons[0].facts) >= {"gate", "ceiling"}
     assert any(note.startswith("engram: hits of 2-grams") for note in alone.horizons[0].notes)
     together = compare_runs(list(runs.values()), registry=registry)
+    below = [one.text for one in comparison_report(together) if isinstance(one, Line)]
+    (told,) = [text for text in below if "collisions of 3-grams" in text]
+    assert told.startswith("tables, ")
     assert not any(ALONE in one.stamps for one in together.runs)
     assert ALONE in compare_runs([runs["tables"]], registry=registry).runs[0].stamps
