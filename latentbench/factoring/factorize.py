@@ -15,6 +15,7 @@ from latentbench.factoring.record import FactoredRow, Factoring, Measure, PointA
 from latentbench.factoring.rolled import rolled_into_x
 from latentbench.files import write_text
 from latentbench.metrics.statistics import Mean
+from latentbench.opened import OpenedRun
 from latentbench.results.folder import read_result
 from latentbench.results.uncertainty import difference, estimate
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from latentbench.config import ComponentConfig, RunConfig
     from latentbench.factoring.frames import ScoredFrames
+    from latentbench.factoring.rolled import RolledIntoX
     from latentbench.metrics.statistics import SpeakerTable
     from latentbench.plugins import Registry
     from latentbench.results import Result
@@ -144,7 +146,8 @@ class _Grid:
         kl = _measured(one.mean("kl")) if known else None
         told = _measured(one.ratio("still_missed", "energy")) if known else None
         movement = _measured(one.movement())
-        rolled = rolled_into_x(folder, self.horizon, self.workspace, self.registry)
+        opened = OpenedRun(folder, self.workspace, self.registry)
+        rolled = rolled_into_x(opened, self.horizon)
         self.rows[label] = FactoredRow(
             label=label,
             role=role,
@@ -158,11 +161,21 @@ class _Grid:
             gain=_measured(one.mean("nll_unconditional", "nll")),
             r2i=_measured(one.r2i()),
             excess=self._excess(label, config),
-            rolled=_measured(rolled[0]) if rolled else None,
-            rolled_spread=_measured(rolled[1]) if rolled else None,
+            **(self._rollouts(rolled) if rolled else {}),
             stamps=tuple(_stamps(config.factorization, one, movement, kl)),
         )
         return self.rows[label]
+
+    def _rollouts(self, rolled: RolledIntoX) -> dict[str, Any]:
+        """The figures of rollouts, by the names that a row calls them."""
+        until, death, known = rolled.life
+        frame = 1000 / self.result.encoder.frame_rate
+        return {
+            "rolled": _measured(rolled.movement),
+            "rolled_spread": _measured(rolled.spread),
+            "stable_milliseconds": until * frame if known else None,
+            "dead_at": death.depth if death else None,
+        }
 
     def _excess(self, label: str, config: RunConfig) -> Measure | None:
         """Nats of the state and the rest over those of x, frame by frame."""

@@ -53,6 +53,10 @@ class FactoredRow(Record):
         rolled: root mean square step of its rollouts by samples, decoded into x, over that of the
             true states, decoded too; None where nothing is rolled out.
         rolled_spread: the same of the mean squared distance from the mean.
+        stable_milliseconds: up to the deepest of the depths 1, 2, 4, ... before step or distance
+            of a decoded rollout leaves a half to twice the true one; 0: it never stays; None: no
+            frame tells.
+        dead_at: the depth in frames at which it does; None: it stays alive at all of them.
         stamps: why the row says nothing of its design.
     """
 
@@ -70,6 +74,8 @@ class FactoredRow(Record):
     excess: Measure | None
     rolled: Measure | None = None
     rolled_spread: Measure | None = None
+    stable_milliseconds: float | None = None
+    dead_at: int | None = None
     stamps: tuple[str, ...] = ()
 
 
@@ -123,5 +129,10 @@ class Factoring(Record):
                     found = (one.value, one.low, one.high, one.n, one.speakers)
                     told = ["" if value is None else repr(value) for value in found]
                     lines.append(",".join((row.label, row.role, str(row.dim), name, *told)))
-            lines.append(f"{row.label},{row.role},{row.dim},rank,{row.rank!r},,,,")
+            bare = {"rank": row.rank, "stable_milliseconds": row.stable_milliseconds}
+            lines += [
+                f"{row.label},{row.role},{row.dim},{name},{value!r},,,,"
+                for name, value in bare.items()
+                if value is not None
+            ]
         return "\n".join((*lines, ""))

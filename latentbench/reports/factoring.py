@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latentbench.reports.columns import time_text
 from latentbench.reports.tables import BLANK, Line, Table, column
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def factoring_report(found: Factoring) -> Iterator[Table | Line]:
     yield Line(
         "error: of x from the state alone, and with the innovation told, over the variance of x; "
         "movement: of one step over the spread, 1.41 where white; rank: effective; rolled, spread: "
-        "step and variance of rollouts decoded into x, over those of true states; G: gain, nats "
-        "a frame; bill: nats of state and rest minus those of x; in brackets 95 % intervals over "
-        "speakers.",
+        "step and variance of rollouts decoded into x, over those of true states; stable: ms until "
+        "one of them leaves a half to twice, + where none does; G: gain, nats a frame; bill: nats "
+        "of state and rest minus those of x; in brackets 95 % intervals over speakers.",
         "dim",
     )
 
@@ -39,6 +40,7 @@ def _states(found: Factoring) -> Table:
     rolled = [
         column("rolled", rows, lambda one: _number(one.rolled, 2)),
         column("spread", rows, lambda one: _number(one.rolled_spread, 2)),
+        column("stable", rows, _stable),
     ]
     if not any(one.rolled for one in rows):
         rolled = []
@@ -71,6 +73,12 @@ def _label(row: FactoredRow) -> str:
 
 def _number(one: Measure | None, decimals: int = 3) -> str:
     return BLANK if one is None else f"{one.value:.{decimals}f}"
+
+
+def _stable(row: FactoredRow) -> str:
+    if row.stable_milliseconds is None:
+        return BLANK
+    return time_text(row.stable_milliseconds) + ("+" if row.dead_at is None else "")
 
 
 def _bounds(one: Measure | None, decimals: int, sign: str = "") -> str:

@@ -77,6 +77,8 @@ def test_rollouts_decoded_into_x_go_on_as_true_states_do(rows):
         assert rows[label].rolled.value == pytest.approx(1.0, abs=0.05)
         assert rows[label].rolled_spread.value == pytest.approx(1.0, abs=0.15)
         assert rows[label].rolled.low <= rows[label].rolled.high
+    # The deepest power of two of 119 frames, one of 80 ms.
+    assert (rows["x"].stable_milliseconds, rows["x"].dead_at) == (64 * 80.0, None)
 
 
 def test_how_the_state_moves(rows):
@@ -128,6 +130,7 @@ def test_the_tables_are_kept_with_the_runs(made):
     assert lines[0] == "row,role,dim,figure,value,low,high,n,speakers"
     one = next(line for line in lines if line.startswith("linear dim=3,point,3,gain,"))
     assert float(one.split(",")[4]) == found.record.rows[1].gain.value
+    assert "x,latents,12,stable_milliseconds,5120.0,,,," in lines
 
 
 def test_the_command_line_says_what_is_wrong():
