@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RANKED", "Rank", "ranks_of"]
 
-# By what latents of any coordinates are compared; the second is of models that only sample too.
-RANKED = ("r2i", "energy_skill")
+# By what latents of any coordinates are compared; those after the first are of models that only
+# sample too.
+RANKED = ("r2i", "energy_skill", "variogram_skill")
+# The energy score hardly sees how dimensions go together: what does is ranked by beside it.
+BESIDE = {"energy_skill": "variogram_skill"}
 SETTLED = ("distinguishable", "not distinguishable")
 
 
@@ -35,6 +38,9 @@ class Rank(Record):
         figure: that it is ranked by, more being better; empty where there is none.
         rank: 1 for the best; None where it takes no part.
         reasons: why it takes no part.
+        beside: a second figure that the same runs are ranked by: `variogram_skill` beside
+            `energy_skill`; empty where not all of them can be held against one another by it.
+        rank_beside: by that figure.
     """
 
     run: str
@@ -42,6 +48,8 @@ class Rank(Record):
     figure: str = ""
     rank: int | None = None
     reasons: tuple[str, ...] = ()
+    beside: str = ""
+    rank_beside: int | None = None
 
 
 def ranks_of(sides: Mapping[str, Sequence[Side]]) -> Iterator[Rank]:
@@ -55,16 +63,12 @@ def _ranked(matched: str, here: Sequence[Side]) -> Iterator[Rank]:
     reasons = [list(_barred(side)) for side in here]
     able = [number for number, why in enumerate(reasons) if not why]
     figure = next((one for one in RANKED if all(one in here[at].units for at in able)), "")
-    better = dict.fromkeys(able, 0)
-    if figure and len(able) > 1:
-        for one, other in combinations(able, 2):
-            found = compared(matched, figure, here[one], here[other])
-            if found.verdict not in SETTLED:
-                for at, against in ((one, other), (other, one)):
-                    label = here[against].run.label
-                    reasons[at].append(f"not to be held against {label}: {found.reason}")
-            elif found.verdict == "distinguishable":
-                better[other if (found.value or 0.0) > 0 else one] += 1
+    better, unsettled = _better(matched, figure, {at: here[at] for at in able})
+    for one, other, reason in unsettled:
+        for at, against in ((one, other), (other, one)):
+            label = here[against].run.label
+            reasons[at].append(f"not to be held against {label}: {reason}")
+    second, ranks = _beside(matched, figure, {at: here[at] for at in able if not reasons[at]})
     for number, side in enumerate(here):
         why = reasons[number]
         if number in better and len(able) == 1:
@@ -77,7 +81,32 @@ def _ranked(matched: str, here: Sequence[Side]) -> Iterator[Rank]:
             figure=figure,
             rank=None if why else 1 + better[number],
             reasons=tuple(why),
+            beside="" if why else second,
+            rank_beside=None if why else ranks.get(number),
         )
+
+
+def _better(
+    matched: str, figure: str, sides: Mapping[int, Side]
+) -> tuple[dict[int, int], list[tuple[int, int, str]]]:
+    """How many are better than each by a figure, and which two have no verdict, and why."""
+    better, unsettled = dict.fromkeys(sides, 0), []
+    for one, other in combinations(sides, 2) if figure else ():
+        found = compared(matched, figure, sides[one], sides[other])
+        if found.verdict not in SETTLED:
+            unsettled.append((one, other, found.reason))
+        elif found.verdict == "distinguishable":
+            better[other if (found.value or 0.0) > 0 else one] += 1
+    return better, unsettled
+
+
+def _beside(matched: str, figure: str, sides: Mapping[int, Side]) -> tuple[str, dict[int, int]]:
+    """What is ranked by beside a figure, and the rank of each; nothing where not all have it."""
+    second = BESIDE.get(figure, "")
+    if not all(second in side.units for side in sides.values()):
+        return "", {}
+    better, unsettled = _better(matched, second, sides)
+    return ("", {}) if unsettled else (second, {at: 1 + one for at, one in better.items()})
 
 
 def _barred(side: Side) -> Iterator[str]:

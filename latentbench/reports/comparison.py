@@ -47,7 +47,10 @@ MATCHED = {"ms": "staleness", "frames": "k"}
 ABSOLUTE = ("nll", "nll_baseline")
 HEADLINES = ("gain", "dnll_context", "dnll")
 # What is shown first, of what the runs have.
-FIRST = ("gain", "dnll_context", "r2i", "energy_skill", "spread_skill", "dnll", "direction_cos")
+FIRST = (
+    *("gain", "dnll_context", "r2i", "energy_skill", "spread_skill", "variogram_skill"),
+    *("dnll", "direction_cos"),
+)
 DECIMALS_PER_DIM = 4
 MARKS: Mapping[Verdict, str] = {
     "distinguishable": "*",

@@ -78,11 +78,25 @@ def _order(comparison: Comparison) -> Iterator[str]:
         return
     first, *others = tiers
     yield _told(comparison, first, tiers[first])
+    yield from _told_beside(comparison, first, tiers[first])
     same = [one for one in others if tiers[one] == tiers[first]]
     if same:
         yield f"The order is the same at {_listed(same)}."
     if others and others[-1] not in same:
         yield _told(comparison, others[-1], tiers[others[-1]])
+
+
+def _told_beside(
+    comparison: Comparison, matched: str, tiers: Mapping[int, Sequence[str]]
+) -> Iterator[str]:
+    """The order by a second figure, beside that by the first."""
+    ranks = [one for one in comparison.ranks if one.matched == matched]
+    for figure in dict.fromkeys(one.beside for one in ranks if one.beside):
+        found = _tiers([one.model_copy(update={"rank": one.rank_beside}) for one in ranks])
+        if found == tiers:
+            yield f"By {heading_of(figure)}, of how dimensions go together, the order is the same."
+        else:
+            yield _told(comparison, matched, found, figure)
 
 
 def _tiers(ranks: Sequence[Rank]) -> dict[int, list[str]]:
@@ -94,8 +108,12 @@ def _tiers(ranks: Sequence[Rank]) -> dict[int, list[str]]:
     return dict(sorted(found.items()))
 
 
-def _told(comparison: Comparison, matched: str, tiers: Mapping[int, Sequence[str]]) -> str:
-    figure = next(one.figure for one in comparison.ranks if one.matched == matched and one.figure)
+def _told(
+    comparison: Comparison, matched: str, tiers: Mapping[int, Sequence[str]], figure: str = ""
+) -> str:
+    figure = figure or next(
+        one.figure for one in comparison.ranks if one.matched == matched and one.figure
+    )
     name = heading_of(figure)
     values = {
         one.run: found.value

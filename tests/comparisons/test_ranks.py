@@ -57,22 +57,44 @@ DIM = 4
 def scored(make_run, make_result, label, gain, *, leaky=False):
     """A run whose gain over its control is `gain` nats, and as much for every speaker."""
     n = FRAMES * len(SPEAKERS)
-    owner = np.repeat(SPEAKERS, FRAMES)
     control = np.random.default_rng(1).normal(size=n) + 9.0
+    columns = {
+        "nll_unconditional": control,
+        "nll": control - gain + 0.2 * np.random.default_rng(2).normal(size=n),
+        "dimensions": np.full(n, float(DIM)),
+    }
+    return measured(make_run, make_result, label, columns, {"r2i": gain}, leaky=leaky)
+
+
+def sampled(make_run, make_result, label, **skills):
+    """A run of samples only, of these skills for every speaker."""
+    columns = {}
+    for name, skill in skills.items():
+        control = 9.0 + np.random.default_rng(1).random(FRAMES * len(SPEAKERS))
+        columns |= {f"{name}_unconditional": control, f"{name}_score": (1.0 - skill) * control}
+    figures = {f"{name}_skill": skill for name, skill in skills.items()}
+    return measured(make_run, make_result, label, columns, figures)
+
+
+def measured(make_run, make_result, label, columns, figures, *, leaky=False):
+    """A run with these columns per frame, and figures."""
+    n = FRAMES * len(SPEAKERS)
+    owner = np.repeat(SPEAKERS, FRAMES)
     columns = {
         "split": pa.array(["eval"] * n).dictionary_encode(),
         "horizon": pa.array([1] * n, pa.int16()),
         "seed": pa.array([42] * n, pa.int32()),
         "utterance": pa.array([f"u-{one}" for one in owner]).dictionary_encode(),
         "speaker": pa.array(owner).dictionary_encode(),
-        "nll_unconditional": control,
-        "nll": control - gain + 0.2 * np.random.default_rng(2).normal(size=n),
-        "dimensions": np.full(n, float(DIM)),
+        **columns,
     }
-    figure = Figure(split="eval", slice="all", name="r2i", value=gain, n=n, better="higher")
+    told = tuple(
+        Figure(split="eval", slice="all", name=name, value=value, n=n, better="higher")
+        for name, value in figures.items()
+    )
     horizon = make_result().horizons[0]
     horizon = horizon.model_copy(
-        update={"figures": (figure,), "dim": DIM, "leaky": leaky, "seeds": (42,), "parameters": 1}
+        update={"figures": told, "dim": DIM, "leaky": leaky, "seeds": (42,), "parameters": 1}
     )
     rows = [ManifestRow(f"u-{one}", one, "eval", one, 4.0) for one in SPEAKERS]
     rows.append(ManifestRow("u-train", "train", "train", "t", 4.0))
@@ -100,6 +122,52 @@ def test_a_leaky_run_has_a_reason_and_takes_no_place_from_others(make_run, make_
     found = {one.run: one for one in compare_runs(runs).ranks}
     assert (found["leaky"].rank, found["leaky"].reasons) == (None, ("leaky",))
     assert (found["one"].rank, found["other"].rank) == (1, 2)
+
+
+def test_models_that_only_sample_are_ranked_by_energy_and_beside_it_by_variogram(
+    make_run, make_result
+):
+    skills = {"a": (0.1, 0.3), "b": (0.1, 0.1), "c": (0.2, 0.2)}
+    runs = [
+        sampled(make_run, make_result, label, energy=energy, variogram=variogram)
+        for label, (energy, variogram) in skills.items()
+    ]
+    found = compare_runs(runs)
+    assert {one.run: one.rank for one in found.ranks} == {"a": 2, "b": 2, "c": 1}
+    assert {one.figure for one in found.ranks} == {"energy_skill"}
+    assert {one.beside for one in found.ranks} == {"variogram_skill"}
+    assert {one.run: one.rank_beside for one in found.ranks} == {"a": 1, "b": 3, "c": 2}
+    told = " ".join(words_of_comparison(found))
+    by_energy, by_variogram = (told.index(f"by {name}, from") for name in ("skill", "variogram"))
+    assert by_energy < by_variogram < told.index("1. a (0.300); 2. c (0.200); 3. b (0.100)")
+
+
+def test_one_order_by_both_is_said_once(make_run, make_result):
+    runs = [
+        sampled(make_run, make_result, one, energy=g, variogram=g)
+        for one, g in (("a", 0.1), ("b", 0.2))
+    ]
+    told = words_of_comparison(compare_runs(runs))
+    assert "By variogram, of how dimensions go together, the order is the same." in told
+
+
+def test_where_one_has_no_variogram_score_nothing_is_ranked_by_it(make_run, make_result):
+    runs = [
+        sampled(make_run, make_result, "a", energy=0.1, variogram=0.1),
+        sampled(make_run, make_result, "b", energy=0.2),
+    ]
+    found = compare_runs(runs).ranks
+    assert [(one.figure, one.rank, one.beside) for one in found] == [
+        ("energy_skill", 2, ""), ("energy_skill", 1, ""),
+    ]  # fmt: skip
+
+
+def test_by_the_variogram_alone_where_it_is_all_that_they_have(make_run, make_result):
+    runs = [sampled(make_run, make_result, one, variogram=g) for one, g in (("a", 0.1), ("b", 0.2))]
+    found = compare_runs(runs).ranks
+    assert [(one.figure, one.rank) for one in found] == [
+        ("variogram_skill", 2), ("variogram_skill", 1),
+    ]  # fmt: skip
 
 
 def test_a_run_alone_has_no_rank(make_run, make_result):
