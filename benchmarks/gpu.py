@@ -14,8 +14,10 @@ several rounds, with the device waited for before the clock is read:
 the losses of the first steps, of the NLLs or of the latents, relative to the largest magnitude.
 TF32 is off for both.
 
+`--compile` trains ours with `training.compile`.
+
 Usage: python benchmarks/gpu.py [--device auto] [--rounds 9] [--dim 512] [--width 1024]
-           [--batch 256] [--frames 20000] [--steps 20] [--seconds 600]
+           [--batch 256] [--frames 20000] [--steps 20] [--seconds 600] [--compile]
 """
 
 from __future__ import annotations
@@ -72,6 +74,7 @@ def main() -> None:
     }
     for name, size in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=size)
+    parser.add_argument("--compile", action="store_true")
     given = parser.parse_args()
     device = choose_device(given.device)
     torch.manual_seed(0)
@@ -80,7 +83,8 @@ def main() -> None:
     model.to(device)
     print(f"{describe_device(device)}, torch {torch.__version__}")
     print(f"{'':10}{'plain ms':>10}{'ours ms':>10}{'x plain':>9}{'apart':>10}")
-    show("training", training(model, frames, given.batch, given.steps, device), given.rounds)
+    config = TrainingConfig(batch_size=given.batch, compile=given.compile)
+    show("training", training(model, frames, config, given.steps, device), given.rounds)
     show("scoring", scoring(model, frames, device), given.rounds)
     show("logmel", logmel(given.seconds, device), given.rounds)
 
@@ -114,10 +118,9 @@ def mixture(model: Predictor, context: torch.Tensor) -> MixtureSameFamily:
 
 
 def training(
-    model: Predictor, frames: TaskFrames, size: int, steps: int, device: torch.device
+    model: Predictor, frames: TaskFrames, config: TrainingConfig, steps: int, device: torch.device
 ) -> tuple[Work, Work]:
     """The losses of some steps, on the same batches from the same weights."""
-    config = TrainingConfig.model_validate({"batch_size": size})
     network, descended = copy.deepcopy(model), copy.deepcopy(model)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

@@ -241,7 +241,8 @@ class TrainingConfig(_Section):
 
     Where there is a validation side, the loss on `validation_frames` of it is taken every
     `evaluate_every` steps. `select: best` keeps the weights of the least, and ends the training
-    after `patience` evaluations that did not lower it by `min_gain` nats.
+    after `patience` evaluations that did not lower it by `min_gain` nats. `compile` has
+    `torch.compile` fuse the loss of a batch and its gradient; `rollout` takes the usual path.
     """
 
     steps: PositiveInt = 25_000
@@ -252,6 +253,7 @@ class TrainingConfig(_Section):
     sampling: Literal["stream", "uniform"] = "stream"
     shuffle_buffer: PositiveInt = 8_192
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     select: Literal["last", "best"] = "last"
     evaluate_every: PositiveInt = 250
     patience: PositiveInt = 5
@@ -260,11 +262,13 @@ class TrainingConfig(_Section):
     rollout: UnrollingConfig = UnrollingConfig()
 
     @model_serializer(mode="wrap")
-    def _without_rollout(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave a rollout that is not trained on out: runs older than it have the same digest."""
+    def _without_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what older runs did not have, where it is unused: they keep their digest."""
         found: dict[str, Any] = handler(self)
         if self.rollout == UnrollingConfig():
             found.pop("rollout", None)
+        if not self.compile:
+            found.pop("compile", None)
         return found
 
 

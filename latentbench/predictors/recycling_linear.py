@@ -19,14 +19,16 @@ class RecyclingLinear(nn.Linear):
     On a CPU the weight gradients of a wide network are freed and allocated anew at every step,
     and the kernel hands the pages over one by one, zeroed: that costs about as much as the
     product that fills them. Here `release_gradients` keeps them for the next backward pass.
-    Other devices have caching allocators, and autocast another dtype; both take the usual path.
+    Other devices have caching allocators, autocast another dtype, and what `torch.compile` makes
+    its own memory; all take the usual path.
     """
 
     spare: torch.Tensor | None = None
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - nn.Linear's name
         """[..., in_features] to [..., out_features]."""
-        if input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        usual = input.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+        if usual or torch.compiler.is_compiling():
             return super().forward(input)
         product: torch.Tensor = _Product.apply(input, self.weight, self.bias, self)
         return product

@@ -10,6 +10,7 @@ import torch
 
 from latentbench.errors import LatentbenchError
 from latentbench.predictors.checkpoint import Checkpoint, training_digest
+from latentbench.predictors.compiled import compiled
 from latentbench.predictors.early_stopping import Validation
 from latentbench.predictors.learning_curve import LearningCurve, Loss
 from latentbench.predictors.one_row import one_row_will_do
@@ -226,6 +227,7 @@ class Descent:
         self.config = config
         self.noise = 0.0
         self.unrolling: Unrolling | None = None
+        self.batch_loss = compiled(predictor.loss) if config.compile else predictor.loss
         self.fused = training.device.type in {"cpu", "cuda"}
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -265,7 +267,7 @@ class Descent:
         context = batch.context[:1] if self.one_row else batch.context
         if self.noise:
             context = with_noise(context, self.noise)
-        return self.predictor.loss(context, batch.target)
+        return self.batch_loss(context, batch.target)
 
     def _clip(self) -> None:
         """Clip the global norm as `clip_grad_norm_` does.
