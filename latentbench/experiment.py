@@ -243,7 +243,15 @@ def _factor(
 ) -> LatentStore:
     """Fit the factorisation of the run, and bring z_dyn of every utterance into its store."""
     fitting = Fitting(choose_device(config.device), workspace.progress)
-    file = fit_factorization(*encoded.open(), config, registry, folder=run.path, fitting=fitting)
+    file = fit_factorization(
+        *encoded.open(),
+        config,
+        registry,
+        folder=run.path,
+        fitting=fitting,
+        known=workspace.fitted,
+        base=f"{encoded.store.path} {corpus_digest(encoded.rows)}",
+    )
     return factored_store(
         encoded.store, encoded.rows, config, registry, file=file, progress=workspace.progress
     )

@@ -64,15 +64,17 @@ def make_ours(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Workspace:
-    """The cache folder, the progress display and the trackers of one run.
+    """The cache folder, the progress display and the trackers of one run or several.
 
     Folders below `cache`: `downloads/` (corpora and weights), `latents/` (stores),
-    `speech-demo/` (made audio).
+    `speech-demo/` (made audio). `fitted` holds what factorisations have learned here, by all that
+    decided it: the runs of a comparison that look at the same states fit them once.
     """
 
     cache: Path = field(default_factory=default_cache)
     progress: Progress = field(default_factory=SilentProgress)
     trackers: tuple[Any, ...] = ()
+    fitted: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def folder(self, name: str) -> Path:
         """A folder below the cache, marked as ours where it is made now; it may not be writable."""

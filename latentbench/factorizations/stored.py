@@ -47,8 +47,20 @@ def fit_factorization(
     *,
     folder: Path,
     fitting: Fitting,
+    known: dict[Any, Mapping[str, torch.Tensor]],
+    base: str,
 ) -> Path:
     """Fit the factorisation of a run on its train latents, and save it.
+
+    Args:
+        latents: of the encoder.
+        sides: indices into them.
+        config: of the run.
+        registry: where its factorisation is.
+        folder: of the run.
+        fitting: what it is fitted with.
+        known: what was learned before in this process; what is learned now is added.
+        base: tells the latents and their sides from others.
 
     Returns:
         The file, `factorization-NAME.safetensors`; one that is there is left as it is.
@@ -60,10 +72,13 @@ def fit_factorization(
     file = folder / f"factorization-{config.factorization.name}.safetensors"
     if file.exists():
         load_tensors(file, RUN_AGAIN)
-    else:
+        return file
+    key = (base, config.factorization.model_dump_json(), str(fitting.device))
+    if key not in known:
         made: Factorization = make(config.factorization, "factorization", registry)
         made.fit(latents, sides["train"], fitting)
-        save_tensors(file, made.state())
+        known[key] = made.state()
+    save_tensors(file, known[key])
     return file
 
 

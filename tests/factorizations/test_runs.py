@@ -8,6 +8,7 @@ import torch
 
 import latentbench as lb
 from latentbench.config import RunConfig
+from latentbench.factorizations.projections import Linear
 from latentbench.latents.store import list_stores, remove_store
 
 SMALL = {"name": "world:factored", "speakers": 20, "frames": 120, "utterances": 3}
@@ -130,6 +131,32 @@ def test_factorisations_are_compared(tmp_path):
         "latents-linear-world-factored-raw",
         "latents-linear-world-factored-dyn",
     }
+
+
+def test_a_comparison_fits_each_factorisation_once(tmp_path, monkeypatch):
+    fitted, fit = [], Linear.fit
+    monkeypatch.setattr(
+        Linear, "fit", lambda one, *rest: (fitted.append(one.options.dim), fit(one, *rest))
+    )
+    asked = {
+        "factorizations": [{"name": "linear", "dim": d, "label": f"of-{d}"} for d in (4, 3)],
+        "encoders": ["latents"],
+        "corpora": [SMALL, {**SMALL, "label": "other", "speakers": 24}],
+        "predictors": ["linear", "marginal"],
+        "preset": "lb1",
+        "seeds": [0],
+        "task": {"horizons_ms": [80.0], "context_ms": 80.0},
+        "cache": tmp_path / "cache",
+        "progress": False,
+    }
+    lb.compare(**asked, out=tmp_path / "out")
+    assert sorted(fitted) == [3, 3, 4, 4]  # of each corpus
+    files = [one.read_bytes() for one in tmp_path.glob("out/*/factorization-linear.safetensors")]
+    assert len(files) == 8
+    assert len(set(files)) == 2  # one a corpus: the basis is whole, whatever is kept of it
+    # By another command they are fitted again: the code of a plugin may have changed.
+    lb.compare(**{**asked, "predictors": ["persistence"]}, out=tmp_path / "out")
+    assert len(fitted) == 8
 
 
 def test_the_protocol_names_the_factorisation(run):
