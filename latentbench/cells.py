@@ -50,7 +50,7 @@ from latentbench.progress import SILENT, Titled
 from latentbench.results.assembly import metrics_of
 from latentbench.results.folder import AGAIN, CURVES, read_record, write_record
 from latentbench.results.schema import SPLITS, CellRecord, Convergence, Split
-from latentbench.rollout.engine import rollout, rollout_frames
+from latentbench.rollout.engine import own_mode, rollout, rollout_frames
 from latentbench.rollout.inflation import first_order
 from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
@@ -503,9 +503,8 @@ class _Work:
         return scored
 
     def _roll_out(self, predictor: Predictor, baseline: Predictor) -> None:
-        """Score the model on its own frames; with no log-density there is nothing to score."""
+        """Score the model on its own frames: those of its mean, or samples if it gives those."""
         task = self.config.task
-        scored = predictor.density != "samples"
         frames = rollout_frames(
             self.latents,
             self.sides["eval"],
@@ -513,7 +512,7 @@ class _Work:
             horizon=self.cell.horizon,
             target=task.target,
             step=task.step_frames,
-            count=self.config.rollout.utterances if scored else 0,
+            count=self.config.rollout.utterances,
             max_frames=self.config.rollout.max_frames,
             seed=self.config.rollout_seed,
         )
@@ -527,6 +526,7 @@ class _Work:
                 frames,
                 batch_size=self.config.evaluation.batch_size,
                 device=self.device,
+                mode=own_mode(predictor),
                 centre=torch.from_numpy(centre),
                 seed=self.cell.seed,
                 meter=meter,

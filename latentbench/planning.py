@@ -31,7 +31,7 @@ from latentbench.latents.stretches import key_of
 from latentbench.metrics.scoring import score
 from latentbench.predictors.training import Training
 from latentbench.progress import STEPS, SilentProgress
-from latentbench.rollout.engine import rollout, rollout_frames
+from latentbench.rollout.engine import own_mode, rollout, rollout_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +276,7 @@ class _Trial:
         """By the time of a few blocks of k frames, which follow one another."""
         asked = self.config.rollout
         count = min(asked.utterances, len(self.eval_lengths))
-        if not count or self.predictor.density == "samples":
+        if not count:
             return 0.0
         longest = min(max(self.eval_lengths), asked.max_frames)
         total = 0.0
@@ -296,7 +296,14 @@ class _Trial:
 
             def roll(frames: TaskFrames = frames) -> None:
                 size = self.config.evaluation.batch_size
-                rollout(self.predictor, self.baseline, frames, batch_size=size, device=self.device)
+                rollout(
+                    self.predictor,
+                    self.baseline,
+                    frames,
+                    batch_size=size,
+                    device=self.device,
+                    mode=own_mode(self.predictor),
+                )
 
             roll()
             total += _timed(roll, self.device) / TRIAL_BLOCKS * longest / k

@@ -9,11 +9,12 @@ from latentbench.errors import counted
 from latentbench.reports.columns import compact, time_text
 from latentbench.reports.tables import BLANK, Column, Line, Table, column
 from latentbench.reports.words import TITLE
-from latentbench.rollout.alive import ALIVE, life
+from latentbench.rollout.alive import ending, life
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from latentbench.rollout.alive import AtDepth
     from latentbench.rollout.curves import CurvePoint, RolloutCurve, RolloutCurves
 
 __all__ = ["rollout_report", "words_of_rollout"]
@@ -88,17 +89,15 @@ def _fate(curve: RolloutCurve, mode: str) -> str:
     return f"{what}: {stable}; at depth {dead.depth} {_end(dead, mode)}."
 
 
-def _end(one: CurvePoint, mode: str) -> str:
-    low, high = ALIVE
+def _end(one: AtDepth, mode: str) -> str:
+    how = ending(one)
     moved, spread = compact(one.magnitude_ratio, 2), compact(one.variance_ratio, 2)
-    if one.non_finite or not math.isfinite(one.variance_ratio) or one.variance_ratio > high:
-        return f"it runs away (variance {spread} of the true one)"
-    if one.magnitude_ratio < low:
+    if how == "stands still":
         why = "" if mode == "sample" else ", as a mean does; see --mode sample"
-        return f"it stands still (it moves {moved} of what true frames do{why})"
-    if one.magnitude_ratio > high:
-        return f"it shakes (it moves {moved} times what true frames do)"
-    return f"it shrinks (variance {spread} of the true one)"
+        return f"it {how} (it moves {moved} of what true frames do{why})"
+    if how == "shakes":
+        return f"it {how} (it moves {moved} times what true frames do)"
+    return f"it {how} (variance {spread} of the true one)"
 
 
 def _table(curve: RolloutCurve, *, perfect: bool, full: bool) -> Table:

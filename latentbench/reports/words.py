@@ -17,7 +17,7 @@ from latentbench.results.standing import gain_of, not_fitted, sampled
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from latentbench.results.schema import Figure, HorizonResult, Result
+    from latentbench.results.schema import Figure, HorizonResult, Result, RolloutFigures
 
 __all__ = ["TITLE", "words_of_run"]
 
@@ -185,7 +185,7 @@ def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
             f"{compact(max(widths), 1)} nats cannot be told from 0."
         )
     elif usable and gain_of(usable[0]) is not None:
-        yield "There is no interval: how much of this is these {sampled(result)} is unknown."
+        yield f"There is no interval: how much of this is these {sampled(result)} is unknown."
 
 
 def _convergence(done: Sequence[HorizonResult]) -> Iterator[str]:
@@ -207,6 +207,25 @@ def _rollout(done: Sequence[HorizonResult]) -> Iterator[str]:
     rolled = [one for one in done if one.rollout is not None and one.rollout.n]
     if broken := [one for one in rolled if one.rollout is not None and one.rollout.non_finite]:
         yield f"Rolled out on its own frames it diverges at {_times(broken)}."
+    fates: dict[str, list[HorizonResult]] = {}
+    for one in done:
+        if one.rollout is not None and one.rollout.stable_depth is not None:
+            fates.setdefault(_fate(one, one.rollout), []).append(one)
+    if fates:
+        told = "; ".join(f"at {_times(ones)} {fate}" for fate, ones in fates.items())
+        by = "samples" if done[0].rollout and done[0].rollout.mode == "sample" else "its mean"
+        yield f"On its own frames, by {by}: {told}."
+
+
+def _fate(horizon: HorizonResult, rollout: RolloutFigures) -> str:
+    """Until when a rollout moves and varies as true frames do, and how it ends."""
+    until = f"{time_text((rollout.stable_depth or 0) * horizon.milliseconds / horizon.k)} ms"
+    if rollout.ending is None:
+        return f"it stays alive as far as utterances go, {until}"
+    why = ", as a mean does" if (rollout.mode, rollout.ending) == ("mean", "stands still") else ""
+    if not rollout.stable_depth:
+        return f"it {rollout.ending} from the first frame on{why}"
+    return f"it is stable for {until}, then {rollout.ending}{why}"
 
 
 def _gain(horizon: HorizonResult, split: str = "eval") -> Figure:

@@ -229,8 +229,8 @@ def _notes(horizon: HorizonResult, config: RunConfig, density: Density) -> list[
         reason = "no eval utterance drawn is long enough"
         if not config.rollout.utterances:
             reason = "rollout.utterances is 0"
-        elif density == "samples":
-            reason = NO_LOG_DENSITY
+        elif horizon.rollout.mode == "sample" and horizon.rollout.utterances:
+            reason = f"by samples and without a gap: {NO_LOG_DENSITY}"
         notes.append(f"rollout: {reason}")
     if density == "bound":
         notes.append("the predictor bounds its NLL from above: the true one may be lower")

@@ -17,6 +17,7 @@ from latentbench.errors import UsageError, nearest
 from latentbench.latents.degeneracy import LatentFacts
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.records import Number, Record
+from latentbench.rollout.alive import Ending  # noqa: TC001 - pydantic reads it
 
 __all__ = [
     "ALONE",
@@ -168,7 +169,11 @@ class GapInterval(Record):
 class RolloutFigures(Record):
     """The rollout gap: NLL under the model's own past minus NLL under the true one.
 
+    And until when its frames move and vary as true ones do, by the depths 1, 2, 4, ...
+
     Attributes:
+        mode: what the model moved by: its mean, or samples where it gives nothing else; then
+            there is no gap, and n is 0.
         mean_gap: over all n frames, infinite where one of them is; NaN where n = 0.
         median_gap: over all n frames.
         n: frames with a gap, of all seeds together.
@@ -179,7 +184,13 @@ class RolloutFigures(Record):
         speakers: of those utterances.
         mean_interval: of `mean_gap`.
         median_interval: of `median_gap`.
+        stable_depth: the deepest of those depths before movement or variance leaves a half to
+            twice the true one; 0: it never stays; None: no frame tells.
+        dead_at: the depth at which it does; None: it stays alive at all of them.
+        ending: how it ends there.
     """
+
+    mode: Literal["mean", "sample"] = "mean"
 
     mean_gap: Number
     median_gap: Number
@@ -191,6 +202,9 @@ class RolloutFigures(Record):
     speakers: int = 0
     mean_interval: GapInterval = GapInterval()
     median_interval: GapInterval = GapInterval()
+    stable_depth: int | None = None
+    dead_at: int | None = None
+    ending: Ending | None = None
 
 
 class HorizonResult(Record):

@@ -7,7 +7,7 @@ that are there needs no new run.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -19,9 +19,11 @@ from latentbench.metrics.statistics import Mean, Quantile, SeedMean
 from latentbench.results.folder import AGAIN
 from latentbench.results.schema import SPLITS, DepthGap, Figure, GapInterval, RolloutFigures
 from latentbench.results.uncertainty import estimate, seed_error
+from latentbench.rollout.alive import ending, life
 from latentbench.rollout.figures import (
     STATE_COLUMNS,
     by_depth,
+    powers_of_two,
     rollout_gap,
     summarize_gap,
     summarize_states,
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["DEPTHS", "speaker_codes", "summarise_frames", "summarise_rollouts"]
 
 ALL = "all"
-GAP = ("nll_teacher", "nll_rollout", "depth")
+GAP = ("nll_teacher", "nll_rollout")
 # The first step, about a word and about a sentence of a 12.5 Hz encoder.
 DEPTHS = (1, 8, 64)
 # Figure at a depth -> what it is of the states.
@@ -94,41 +96,76 @@ def summarise_frames(
 
 
 def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
-    """Compute the rollout gap from the `rollout.parquet` of each seed; n = 0 of none.
+    """Compute the rollout gap and life from the `rollout.parquet` of each seed; n = 0 of none.
 
     Gaps are means over seeds, which roll out the same utterances; frames add up.
     """
-    cells = [_Gaps(file) for file in rollouts if _has_gaps(file)]
+    cells = [_Rolled(file) for file in rollouts]
     n = sum(one.gap.size for one in cells)
-    depths = tuple(_gap_at(depth, cells) for depth in DEPTHS)
-    if not n:
-        return RolloutFigures(
-            mean_gap=math.nan, median_gap=math.nan, n=0, non_finite=0, utterances=0, depths=depths
-        )
+    found = RolloutFigures(
+        mode="mean" if all(one.scored for one in cells) else "sample",
+        mean_gap=math.nan,
+        median_gap=math.nan,
+        n=n,
+        non_finite=0,
+        utterances=cells[0].utterances if cells else 0,
+        depths=tuple(_gap_at(depth, cells) for depth in DEPTHS),
+        **_lived(cells),
+    )
+    return found.model_copy(update=_gap_of(cells)) if n else found
+
+
+def _gap_of(cells: Sequence[_Rolled]) -> dict[str, Any]:
+    """The gap over all frames, and its intervals over speakers."""
     mean, median = (
         estimate(SeedMean([one.table(statistic) for one in cells]))
         for statistic in (Mean("gap"), Quantile("gap"))
     )
-    return RolloutFigures(
-        mean_gap=mean.value,
-        median_gap=median.value,
-        n=n,
-        non_finite=sum(int((~np.isfinite(one.gap)).sum()) for one in cells),
-        utterances=cells[0].utterances,
-        depths=depths,
-        speakers=mean.speakers,
-        mean_interval=_gap_interval(mean),
-        median_interval=_gap_interval(median),
-    )
+    return {
+        "mean_gap": mean.value,
+        "median_gap": median.value,
+        "non_finite": sum(int((~np.isfinite(one.gap)).sum()) for one in cells),
+        "speakers": mean.speakers,
+        "mean_interval": _gap_interval(mean),
+        "median_interval": _gap_interval(median),
+    }
 
 
-def _has_gaps(file: Path) -> bool:
-    """Whether the predictor had a log-density to compute them from."""
-    with reading(file, AGAIN):
-        return set(GAP) <= set(pq.read_schema(file).names)
+class _Seen(NamedTuple):
+    """The frames of all seeds at one depth, for `life`."""
+
+    depth: int
+    n: int
+    non_finite: int
+    magnitude_ratio: float
+    variance_ratio: float
 
 
-def _gap_at(depth: int, cells: Sequence[_Gaps]) -> DepthGap:
+def _lived(cells: Sequence[_Rolled]) -> dict[str, Any]:
+    """Until when the frames of all seeds together stay alive, and how they end."""
+    deepest = max((depth for one in cells for depth in one.parts), default=0)
+    found = life(_seen(depth, cells) for depth in powers_of_two(deepest))
+    if not found.known:
+        return {}
+    return {
+        "stable_depth": found.until,
+        "dead_at": found.death.depth if found.death else None,
+        "ending": ending(found.death) if found.death else None,
+    }
+
+
+def _seen(depth: int, cells: Sequence[_Rolled]) -> _Seen:
+    parts = [one.parts[depth] for one in cells if one.told and depth in one.parts]
+    if not parts:
+        return _Seen(depth, 0, 0, math.nan, math.nan)
+    columns = {name: np.concatenate([one[name] for one in parts]) for name in STATE_COLUMNS}
+    states = summarize_states(columns, 1.0)
+    lost = sum(one.by_depth[depth].non_finite for one in cells if depth in one.by_depth)
+    count = len(columns["change_norm"])
+    return _Seen(depth, count, lost, states.magnitude_ratio, states.variance_ratio)
+
+
+def _gap_at(depth: int, cells: Sequence[_Rolled]) -> DepthGap:
     """The gap at one depth, the mean over seeds; n = 0 where no utterance is so deep."""
     found = [one.by_depth[depth] for one in cells if depth in one.by_depth]
     count = len(found)
@@ -142,7 +179,7 @@ def _gap_at(depth: int, cells: Sequence[_Gaps]) -> DepthGap:
     )
 
 
-def _states_at(depth: int, cells: Sequence[_Gaps]) -> dict[str, float]:
+def _states_at(depth: int, cells: Sequence[_Rolled]) -> dict[str, float]:
     """How the frames made at one depth move and vary, means over seeds."""
     found = [vars(one.states[depth]) for one in cells if depth in one.states]
     return {
@@ -222,20 +259,24 @@ class _Scores:
         return self._columns[name]
 
 
-class _Gaps:
-    """The rollout of one cell."""
+class _Rolled:
+    """The rollout of one cell; without a gap where the predictor had no log-density."""
 
     def __init__(self, file: Path) -> None:
         with reading(file, AGAIN):
-            told = set(STATE_COLUMNS) <= set(pq.read_schema(file).names)  # not by older versions
-            names = (*GAP, *(STATE_COLUMNS if told else ()))
-            rows = pq.read_table(file, columns=["utterance", "speaker", *names])
-        columns = {name: rows[name].to_numpy() for name in names}
+            there = set(pq.read_schema(file).names)
+            self.scored = set(GAP) <= there
+            self.told = set(STATE_COLUMNS) <= there  # not by older versions
+            names = (*(GAP if self.scored else ()), *(STATE_COLUMNS if self.told else ()))
+            rows = pq.read_table(file, columns=["utterance", "speaker", "depth", *names])
+        columns = {name: rows[name].to_numpy() for name in ("depth", *names)}
         self.utterances = len(pc.unique(rows["utterance"]))
-        self.gap = rollout_gap(columns)
-        parts = by_depth(columns)
-        self.by_depth = {j: summarize_gap(part) for j, part in parts.items()}
-        self.states = {j: summarize_states(parts[j], 1.0) for j in DEPTHS if told and j in parts}
+        self.gap = rollout_gap(columns) if self.scored else np.empty(0)
+        self.parts = by_depth(columns)
+        self.by_depth = {j: summarize_gap(part) for j, part in self.parts.items() if self.scored}
+        self.states = {
+            j: summarize_states(self.parts[j], 1.0) for j in DEPTHS if self.told and j in self.parts
+        }
         self._speakers = speaker_codes(rows)
 
     def table(self, statistic: Mean | Quantile) -> SpeakerTable:

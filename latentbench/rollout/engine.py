@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from latentbench.predictors import Predictor
     from latentbench.progress import Meter
 
-__all__ = ["NEVER", "Injection", "Mode", "frames_made", "move", "rollout", "rollout_frames"]
+__all__ = [
+    "NEVER",
+    "Injection",
+    "Mode",
+    "frames_made",
+    "move",
+    "own_mode",
+    "rollout",
+    "rollout_frames",
+]
 
 Mode: TypeAlias = Literal["mean", "sample", "component"]
 Kind: TypeAlias = Literal["never", "once", "every", "until", "teacher"]
@@ -117,6 +126,11 @@ def move(density: Distribution, mode: Mode) -> torch.Tensor:
     if mode == "sample":
         return density.sample()
     return most_likely_component(density)
+
+
+def own_mode(predictor: Predictor) -> Mode:
+    """What a run moves a predictor by: its mean as published, samples if that is all it gives."""
+    return "sample" if predictor.density == "samples" else "mean"
 
 
 def rollout_frames(

@@ -45,14 +45,16 @@ def test_scores_of_samples_and_means_are_there_and_likelihoods_are_a_dash(place,
     assert {found[name]["interval_note"] for name in found.keys() - there} == {REASON}
     absent = "nll, dnll, dnll_capacity, dnll_context, x_gain"
     assert f"eval: no {absent}: {REASON}" in shown
-    assert f"rollout: {REASON}" in shown
+    assert f"rollout: by samples and without a gap: {REASON}" in shown
 
 
 def test_no_column_of_the_model_s_likelihood_is_kept(place, shown):  # noqa: ARG001 - of the run
     names = pq.read_schema(place / "run/frames.parquet").names
     assert "nll_baseline" in names
     assert not {"nll", "nll_unconditional", "nll_x"} & set(names)
-    assert not len(pq.read_table(place / "run/rollout.parquet"))
+    rolled = pq.read_table(place / "run/rollout.parquet")
+    assert len(rolled)
+    assert not {"nll_teacher", "nll_rollout", "nll_baseline"} & set(rolled.column_names)
 
 
 def test_a_finished_run_is_not_computed_again(place, shown):
@@ -78,6 +80,17 @@ def test_its_rollout_has_states_and_says_why_there_is_no_gap(place, shown):  # n
     assert {one["gap_median"] for one in points} == {"NaN"}
     assert all(one["state_error"] > 0 and one["variance_ratio"] > 0 for one in points)
     assert "no NLL and no gap" in invoke(place, "rollout", place / "run")
+
+
+def test_a_run_tells_what_its_rollout_by_samples_tells(place, shown):
+    text = invoke(place, "rollout", place / "run", "--json", "--mode", "sample")
+    curve = json.loads(text[text.index("{") :])["curves"][0]
+    (horizon,) = json.loads((place / "run/result.json").read_text("utf-8"))["horizons"]
+    told, frame = horizon["rollout"], horizon["milliseconds"] / horizon["k"]
+    assert (told["mode"], told["utterances"]) == ("sample", curve["utterances"])
+    assert told["stable_depth"] * frame == pytest.approx(curve["stable_milliseconds"])
+    assert told["dead_at"] == curve["dead_at"]
+    assert "On its own frames, by samples: at" in shown
 
 
 def test_explaining_it_says_why_there_is_nothing_to_explain(place, shown):  # noqa: ARG001

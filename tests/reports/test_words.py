@@ -6,7 +6,14 @@ import pytest
 
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.words import words_of_run
-from latentbench.results.schema import ALONE, CorpusFacts, EncoderFacts, Figure, HorizonResult
+from latentbench.results.schema import (
+    ALONE,
+    CorpusFacts,
+    EncoderFacts,
+    Figure,
+    HorizonResult,
+    RolloutFigures,
+)
 from latentbench.results.standing import gain_of, withheld
 
 DONE = Convergence(steps=400, best_step=200, best_loss=1.0, last_loss=1.1, converged=True)
@@ -278,3 +285,34 @@ def test_a_predictor_without_its_controls_is_told_how_to_get_them(result):
     alone = result(horizon()).model_copy(update={"stamps": (ALONE,)})
     assert "compare --predictor mdn runs them beside it" in words_of_run(alone)[0]
     assert not any("controls. latentbench" in text for text in words_of_run(result(horizon())))
+
+
+def rolled(k, mode="sample", **told):
+    return horizon(
+        k,
+        rollout=RolloutFigures(
+            mode=mode,
+            mean_gap=math.nan,
+            median_gap=math.nan,
+            n=0,
+            non_finite=0,
+            utterances=3,
+            **told,
+        ),
+    )
+
+
+def test_how_long_its_own_frames_live_is_said_once_for_all_that_end_alike(result):
+    dying = [rolled(k, stable_depth=8 // k, dead_at=16 // k, ending="shrinks") for k in (1, 2)]
+    long, dead = rolled(4, stable_depth=64), rolled(8, stable_depth=0, dead_at=1, ending="shakes")
+    assert words_of_run(result(*dying, long, dead))[-1] == (
+        "On its own frames, by samples: at 20 ms it is stable for 160 ms, then shrinks; at 40 ms "
+        "it is stable for 80 ms, then shrinks; at 80 ms it stays alive as far as utterances go, "
+        "1280 ms; at 160 ms it shakes from the first frame on."
+    )
+    still = [rolled(k, "mean", stable_depth=0, dead_at=1, ending="stands still") for k in (1, 2)]
+    assert words_of_run(result(*still))[-1] == (
+        "On its own frames, by its mean: at 20 and 40 ms it stands still from the first frame on, "
+        "as a mean does."
+    )
+    assert not any("own frames" in text for text in words_of_run(result(rolled(1))))
