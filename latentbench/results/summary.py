@@ -166,12 +166,12 @@ def _seen(depth: int, cells: Sequence[_Rolled]) -> _Seen:
 
 
 def _gap_at(depth: int, cells: Sequence[_Rolled]) -> DepthGap:
-    """The gap at one depth, the mean over seeds; n = 0 where no utterance is so deep."""
+    """The gap and states at one depth, means over seeds; n = 0 where no utterance is so deep."""
     found = [one.by_depth[depth] for one in cells if depth in one.by_depth]
     count = len(found)
     return DepthGap(
         depth=depth,
-        n=sum(one.n for one in found),
+        n=sum(len(one.parts[depth]["depth"]) for one in cells if depth in one.parts),
         median_gap=sum(one.median for one in found) / count if count else math.nan,
         mean_gap=sum(one.mean for one in found) / count if count else math.nan,
         non_finite=sum(one.non_finite for one in found),

@@ -93,7 +93,7 @@ def states_of(ratios, utterances=3):
 def test_a_rollout_by_samples_lives_until_a_power_of_two_where_it_is_dead(summarised, dead, ends):
     alive = (0.51, 1.99)
     found = summarised(states_of([alive, alive, (0.0, 0.0), dead, alive]))  # 3 is not looked at
-    assert (found.mode, found.n, found.utterances) == ("sample", 0, 3)
+    assert (found.mode, found.n, found.utterances, found.depths[0].n) == ("sample", 0, 3, 3)
     assert (found.stable_depth, found.dead_at, found.ending) == (2, 4, ends)
     assert summarised(states_of([dead])).stable_depth == 0
     whole = summarised(states_of([alive] * 5))
