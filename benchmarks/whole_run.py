@@ -20,11 +20,15 @@ from pathlib import Path
 
 
 def seconds(python: str, command: list[str], folder: Path) -> tuple[float, float]:
-    """Elapsed and processor seconds of one run in a folder of its own."""
+    """Elapsed and processor seconds of one run in a folder of its own.
+
+    The command of the installation is called: `python -m` would take the code of the working
+    directory for both.
+    """
     places = ["--out", str(folder / "run"), "--cache", str(folder / "cache")]
     started, before = time.perf_counter(), os.times()
     subprocess.run(
-        [python, "-m", "latentbench", *command, *places],
+        [str(Path(python).with_name("latentbench")), *command, *places],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
