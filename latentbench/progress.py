@@ -223,13 +223,16 @@ class Networks:
     @contextmanager
     def _training(self, title: str, total: float, done: float) -> Iterator[Meter]:
         self._begun += 1
+        told = 0.0
         if self._all is None:
-            whole = self._progress.task("all networks", self._count, "")
+            told = done
+            self._done = done / total if total else 0.0  # before this command: no time of its own
+            whole = self._progress.task("all networks", self._count, "", self._done)
             self._all = self._open.enter_context(whole)
         # Side by side, cells may fit a network that one after the other they would share.
         self._all.note(f"network {self._begun} of {max(self._count, self._begun)}")
         with self._progress.task(title, total, STEPS, done) as meter:
-            part = _Share(meter, self._advance, total)
+            part = _Share(meter, self._advance, total, told)
             part.reach(done)
             yield part
             part.reach(total)
@@ -242,13 +245,15 @@ class Networks:
 
 
 class _Share:
-    """The meter of one training, which is one network of all."""
+    """The meter of one training, which is one network of all; `done` is known to the whole."""
 
-    def __init__(self, one: Meter, whole: Callable[[float], None], total: float) -> None:
+    def __init__(
+        self, one: Meter, whole: Callable[[float], None], total: float, done: float
+    ) -> None:
         self._one = one
         self._whole = whole
         self._total = total
-        self._done = 0.0
+        self._done = done
 
     def reach(self, steps: float) -> None:
         """Say to the whole, not to the training, that so many steps are done."""

@@ -167,6 +167,19 @@ def test_a_network_that_converges_early_is_done_as_a_whole():
     assert said[-1] == "all networks: done in 40 s, network 2 of 2"
 
 
+def test_steps_of_an_earlier_command_take_no_time_of_this_one():
+    clock, stream = Clock(), io.StringIO()
+    with (
+        Networks(LineProgress(stream, clock), 2) as progress,
+        progress.task("train k=1", 1000, "steps", done=960) as meter,
+    ):
+        for _ in range(20):
+            clock.now += 0.5
+            meter.advance()
+    # 20 of the 1,040 steps to come took 10 s
+    assert "all networks: 8 min 30 s left, network 1 of 2" in stream.getvalue()
+
+
 def test_a_training_that_fails_is_not_done():
     stream = io.StringIO()
     with (
