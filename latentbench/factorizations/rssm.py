@@ -54,6 +54,20 @@ class Network(nn.Module):
         self.posterior = GaussianMap(dim + kept, innovation, width)
         self.decoder = ResidualMap(dim + innovation, kept, width)
         self.log_scale = nn.Parameter(torch.zeros(kept))
+        self._start_plain()
+
+    @torch.no_grad()
+    def _start_plain(self) -> None:
+        """Start from the frame itself as innovation, which the decoder gives back.
+
+        Where a random map has to be inverted first, a budget of 32 nats takes twice the steps.
+        """
+        told, rebuilt = self.posterior.straight, self.decoder.straight
+        kept, innovation = rebuilt.out_features, told.out_features // 2
+        told.weight[:innovation] = _last(torch.eye(innovation, kept), self.dim)
+        rebuilt.weight.copy_(_last(torch.eye(kept, innovation), self.dim))
+        for bias in (told.bias[:innovation], rebuilt.bias):
+            bias.zero_()
 
     def states(self, frames: torch.Tensor) -> torch.Tensor:
         """H of every frame of [B, T, K], from h = 0, [B, T, d]."""
@@ -193,6 +207,11 @@ class _Stretches:
     def _cut(self, utterance: torch.Tensor) -> torch.Tensor:
         start = int(torch.randint(len(utterance) - self.frames + 1, ()))
         return utterance[start : start + self.frames]
+
+
+def _last(weight: torch.Tensor, skipped: int) -> torch.Tensor:
+    """The weight of a map that looks at none of the first inputs."""
+    return nn.functional.pad(weight, (skipped, 0))
 
 
 def _density(error: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:

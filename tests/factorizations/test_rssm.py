@@ -66,9 +66,9 @@ def trained():
     return fit
 
 
-@pytest.mark.parametrize("budget", [2.0, 8.0])
-def test_error_and_rate_lie_just_above_the_rate_distortion_curve(trained, budget):
-    _, (error, kl, _, _) = trained(budget, 400)
+@pytest.mark.parametrize(("budget", "steps"), [(2.0, 400), (8.0, 400), (32.0, 1500)])
+def test_error_and_rate_lie_just_above_the_rate_distortion_curve(trained, budget, steps):
+    _, (error, kl, _, _) = trained(budget, steps)
     assert kl == pytest.approx(budget, rel=0.05)
     # No model lies below; the sample of 10,800 frames may, by its own standard error.
     assert 0.98 * least_error(kl) < error < 1.1 * least_error(kl)
@@ -107,6 +107,19 @@ def test_the_account_of_the_same_frames_is_the_same(trained):
     one, other = made.account(x), made.account(x)
     torch.testing.assert_close(one.innovation, other.innovation, rtol=0, atol=0)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("innovation", [3, 5, 8])
+def test_training_starts_from_the_frame_itself(innovation):
+    """Of as many of its components as the innovation has room for, the first first."""
+    network = Rssm(RssmOptions(dim=4, innovation=innovation)).made(5)
+    frames, states = torch.randn(7, 5), torch.randn(7, 4)
+    mean = network.posterior.middle(torch.cat([states, frames], -1))
+    told = min(innovation, 5)
+    assert torch.equal(mean[:, :told], frames[:, :told])
+    rebuilt = network.rebuild(states, mean)
+    assert torch.equal(rebuilt[:, :told], frames[:, :told])
+    assert not rebuilt[:, told:].any()
 
 
 def test_utterances_of_one_frame_are_refused(fitted):
