@@ -146,8 +146,15 @@ def _left_out(comparison: Comparison) -> Iterator[str]:
     for one in comparison.ranks:
         for reason in one.reasons[:1]:
             where.setdefault((one.run, reason), []).append(one.matched)
-    for (run, reason), matched in where.items():
-        yield f"{run} is not ranked at {_listed(matched)}: {reason}."
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (run, reason), stalenesses in where.items():
+        alike.setdefault((_listed(stalenesses), reason), []).append(run)
+    for (matched, reason), runs in alike.items():
+        yield f"{_listed(runs)} {_are(runs)} not ranked at {matched}: {reason}."
+
+
+def _are(runs: Sequence[str]) -> str:
+    return "is" if len(runs) == 1 else "are"
 
 
 def _from_first(comparison: Comparison) -> Iterator[str]:
@@ -195,9 +202,10 @@ def _reach(comparison: Comparison) -> Iterator[str]:
         if reach:
             yield "No model here found a context to tell anything of what comes."
         return
-    told = "; ".join(
-        f"{run} at {_listed(where)}" if where else f"{run} nowhere" for run, where in reach.items()
-    )
+    alike: dict[str, list[str]] = {}
+    for run, where in reach.items():
+        alike.setdefault(f"at {_listed(where)}" if where else "nowhere", []).append(run)
+    told = "; ".join(f"{_listed(runs)} {where}" for where, runs in alike.items())
     yield f"A context tells something of what comes: {told}."
 
 

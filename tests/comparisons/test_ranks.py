@@ -49,6 +49,10 @@ def test_what_is_withheld_is_not_ranked_and_says_why(make_run):
     assert "c is not ranked at 80 ms: leaky." in words(make_run, 1, 2, None)
 
 
+def test_runs_that_are_left_out_for_one_reason_share_a_sentence(make_run):
+    assert "b and c are not ranked at 80 ms: leaky." in words(make_run, 1, None, None)
+
+
 SPEAKERS = tuple("abcdefghij")
 FRAMES = 40
 DIM = 4
