@@ -5,10 +5,14 @@ Heads: one training step (batch 256), one sample and one log-density per frame, 
 not depend on their values. All heads are timed in turn, round after round, and compared by their
 medians.
 
+With `--compile` also a step with `training.compile`, beside the step without; each head is compiled
+first, which is not counted.
+
 Transformer: the densities of all frames of an utterance at 8 s of context, from one pass over it
 and from its windows in batches.
 
 Usage: python benchmarks/heads.py [--dim 64] [--rounds 5] [--threads 1] [--frame-rate 12.5]
+           [--heads mdn flow ...] [--compile]
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from latentbench.progress import SILENT
 from latentbench.tasks import WindowTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from latentbench.predictors.neural.network import NeuralPredictor
     from latentbench.tasks import TaskFrames
@@ -39,7 +43,6 @@ W, BATCH, SAMPLES = 8, 256, 32
 DEMO_STEPS = 400
 CONTEXT_SECONDS, UTTERANCE_SECONDS = 8.0, 30.0
 CPU = torch.device("cpu")
-MEASURED = ("step", "sample", "log_prob")
 
 
 def main() -> None:
@@ -48,14 +51,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--frame-rate", type=float, default=12.5)
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=HEADS, help="mdn among them")
+    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    report_heads(arguments.dim, arguments.rounds)
+    report_heads(arguments.heads, arguments.dim, arguments.rounds, compiled=arguments.compile)
     report_transformer(arguments.dim, arguments.frame_rate, arguments.rounds)
 
 
-def report_heads(dim: int, rounds: int) -> None:
-    rows = {head: timed_parts(head, dim) for head in HEADS}
+def report_heads(heads: Sequence[str], dim: int, rounds: int, *, compiled: bool) -> None:
+    rows = {head: timed_parts(head, dim, compiled=compiled) for head in heads}
     taken: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
         for head, parts in rows.items():
@@ -64,23 +69,29 @@ def report_heads(dim: int, rounds: int) -> None:
     cost = {key: statistics.median(values) for key, values in taken.items()}
     print(f"heads on mlp, W = {W}, D = {dim}, width 256, batch {BATCH}")
     print(f"{'head':14}{'ms/step':>9}{'x mdn':>7}{'us/sample':>11}{'x mdn':>8}", end="")
-    print(f"{'us/log p':>10}{'x mdn':>8}{f'{DEMO_STEPS} steps':>11}")
-    for head in HEADS:
+    print(f"{'us/log p':>10}{'x mdn':>8}{f'{DEMO_STEPS} steps':>11}", end="")
+    print(f"{'compiled':>10}{'times':>7}" if compiled else "")
+    for head in heads:
         print(f"{head:14}", end="")
         for what, unit, width in (("step", 1e3, 9), ("sample", 1e6, 11), ("log_prob", 1e6, 10)):
             value = cost.get((head, what))
             shown = "-" if value is None else f"{unit * value:.1f}"
             times = "-" if value is None else f"{value / cost['mdn', what]:.1f}"
             print(f"{shown:>{width}}{times:>{7 if what == 'step' else 8}}", end="")
-        print(f"{DEMO_STEPS * cost[head, 'step']:>9.1f} s")
+        print(f"{DEMO_STEPS * cost[head, 'step']:>9.1f} s", end="")
+        if compiled:
+            fused = cost[head, "compiled"]
+            print(f"{1e3 * fused:>10.1f}{cost[head, 'step'] / fused:>7.2f}", end="")
+        print(flush=True)
 
 
-def timed_parts(head: str, dim: int) -> dict[str, tuple[Callable[[], object], int]]:
+def timed_parts(
+    head: str, dim: int, *, compiled: bool
+) -> dict[str, tuple[Callable[[], object], int]]:
     """What is timed of a head, and by how much to divide it; each has run once."""
     predictor = made(dim, W, head=head)
     frames = noise_frames(dim, W, 2_000)
     predictor.standardise_by(frames, "neural")
-    descent = Descent(predictor.train(), Training(TrainingConfig(), 0, CPU, None, SILENT))
     batch = frames.batch(np.arange(BATCH))
 
     def sample() -> None:
@@ -91,14 +102,21 @@ def timed_parts(head: str, dim: int) -> dict[str, tuple[Callable[[], object], in
         with torch.inference_mode():
             predictor(batch.context).log_prob(batch.target)
 
-    def steps() -> None:
-        for _ in range(4):  # lsd computes its second term in every fourth
-            descent.step(batch)
+    def steps(config: TrainingConfig) -> Callable[[], None]:
+        descent = Descent(predictor.train(), Training(config, 0, CPU, None, SILENT))
+
+        def run() -> None:
+            for _ in range(4):  # lsd computes its second term in every fourth
+                descent.step(batch)
+
+        return run
 
     parts: dict[str, tuple[Callable[[], object], int]] = {
-        "step": (steps, 4),
+        "step": (steps(TrainingConfig()), 4),
         "sample": (sample, SAMPLES * BATCH),
     }
+    if compiled:
+        parts["compiled"] = (steps(TrainingConfig(compile=True)), 4)
     if DENSITIES[head] == "exact":
         parts["log_prob"] = (log_prob, BATCH)
     for run, _ in parts.values():
