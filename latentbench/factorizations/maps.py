@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import torch
 from torch import nn
 from torch.distributions import Normal
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["GaussianMap", "ResidualMap"]
 
 LEAST_LOG, MOST_LOG = -6.0, 2.0  # of standard deviations
+HALF, MIDDLE = (MOST_LOG - LEAST_LOG) / 2, (MOST_LOG + LEAST_LOG) / 2
 
 
 class ResidualMap(nn.Module):
@@ -31,6 +28,13 @@ class ResidualMap(nn.Module):
         found: torch.Tensor = self.straight(inputs) + self.bent(inputs)
         return found
 
+    @torch.no_grad()
+    def start(self, weight: torch.Tensor) -> None:
+        """Start from this linear map of the last inputs, [outputs, n], and of no other."""
+        unseen = self.straight.in_features - weight.shape[1]
+        self.straight.weight.copy_(nn.functional.pad(weight, (unseen, 0)))
+        self.straight.bias.zero_()
+
 
 class GaussianMap(ResidualMap):
     """A diagonal Gaussian of `outputs` dimensions given its inputs."""
@@ -42,10 +46,16 @@ class GaussianMap(ResidualMap):
         """The density given [..., inputs]."""
         mean, scale = super().forward(inputs).chunk(2, -1)
         # Bounded softly, so that gradients pass everywhere.
-        half, middle = (MOST_LOG - LEAST_LOG) / 2, (MOST_LOG + LEAST_LOG) / 2
-        scale = middle + half * ((scale - middle) / half).tanh()
+        scale = MIDDLE + HALF * ((scale - MIDDLE) / HALF).tanh()
         return Normal(mean, scale.exp(), validate_args=False)
 
     def middle(self, inputs: torch.Tensor) -> torch.Tensor:
         """The mean alone."""
         return super().forward(inputs).chunk(2, -1)[0]
+
+    @torch.no_grad()
+    def start_from(self, weight: torch.Tensor, scale: torch.Tensor) -> None:
+        """Start from this mean and these standard deviations [outputs], between the bounds."""
+        self.start(torch.cat([weight, torch.zeros_like(weight)]))
+        bias = MIDDLE + HALF * ((scale.log() - MIDDLE) / HALF).atanh()
+        self.straight.bias[len(weight) :] = bias

@@ -41,6 +41,8 @@ FREE_NATS = 1.0
 OF_PRIOR, OF_POSTERIOR = 1.0, 0.1  # weights of the two sides of the balanced KL
 DUAL_RATE = 0.05
 LEAST_VARIANCE = 1e-4
+# Of a component at the start, in nats: without a budget half of its variance; within the bounds.
+START_NATS, MOST_START_NATS = 0.5 * math.log(2), 4.0
 
 
 class Network(nn.Module):
@@ -54,20 +56,18 @@ class Network(nn.Module):
         self.posterior = GaussianMap(dim + kept, innovation, width)
         self.decoder = ResidualMap(dim + innovation, kept, width)
         self.log_scale = nn.Parameter(torch.zeros(kept))
-        self._start_plain()
 
-    @torch.no_grad()
-    def _start_plain(self) -> None:
-        """Start from the frame itself as innovation, which the decoder gives back.
+    def start(self, left: float) -> None:
+        """Start from the best code of white frames that leaves this share of their variance.
 
-        Where a random map has to be inverted first, a budget of 32 nats takes twice the steps.
+        Of as many components as the innovation has room for, each alike (Cover & Thomas, section
+        10.3.2). Where random maps have to find each other's inverse, training takes longer.
         """
-        told, rebuilt = self.posterior.straight, self.decoder.straight
-        kept, innovation = rebuilt.out_features, told.out_features // 2
-        told.weight[:innovation] = _last(torch.eye(innovation, kept), self.dim)
-        rebuilt.weight.copy_(_last(torch.eye(kept, innovation), self.dim))
-        for bias in (told.bias[:innovation], rebuilt.bias):
-            bias.zero_()
+        kept, innovation = self.decoder.straight.out_features, self.cell.input_size
+        told, one = math.sqrt(1 - left) * torch.eye(innovation, kept), torch.ones(innovation)
+        self.prior.start_from(torch.zeros(innovation, self.dim), one)
+        self.posterior.start_from(told, (one - told.square().sum(1)).sqrt())
+        self.decoder.start(told.T)
 
     def states(self, frames: torch.Tensor) -> torch.Tensor:
         """H of every frame of [B, T, K], from h = 0, [B, T, d]."""
@@ -133,7 +133,9 @@ class Rssm(TrainedFactorization):
         stretches = _Stretches(utterances, options.frames, options.batch_size)
         optimiser = torch.optim.Adam(network.parameters(), options.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
-        multiplier = _Multiplier(options.budget, options.steps)
+        left = self._left()
+        network.start(left)
+        multiplier = _Multiplier(options.budget, options.steps, left)
 
         def loss(_: int) -> torch.Tensor:
             return self._loss(stretches.draw().to(fitting.device), multiplier)
@@ -141,6 +143,12 @@ class Rssm(TrainedFactorization):
         descend(loss, optimiser, options.steps, fitting, name=self.name, after=schedule.step)
         self.network = network.cpu()
         self._calibrate(utterances)
+
+    def _left(self) -> float:
+        """What is left of each component's variance where the budget is spent on all alike."""
+        innovation = self.network.cell.input_size
+        nats = self.options.budget / min(innovation, self.whitening.kept) or START_NATS
+        return math.exp(-2 * min(nats, MOST_START_NATS))
 
     def _loss(self, frames: torch.Tensor, multiplier: _Multiplier) -> torch.Tensor:
         network = self.network
@@ -170,13 +178,16 @@ class Rssm(TrainedFactorization):
 
 
 class _Multiplier:
-    """The price of a nat, by dual ascent on its logarithm: up where the KL is over its budget."""
+    """The price of a nat, by dual ascent on its logarithm: up where the KL is over its budget.
 
-    def __init__(self, budget: float, steps: int) -> None:
+    It starts at what a nat saves of the error of a component of which `left` is left.
+    """
+
+    def __init__(self, budget: float, steps: int, left: float) -> None:
         self.budget = budget
         self.steps = steps
         self.step = 0
-        self.log = 0.0
+        self.log = math.log(2 * left)
 
     @property
     def value(self) -> float:
@@ -207,11 +218,6 @@ class _Stretches:
     def _cut(self, utterance: torch.Tensor) -> torch.Tensor:
         start = int(torch.randint(len(utterance) - self.frames + 1, ()))
         return utterance[start : start + self.frames]
-
-
-def _last(weight: torch.Tensor, skipped: int) -> torch.Tensor:
-    """The weight of a map that looks at none of the first inputs."""
-    return nn.functional.pad(weight, (skipped, 0))
 
 
 def _density(error: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:

@@ -5,13 +5,16 @@ Expected values are closed forms of `world:factored`. Given the past, u_t is Gau
 (Cover & Thomas, section 10.3.3), the least bound is the entropy.
 """
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from torch.distributions import kl_divergence
 
 from latentbench.errors import UsageError
 from latentbench.factorizations.plugin import RssmOptions
-from latentbench.factorizations.rssm import Rssm
+from latentbench.factorizations.rssm import Network, Rssm
 from latentbench.latents import Latents
 from latentbench.worlds.gaussian import factored
 
@@ -110,16 +113,21 @@ def test_the_account_of_the_same_frames_is_the_same(trained):
 
 
 @pytest.mark.parametrize("innovation", [3, 5, 8])
-def test_training_starts_from_the_frame_itself(innovation):
-    """Of as many of its components as the innovation has room for, the first first."""
-    network = Rssm(RssmOptions(dim=4, innovation=innovation)).made(5)
-    frames, states = torch.randn(7, 5), torch.randn(7, 4)
-    mean = network.posterior.middle(torch.cat([states, frames], -1))
-    told = min(innovation, 5)
-    assert torch.equal(mean[:, :told], frames[:, :told])
-    rebuilt = network.rebuild(states, mean)
-    assert torch.equal(rebuilt[:, :told], frames[:, :told])
-    assert not rebuilt[:, told:].any()
+def test_training_starts_on_the_curve_of_white_frames(innovation):
+    """D(R) = exp(-2R / n) of n Gaussian components of variance 1 told alike."""
+    budget, told = 4.0, min(innovation, 5)
+    network = Network(5, 4, innovation, 8)
+    network.start(math.exp(-2 * budget / told))
+    drawn = torch.Generator().manual_seed(0)
+    frames, states = (torch.randn(100_000, size, generator=drawn) for size in (5, 4))
+    with torch.no_grad():
+        posterior, prior = network.belief(states, frames)
+        rebuilt = network.rebuild(states, posterior.sample())
+    kl = kl_divergence(posterior, prior).sum(-1).mean()
+    error = (frames - rebuilt).square().sum(-1).mean()
+    assert float(kl) == pytest.approx(budget, rel=0.01)
+    left = told * math.exp(-2 * budget / told) + 5 - told
+    assert float(error) == pytest.approx(left, rel=0.02)
 
 
 def test_utterances_of_one_frame_are_refused(fitted):
