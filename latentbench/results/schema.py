@@ -191,7 +191,6 @@ class RolloutFigures(Record):
     """
 
     mode: Literal["mean", "sample"] = "mean"
-
     mean_gap: Number
     median_gap: Number
     n: int
