@@ -241,8 +241,9 @@ class TrainingConfig(_Section):
 
     Where there is a validation side, the loss on `validation_frames` of it is taken every
     `evaluate_every` steps. `select: best` keeps the weights of the least, and ends the training
-    after `patience` evaluations that did not lower it by `min_gain` nats. `compile` has
-    `torch.compile` fuse the loss of a batch and its gradient; `rollout` takes the usual path.
+    after `patience` evaluations that did not lower it by `min_gain`, nats of an NLL and per cent of
+    any other loss. `compile` has `torch.compile` fuse the loss of a batch and its gradient;
+    `rollout` takes the usual path.
     """
 
     steps: PositiveInt = 25_000

@@ -27,7 +27,8 @@ class Validation:
     """The loss of a predictor on frames it is not trained on.
 
     With `select=best` the weights of the least loss are kept, and training is to stop after
-    `patience` evaluations in which it did not fall by `min_gain`.
+    `patience` evaluations in which it did not fall by `min_gain`: nats of an NLL, per cent of
+    any other loss, whose units are its own.
 
     Args:
         predictor: that is trained.
@@ -78,11 +79,17 @@ class Validation:
             state = self.predictor.state_dict()
             self._weights = {name: one.detach().clone() for name, one in state.items()}
         self._best = min(self._best, loss)
-        if loss < self._reference - self.config.min_gain:
+        if self._reference - loss > self._least_gain():
             self._reference, self._without_gain = loss, 0
         else:
             self._without_gain += 1
         return loss
+
+    def _least_gain(self) -> float:
+        """What counts as a gain: nats of an NLL, a hundredth of them a part of any other loss."""
+        if self.predictor.loss_name == "NLL" or math.isinf(self._reference):
+            return self.config.min_gain
+        return abs(self._reference) * self.config.min_gain / 100.0
 
     def bring_back_the_best(self) -> None:
         """Give the predictor the weights that were kept."""

@@ -12,6 +12,7 @@ from latentbench.config import TrainingConfig
 from latentbench.errors import LatentbenchError
 from latentbench.latents import Latents
 from latentbench.predictors import Training
+from latentbench.predictors.early_stopping import Validation
 from latentbench.predictors.mdn import MixtureDensityNetwork
 from latentbench.predictors.plugin import MdnOptions
 from latentbench.progress import SilentProgress
@@ -101,6 +102,26 @@ def test_training_ends_when_patience_is_over():
         reference = loss if gained else reference
         without.append(0 if gained else without[-1] + 1)
     assert without.index(4) == len(losses)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"), [("NLL", lambda loss: loss + 500), ("loss", lambda loss: loss * 500)]
+)
+def test_what_a_gain_is_does_not_hang_on_the_units_of_a_loss(name, changed, monkeypatch):
+    # A density in other units is off by a constant; another loss by a factor.
+    losses = [2.0, 1.9, 1.89, 1.885, 1.86, 1.859, 1.8]
+    predictor = MixtureDensityNetwork(MdnOptions(width=4), context_frames=2, dim=2)
+    predictor.loss_name = name
+    config = TrainingConfig(select="best", patience=2, min_gain=0.02 if name == "NLL" else 1.0)
+
+    def ends(losses):
+        validation = Validation(predictor, Training(config, 7, CPU, None, SilentProgress(), OTHERS))
+        given = iter(losses)
+        monkeypatch.setattr(validation, "_loss", lambda: next(given))
+        return [validation.ends_training for _ in losses if validation.evaluate()]
+
+    # 1.86 is lower by 0.04, and by over 2 %, than the last that counted, 1.9.
+    assert ends(losses) == ends([changed(one) for one in losses]) == [False] * 3 + [True] + [False] * 3
 
 
 def test_what_is_stopped_by_the_number_of_steps_has_not_converged():
