@@ -121,7 +121,8 @@ def test_what_a_gain_is_does_not_hang_on_the_units_of_a_loss(name, changed, monk
         return [validation.ends_training for _ in losses if validation.evaluate()]
 
     # 1.86 is lower by 0.04, and by over 2 %, than the last that counted, 1.9.
-    assert ends(losses) == ends([changed(one) for one in losses]) == [False] * 3 + [True] + [False] * 3
+    expected = [False] * 3 + [True] + [False] * 3
+    assert ends(losses) == ends([changed(one) for one in losses]) == expected
 
 
 def test_what_is_stopped_by_the_number_of_steps_has_not_converged():
