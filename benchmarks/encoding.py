@@ -17,11 +17,13 @@ With `--workers N` also the engine `processes`, N of one thread each, against on
 threads by the pipeline, in turns; with its start, which a few utterances
 take the time of, and without.
 
+`--device cuda` has encoders compute there; `--workers` always takes the processor.
+
 The audio is read speech where `../shared/data/LibriSpeech` is beside the checkout, else the
 corpus `speech-demo`. Weights are random unless given: speed does not depend on them.
 
 Usage: python benchmarks/encoding.py [--encoders mimi,logmel] [--seconds 60] [--threads N]
-           [--turns 2] [--weights soundstream=FILE] [--workers 2]
+           [--turns 2] [--weights soundstream=FILE] [--workers 2] [--device cpu]
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ import torchaudio
 
 from latentbench.config import ComponentConfig, RunConfig
 from latentbench.corpora.selection import leave_out
+from latentbench.device import choose_device, describe_device
 from latentbench.engines.plugin import ProcessesOptions
 from latentbench.engines.processes import ProcessesEngine
 from latentbench.errors import LatentbenchError
@@ -68,15 +71,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--weights", action="append", default=[], metavar="ENCODER=FILE")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     registry, workspace = load_registry(), Workspace()
     corpus = speech(registry, workspace)
     utterances = spread(corpus, arguments.seconds)
+    device = choose_device("cpu" if arguments.workers else arguments.device)
     total = sum(one.seconds for one in utterances)
     print(
-        f"{corpus.name}: {len(utterances)} utterances, {total:.0f} s; {arguments.threads} threads"
+        f"{corpus.name}: {len(utterances)} utterances, {total:.0f} s; {arguments.threads} threads, "
+        f"{describe_device(device)}"
     )
     print(
         f"{'encoder':<14}{'loop':>9}{'pipeline':>10}{'ratio':>7}{'alone':>9}{'share':>7}{'apart':>9}"
@@ -87,7 +93,7 @@ def main() -> None:
         name = component.spec.name
         if wanted is None or name in wanted:
             try:
-                encoder = loaded(component, given.get(name, "random"), workspace, corpus)
+                encoder = loaded(component, given.get(name, "random"), workspace, corpus, device)
             except LatentbenchError as error:
                 print(f"{name:<14}left out: {error.message}")
             else:
@@ -96,20 +102,26 @@ def main() -> None:
                     crew = Crew(name, weights, corpus, registry, arguments.workers)
                     crew.show(encoder, utterances, arguments.turns)
                 else:
-                    show(name, encoder, utterances, arguments.turns)
+                    show(name, encoder, utterances, arguments.turns, device)
 
 
-def show(name: str, encoder: Encoder, utterances: Sequence[Utterance], turns: int) -> None:
+def show(
+    name: str,
+    encoder: Encoder,
+    utterances: Sequence[Utterance],
+    turns: int,
+    device: torch.device,
+) -> None:
     """One row."""
     total = sum(one.seconds for one in utterances)
-    ready = batches(encoder, utterances)
+    ready = [(audio.to(device), n.to(device)) for audio, n in batches(encoder, utterances)]
     encoder.encode(*ready[-1])  # whatever is made at the first call is made now
     best = {"loop": float("inf"), "pipeline": float("inf"), "alone": float("inf")}
     for _ in range(turns):
         with tempfile.TemporaryDirectory() as folder:
-            took, looped = loop(encoder, utterances, Path(folder))
+            took, looped = loop(encoder, utterances, Path(folder), device)
             best["loop"] = min(best["loop"], took)
-            took, stored = pipeline(encoder, utterances, Path(folder))
+            took, stored = pipeline(encoder, utterances, Path(folder), device)
             best["pipeline"] = min(best["pipeline"], took)
         best["alone"] = min(best["alone"], alone(encoder, ready))
     apart = max(
@@ -186,7 +198,7 @@ class Crew:
 
 
 def loop(
-    encoder: Encoder, utterances: Sequence[Utterance], folder: Path
+    encoder: Encoder, utterances: Sequence[Utterance], folder: Path, device: torch.device
 ) -> tuple[float, list[torch.Tensor]]:
     """The seconds of the loop one would write, and its latents."""
     start, made = time.perf_counter(), []
@@ -196,26 +208,26 @@ def loop(
         if one.sample_rate != encoder.sample_rate:
             rates = int(one.sample_rate), encoder.sample_rate
             audio = torchaudio.functional.resample(audio, *rates)
-        length = torch.tensor([audio.shape[-1]])
-        padded = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % encoder.hop))
+        length = torch.tensor([audio.shape[-1]], device=device)
+        padded = torch.nn.functional.pad(audio, (0, -audio.shape[-1] % encoder.hop)).to(device)
         with torch.inference_mode():
             latents, frames = encoder.encode(
                 padded[None] if encoder.channels > 1 else padded, length
             )
-        made.append(latents[0, : int(frames[0])].clone())
+        made.append(latents[0, : int(frames[0])].cpu().clone())
         torch.save(made[-1], folder / f"{number}.pt")
     return time.perf_counter() - start, made
 
 
 def pipeline(
-    encoder: Encoder, utterances: Sequence[Utterance], folder: Path
+    encoder: Encoder, utterances: Sequence[Utterance], folder: Path, device: torch.device
 ) -> tuple[float, list[torch.Tensor]]:
     """The seconds of `encode_missing`, and what the store holds then."""
     store = LatentStore.for_key(folder, {"encoder": "benchmark", "corpus": "speech"})
     digests = {one.id: one.id for one in utterances}
     start = time.perf_counter()
     encoded = encode_missing(
-        store, encoder, utterances, digests=digests, device=CPU, progress=SILENT
+        store, encoder, utterances, digests=digests, device=device, progress=SILENT
     )
     took = time.perf_counter() - start
     entries = [store.entries()[one.id, encoded.digests[one.id]] for one in utterances]
@@ -232,7 +244,8 @@ def alone(encoder: Encoder, ready: Sequence[tuple[torch.Tensor, torch.Tensor]]) 
     start = time.perf_counter()
     with torch.inference_mode():
         for audio, lengths in ready:
-            encoder.encode(audio, lengths)
+            latents, _ = encoder.encode(audio, lengths)
+        latents.sum().item()  # waits for the device
     return time.perf_counter() - start
 
 
@@ -255,12 +268,18 @@ def batches(
     return made
 
 
-def loaded(component: Component, weights: str, workspace: Workspace, corpus: Corpus) -> Encoder:
+def loaded(
+    component: Component,
+    weights: str,
+    workspace: Workspace,
+    corpus: Corpus,
+    device: torch.device,
+) -> Encoder:
     names = {field.name for field in fields(component.spec.options)}
     given: dict[str, Any] = {"weights": weights} if "weights" in names else {}
     encoder: Encoder = component.create(component.spec.options(**given), workspace)
     encoder.bind(corpus)
-    encoder.load(CPU)
+    encoder.load(device)
     return encoder
 
 
