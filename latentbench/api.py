@@ -420,7 +420,10 @@ def plan_comparison(
     match: Literal["ms", "frames"] = "ms",
     **settings: Unpack[Settings],
 ) -> dict[str, Answer[Plan]]:
-    """The plan of every run that `compare` would make, by its label; arguments as there."""
+    """The plan of every run that `compare` would make, by its label; arguments as there.
+
+    A network that several runs need is counted with the first.
+    """
     axes = {
         "encoder": encoders,
         "predictor": predictors,
@@ -428,7 +431,8 @@ def plan_comparison(
         "factorization": factorizations,
     }
     asked, combinations = _combined(settings, axes, match, vary)
-    return {one.label: _planned(one.config, asked) for one in combinations}
+    planned: set[str] = set()
+    return {one.label: _planned(one.config, asked, planned) for one in combinations}
 
 
 def components(kind: str | None = None, *, registry: Registry | None = None) -> list[Component]:
@@ -761,12 +765,13 @@ def _combined(
     return replace(asked, registry=registry), combine(request, registry)
 
 
-def _planned(config: RunConfig, asked: _Asked) -> Answer[Plan]:
+def _planned(config: RunConfig, asked: _Asked, planned: set[str] | None = None) -> Answer[Plan]:
     from latentbench.answers import Answer
     from latentbench.planning import plan_experiment
     from latentbench.reports.plan import plan_report
 
-    return Answer(plan_experiment(config, asked.workspace, asked.registry), plan_report)
+    found = plan_experiment(config, asked.workspace, asked.registry, planned)
+    return Answer(found, plan_report)
 
 
 def _once(given: Sequence[Component], registry: Registry) -> list[Component]:

@@ -30,10 +30,18 @@ from latentbench.files import (
     damaged_files,
     discard,
     disk_full_explained,
-    reading,
     sealed,
     sweep,
     write_text,
+)
+from latentbench.fits import (
+    SECTION_OF,
+    UNCONDITIONAL,
+    fit_digest,
+    fitted_models,
+    latents_digest,
+    training_of,
+    window_task,
 )
 from latentbench.latents.manifest import corpus_digest, open_latents, read_manifest
 from latentbench.latents.store import LatentStore
@@ -42,17 +50,15 @@ from latentbench.locks import locked
 from latentbench.metrics.controls import Controls, iid_floor
 from latentbench.metrics.metric import lacking, merge_columns
 from latentbench.metrics.scoring import score
-from latentbench.models import MODELS, load_model, save_models
+from latentbench.models import MODELS, save_models
 from latentbench.plugins import load_registry
-from latentbench.predictors.learning_curve import LearningCurve, Loss
 from latentbench.predictors.training import Training
 from latentbench.progress import SILENT, Titled
 from latentbench.results.assembly import metrics_of
-from latentbench.results.folder import AGAIN, CURVES, read_record, write_record
+from latentbench.results.folder import CURVES, read_record, write_record
 from latentbench.results.schema import SPLITS, CellRecord, Convergence, Split
 from latentbench.rollout.engine import own_mode, rollout, rollout_frames
 from latentbench.rollout.inflation import first_order
-from latentbench.tasks import WindowTask
 from latentbench.tasks.slices import energy_median, slice_mask
 from latentbench.tasks.turns import in_turn, within_seconds
 
@@ -62,22 +68,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from latentbench.config import EvaluationConfig, RunConfig, TrainingConfig
+    from latentbench.config import EvaluationConfig, RunConfig
     from latentbench.engines import Cell, Outcome
     from latentbench.latents import Latents
     from latentbench.metrics.metric import Column
     from latentbench.plugins import Component, Registry
     from latentbench.predictors import Predictor
+    from latentbench.predictors.learning_curve import LearningCurve
     from latentbench.progress import Progress
     from latentbench.tasks import TaskFrames
 
     Fit: TypeAlias = Callable[[str, TaskFrames], Predictor]
 
 __all__ = [
-    "SECTION_OF",
     "CellWork",
     "fit_controls",
-    "fits",
     "keep_failure",
     "make_predictor",
     "run_cell",
@@ -85,21 +90,11 @@ __all__ = [
     "scored_frames",
     "task_frames",
     "timed",
-    "window_task",
 ]
 
 ALL = "all"
 TRACEBACK = "traceback.txt"
 LOCK = ".lock"
-UNCONDITIONAL = "unconditional"
-# Role of a model in a cell -> section of the configuration that says how it is made.
-SECTION_OF = {
-    "predictor": "predictor",
-    "baseline": "baseline",
-    UNCONDITIONAL: "predictor",
-    "x_target": "predictor",
-    "x_baseline": "baseline",
-}
 FRAMES = "frames.parquet"
 ROLLOUT = "rollout.parquet"
 CURVE_SCHEMA = pa.schema(
@@ -112,8 +107,6 @@ CURVE_SCHEMA = pa.schema(
         ("loss", pa.float64()),
     ]
 )
-# Most steps that the control without a context is given to converge, as the published run had.
-CONTROL_STEPS = 25_000
 
 
 class CellWork:
@@ -291,37 +284,6 @@ def scored_frames(
     return frames.where(np.arange(len(frames)) < evaluation.max_frames)
 
 
-def window_task(config: RunConfig, horizon: int) -> WindowTask:
-    """The task of a run at one horizon."""
-    task = config.task
-    return WindowTask(
-        task.context_frames,
-        horizon,
-        target=task.target,
-        frame_set=task.frame_set,
-        horizons=task.horizons,
-        step=task.step_frames,
-        earliest=task.first_frame,
-    )
-
-
-def fits(config: RunConfig, horizons: Sequence[int]) -> int:
-    """How often cells of one seed fit their predictor, for itself and for its controls.
-
-    Args:
-        config: with all times in frames.
-        horizons: of the cells.
-    """
-    task = config.task
-    own = len(horizons)
-    # Horizons that begin at the same frame share the model without a context.
-    blind = {window_task(config, k).first_frame for k in horizons}
-    seeing = sum(k <= task.step_frames < k + task.context_frames for k in horizons)
-    of_x = 0 if task.target == "x" else own - seeing
-    controls = {UNCONDITIONAL: len(blind), "x_target": of_x}
-    return own + sum(controls[name] for name in config.controls)
-
-
 def task_frames(
     config: RunConfig, horizon: int, latents: Latents, sides: Mapping[str, Sequence[int]]
 ) -> dict[str, TaskFrames]:
@@ -347,6 +309,8 @@ class _Work:
         self.registry = registry
         self.progress = progress
         self.curves: dict[str, LearningCurve] = {}  # of each role that was trained
+        self.fits: dict[str, str] = {}  # digest of what decided the model of each role
+        self.seen = latents_digest(cell)
         self.device = choose_device(cell.config.device)
         stored, self.sides = open_latents(
             LatentStore.at(cell.store), read_manifest(cell.manifest)[1]
@@ -388,6 +352,7 @@ class _Work:
             facts=facts,
             steps=self._convergence["predictor"].steps if "predictor" in self._convergence else 0,
             convergence=self._convergence,
+            fits=self.fits,
             dim=self.latents.dim,
             iid_floor=iid_floor(train),
             seconds=seconds,
@@ -396,12 +361,13 @@ class _Work:
 
     def _fit(self, role: str, frames: TaskFrames) -> Predictor:
         """The model of a role, fitted on `frames`."""
-        if role == UNCONDITIONAL and (before := self._fitted_before()) is not None:
+        self.fits[role] = fit_digest(self.cell, role, self.registry, self.seen)
+        if (before := self._fitted_before(role)) is not None:
             return before
         name, section = role.replace("_", " "), SECTION_OF[role]
         validation = self.frames.get("validation")
         training = Training(
-            config=_training_of(role, self.config.training),
+            config=training_of(role, self.config.training),
             seed=self.cell.seed,
             device=self.device,
             checkpoint=self.cell.folder / f"{name}.checkpoint",
@@ -439,30 +405,16 @@ class _Work:
             self.device
         )
 
-    def _fitted_before(self) -> Predictor | None:
-        """The unconditional model of another finished cell that fitted it on these very frames.
-
-        Without a context the horizon shows in nothing but the choice of frames, so such cells
-        would train the same network again.
-        """
-        others_of_seed = self.cell.folder.parent.glob(f"*-seed{self.cell.seed}")
-        for folder in sorted(set(others_of_seed) - {self.cell.folder}):
-            try:
-                record = read_record(folder)
-            except DamagedFileError:  # it says so when it is its turn
-                continue
-            if record is None or (record.status, record.inputs) != ("done", self.inputs):
-                continue
-            if _damaged(folder, record):
-                continue
-            others = task_frames(self.config, record.horizon, self.latents, self.sides)
-            if all(
-                np.array_equal(others[side].rows, self.frames[side].rows)
-                for side in self.frames.keys() - {"eval"}
-            ):
-                model = self._made("predictor")
-                load_model(folder / MODELS, UNCONDITIONAL, model)
-                self.curves[UNCONDITIONAL] = _curve_of(folder, record)
+    def _fitted_before(self, role: str) -> Predictor | None:
+        """The model of a role, where a finished cell has fitted it: here or in a run beside."""
+        runs = (self.cell.folder.parents[1], *self.cell.beside)
+        for digest, found in fitted_models(runs, self.cell.seed):
+            if digest == self.fits[role] and found.folder != self.cell.folder:
+                model = self._made(SECTION_OF[role])
+                try:
+                    self.curves[role] = found.load(model)
+                except DamagedFileError:  # it says so when it is its turn
+                    continue
                 return model.eval()
         return None
 
@@ -558,28 +510,6 @@ class _Work:
         lengths = [self.latents.utterances[index].frames for index in self.sides[side]]
         counts = window_task(self.config, self.cell.horizon).counts(lengths)
         return int(np.count_nonzero(counts == 0))
-
-
-def _training_of(role: str, config: TrainingConfig) -> TrainingConfig:
-    """How the model of a role is trained.
-
-    The control without a context is trained until it converges, however short the others are: one
-    that was not fitted would make any gain over it look large.
-    """
-    if role == UNCONDITIONAL and config.select == "best":
-        return config.model_copy(update={"steps": max(config.steps, CONTROL_STEPS)})
-    return config
-
-
-def _curve_of(folder: Path, record: CellRecord) -> LearningCurve:
-    """The curve of the control without a context of a finished cell."""
-    curve = LearningCurve(convergence=record.convergence.get(UNCONDITIONAL))
-    file = folder / CURVES
-    if file.exists():
-        with reading(file, AGAIN):
-            rows = pq.read_table(file, filters=[("role", "=", UNCONDITIONAL)]).to_pylist()
-        curve.points = [Loss(row["step"], row["split"], row["loss"]) for row in rows]
-    return curve
 
 
 @contextmanager

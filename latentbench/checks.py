@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import ValidationError
 
-from latentbench.cells import make_predictor, window_task
+from latentbench.cells import make_predictor
 from latentbench.config import density_of, make
 from latentbench.corpora.selection import choose_audio
 from latentbench.device import choose_device, memory_bytes
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.factorizations.stored import is_factored
+from latentbench.fits import window_task
 from latentbench.metrics.metric import merge_columns
 from latentbench.predictors.training_batches import AHEAD
 from latentbench.results.assembly import metrics_of

@@ -9,21 +9,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from latentbench.cells import CellWork, fits, keep_failure, timed
+from latentbench.cells import CellWork, keep_failure, timed
 from latentbench.checks import check_encoder, check_memory, in_frames, listen, make_corpus, prepare
 from latentbench.config import COMPONENTS, make
 from latentbench.corpora.selection import LeftOut, choose_audio, require_same_audio
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell, closed
 from latentbench.engines.local import LocalEngine
-from latentbench.errors import LatentbenchError, UsageError
+from latentbench.errors import LatentbenchError, UsageError, counted
 from latentbench.factorizations import Fitting
 from latentbench.factorizations.stored import (
     factored_store,
     fit_factorization,
     is_factored,
 )
-from latentbench.files import SUMS, DamagedFileError, disk_full_explained
+from latentbench.files import SUMS, disk_full_explained
+from latentbench.fits import fit_digest, fitted_models, latents_digest, networks_of
 from latentbench.latents.degeneracy import check_latents
 from latentbench.latents.manifest import (
     ManifestRow,
@@ -170,12 +171,13 @@ def run_experiment(
                 manifest=manifest,
                 folder=run.cell(horizon, seed),
                 transforms=transforms,
+                beside=workspace.beside,
             )
             for horizon in config.task.horizons
             for seed in config.seeds
         ]
         with timed(seconds, "cells"):
-            _run_cells(cells, config, workspace, registry)
+            _run_cells(cells, run, workspace, registry)
         with waiting("summing up"):
             result = assemble(
                 run,
@@ -312,11 +314,11 @@ def _require_all_sides(audio: Audio, rows: Sequence[ManifestRow]) -> None:
 
 
 def _run_cells(
-    cells: Sequence[Cell], config: RunConfig, workspace: Workspace, registry: Registry
+    cells: Sequence[Cell], run: RunFolder, workspace: Workspace, registry: Registry
 ) -> None:
-    engine: Engine = make(config.engine, "engine", registry)
+    engine: Engine = make(cells[0].config.engine, "engine", registry)
     with (
-        Networks(workspace.progress, _networks(cells, config)) as progress,
+        Networks(workspace.progress, _networks(cells, run, workspace, registry)) as progress,
         closed(engine.run(cells, CellWork(registry, progress))) as outcomes,
     ):
         for outcome in outcomes:
@@ -325,16 +327,22 @@ def _run_cells(
                 progress.say(f"k = {outcome.unit.horizon} failed: {outcome.error}")
 
 
-def _networks(cells: Sequence[Cell], config: RunConfig) -> int:
-    """How many models are fitted in the cells that are not done."""
-    done: dict[int, list[int]] = {seed: [] for seed in config.seeds}
-    for cell in cells:
-        with suppress(DamagedFileError):
-            record = read_record(cell.folder)
-            if record is not None and record.status == "done":
-                done[cell.seed].append(cell.horizon)
-    every = fits(config, config.task.horizons)
-    return sum(every - fits(config, horizons) for horizons in done.values())
+def _networks(
+    cells: Sequence[Cell], run: RunFolder, workspace: Workspace, registry: Registry
+) -> int:
+    """How many networks are left to fit; tells how many of them a run beside has fitted."""
+    latents = latents_digest(cells[0])
+    needed = {
+        fit_digest(cell, role, registry, latents)
+        for cell in cells
+        for role in networks_of(cell.config, cell.horizon)
+    }
+    needed -= {digest for digest, _ in fitted_models([run.path])}
+    taken = needed & {digest for digest, _ in fitted_models(workspace.beside)}
+    if taken:
+        of = counted(len(needed), "fit")
+        workspace.progress.say(f"Taken over from the runs before: {len(taken):,} of {of}.")
+    return len(needed - taken)
 
 
 def _keep_manifest(run: RunFolder, encoded: EncodedCorpus) -> Path:

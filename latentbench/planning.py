@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from latentbench.cells import (
-    SECTION_OF,
-    fit_controls,
-    fits,
-    make_predictor,
-    score_columns,
-    window_task,
-)
+from latentbench.cells import fit_controls, make_predictor, score_columns
 from latentbench.checks import prepare
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, counted
 from latentbench.factorizations.stored import is_factored
+from latentbench.fits import SECTION_OF, decided_by, networks_of, window_task
 from latentbench.latents import Latents
 from latentbench.latents.store import LatentStore
 from latentbench.latents.stretches import key_of
@@ -70,7 +64,8 @@ class Plan:
         audio_seconds: in all.
         frames: horizon -> split -> frames to train on or to score from.
         parameters: of one predictor.
-        networks: how often the predictor is fitted, for itself and for its controls.
+        networks: how often the predictor is fitted, for itself and for its controls; what a run
+            before has fitted is not counted.
         steps: of the training of each; 0 where it is fitted in closed form.
         encode_seconds: for what is not stored yet; None where the weights or the corpus are not
             here.
@@ -110,8 +105,17 @@ class Plan:
         return known + (self.encode_seconds or 0.0)
 
 
-def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry) -> Plan:
+def plan_experiment(
+    config: RunConfig, workspace: Workspace, registry: Registry, planned: set[str] | None = None
+) -> Plan:
     """Check, count and estimate; encodes, trains and downloads nothing.
+
+    Args:
+        config: of the run.
+        workspace: where its latents may be.
+        registry: where its components are.
+        planned: what decides each network of the runs that come before, whose networks it takes
+            over; its own are added. None: it stands alone.
 
     Raises:
         UsageError: the run cannot be made as it is configured.
@@ -119,9 +123,14 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
     prepared = prepare(config, workspace, registry)
     notes = list(prepared.notes)
     encode_seconds, missing = _encoding(prepared, workspace, notes)
-    trial = _Trial(prepared, registry)
+    planned = set() if planned is None else planned
+    needed = _networks(prepared.config)
+    trial = _Trial(prepared, registry, len(needed - planned))
+    if taken := needed & planned:
+        notes.append(f"taken over from the runs before: {counted(len(taken), 'fit')}")
+    planned |= needed
     train_seconds = trial.train_seconds()
-    stored, audio = BYTES * trial.parameters * trial.networks, prepared.audio
+    stored, audio = BYTES * trial.parameters * len(needed), prepared.audio
     each = 2 if config.latents.dtype == "float16" else BYTES
     for one in missing:
         stored += (each * prepared.encoder.dim + BYTES) * _frames(prepared, one)
@@ -154,6 +163,16 @@ def plan_experiment(config: RunConfig, workspace: Workspace, registry: Registry)
         stored_utterances=0 if audio is None else len(audio.utterances) - len(missing),
         notes=tuple(notes),
     )
+
+
+def _networks(config: RunConfig) -> set[str]:
+    """What decides each network of a run, all times in frames."""
+    return {
+        decided_by(config, role, k, seed)
+        for seed in config.seeds
+        for k in config.task.horizons
+        for role in networks_of(config, k)
+    }
 
 
 def _frames(prepared: Prepared, utterance: Utterance) -> int:
@@ -211,11 +230,11 @@ class _Trial:
         factored_dim: d of the state, or D of the latents where they are not factored.
         dim: of what is predicted.
         parameters: of one predictor.
-        networks: how often the predictor is fitted.
+        networks: how often the predictor is fitted, as given.
         steps: of its training, 0 for a closed form.
     """
 
-    def __init__(self, prepared: Prepared, registry: Registry) -> None:
+    def __init__(self, prepared: Prepared, registry: Registry, networks: int) -> None:
         self.config = prepared.config
         self.device = prepared.device
         self.registry = registry
@@ -226,7 +245,7 @@ class _Trial:
             _frames(prepared, one)
             for one in (prepared.audio.sides["eval"] if prepared.audio else ())
         ]
-        self.networks = len(self.config.seeds) * fits(self.config, self.config.task.horizons)
+        self.networks = networks
         # As many as a regression on the whole window has coefficients, and more.
         self.trial = max(TRIAL_FRAMES, 2 * self.config.task.context_frames * self.dim)
         self.frames = self._random_frames(self.trial)

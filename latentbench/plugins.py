@@ -113,7 +113,7 @@ class Component:
                 f"The {self} cannot run here: {', '.join(missing)} not installed.", _pip(missing)
             )
         try:
-            made = self._factory()(options, *args, **kwargs)
+            made = self.factory()(options, *args, **kwargs)
         except ModuleNotFoundError as error:
             raise UsageError(
                 f"The {self} needs the module '{error.name}', which is not installed.",
@@ -128,7 +128,12 @@ class Component:
         self.spec.declare(made, options)
         return made
 
-    def _factory(self) -> Callable[..., Any]:
+    def factory(self) -> Callable[..., Any]:
+        """Import what makes it.
+
+        Raises:
+            ImportError: it is not there.
+        """
         given = self.spec.factory
         if not isinstance(given, str):
             return given

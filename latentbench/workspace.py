@@ -68,13 +68,15 @@ class Workspace:
 
     Folders below `cache`: `downloads/` (corpora and weights), `latents/` (stores),
     `speech-demo/` (made audio). `fitted` holds what factorisations have learned here, by all that
-    decided it: the runs of a comparison that look at the same states fit them once.
+    decided it: the runs of a comparison that look at the same states fit them once. `beside` are
+    the folders of its runs: what one has fitted is not fitted again by another.
     """
 
     cache: Path = field(default_factory=default_cache)
     progress: Progress = field(default_factory=SilentProgress)
     trackers: tuple[Any, ...] = ()
     fitted: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    beside: tuple[Path, ...] = ()
 
     def folder(self, name: str) -> Path:
         """A folder below the cache, marked as ours where it is made now; it may not be writable."""

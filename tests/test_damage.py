@@ -262,6 +262,7 @@ def test_no_control_is_taken_from_a_damaged_cell_or_one_of_other_inputs(tmp_path
         if damaging is None:
             record = read_record(cell)
             record.inputs = "of another transform"
+            record.fits = dict.fromkeys(record.fits, "of another transform")
             write_record(cell, record)
             spoil_model(cell)
         else:

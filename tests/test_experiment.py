@@ -18,11 +18,12 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from latentbench.cells import make_predictor, window_task
+from latentbench.cells import make_predictor
 from latentbench.config import read_layers, resolve
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus, run_experiment
 from latentbench.files import write_text
+from latentbench.fits import window_task
 from latentbench.latents import Latents
 from latentbench.latents.manifest import open_latents, read_manifest
 from latentbench.latents.store import LatentStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from latentbench.checks import prepare
@@ -30,8 +31,9 @@ def run_combinations(
 ) -> tuple[list[FinishedRun], list[Failure]]:
     """Run every combination in its folder below `out`; those that are finished are read.
 
-    All are checked before the first one starts. One that fails later is told and named among
-    the failures, and the others go on.
+    All are checked before the first one starts. A model that one has fitted is not fitted again by
+    another that needs the very same (`latentbench.fits`). One that fails later is told and named
+    among the failures, and the others go on.
 
     Raises:
         UsageError: one is refused by the checks.
@@ -39,6 +41,7 @@ def run_combinations(
     """
     for one in combinations:
         _check(one, out, workspace, registry)
+    workspace = replace(workspace, beside=tuple(out / one.folder for one in combinations))
     runs: list[FinishedRun] = []
     failures: list[Failure] = []
     first: LatentbenchError | None = None

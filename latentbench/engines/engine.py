@@ -45,8 +45,9 @@ class Cell:
         seed: of initialisation and sampling.
         store: the folder of the latents.
         manifest: the file that says which utterances are used, and on which side.
-        transforms: the fitted transforms, in the order they are applied.
         folder: where the cell's files go.
+        transforms: the fitted transforms, in the order they are applied.
+        beside: folders of other runs, whose cells may have fitted the same models.
     """
 
     config: RunConfig
@@ -56,6 +57,7 @@ class Cell:
     manifest: Path
     folder: Path
     transforms: tuple[Path, ...] = ()
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import soundfile
 import torch
 
-from latentbench.cells import UNCONDITIONAL
 from latentbench.checks import listen as with_audio
 from latentbench.checks import prepare as prepared_run
 from latentbench.encoders import Encoder
 from latentbench.errors import UsageError
 from latentbench.files import write_text
+from latentbench.fits import UNCONDITIONAL
 from latentbench.latents.preparation import prepare
 from latentbench.listening.record import Listening, Sound
 from latentbench.listening.scores import (

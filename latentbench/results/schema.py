@@ -72,6 +72,7 @@ class CellRecord(Record):
         seconds: wall time of `fit`, `score` and `rollout`.
         peak_memory_bytes: of the process that ran it, 0 where unknown.
         inputs: digest of the configuration, the corpus and the transforms.
+        fits: digest of all that decided each model, by its role.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=False)  # filled in as the cell goes on
@@ -92,6 +93,7 @@ class CellRecord(Record):
     seconds: dict[str, float] = {}
     peak_memory_bytes: int = 0
     inputs: str = ""
+    fits: dict[str, str] = {}
 
 
 class Figure(Record):

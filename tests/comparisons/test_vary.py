@@ -2,10 +2,10 @@
 
 import pytest
 
-from latentbench.cells import window_task
 from latentbench.checks import in_frames
 from latentbench.comparisons.combinations import Request, combine
 from latentbench.errors import UsageError
+from latentbench.fits import window_task
 
 ONE = {"encoder": ["logmel"], "corpus": ["speech-demo"]}
 
