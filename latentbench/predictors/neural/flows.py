@@ -10,6 +10,7 @@ from torchdiffeq import odeint
 
 from latentbench.predictors.neural.head import GenerativeHead
 from latentbench.predictors.neural.residual import ResidualNetwork, load_forward_derivatives
+from latentbench.predictors.neural.tables import ROWS, RandomTable
 
 if TYPE_CHECKING:
     from latentbench.predictors.neural.head import Noise
@@ -20,7 +21,7 @@ __all__ = ["FlowMatchingHead", "LikelihoodErrors", "SplineFlowHead", "interpolat
 LOG_2PI = math.log(2.0 * math.pi)
 COUPLING = 2  # passes: half of the dimensions at a time, as fast to sample as to score
 
-EXACT_DIMS = 64
+EXACT = 2  # times the probes: up to so many dimensions the trace is exact
 PROBE_SEED = 1_977
 TIME_MEAN = 0.4  # of the normal whose logistic is the time of a training draw
 TRACE_VALUES = 1 << 22
@@ -91,20 +92,24 @@ class FlowMatchingHead(GenerativeHead):
 
     The ODE is solved by torchdiffeq's fixed-step Runge-Kutta method of order 4: an adaptive
     solver takes its steps from the whole batch, and the density of a frame would depend on the
-    frames beside it. The trace is exact up to 64 dimensions and Hutchinson's estimate with fixed
-    probes of +-1 above.
+    frames beside it. The trace is exact up to twice as many dimensions as `probes`. Above it is
+    Hutchinson's estimate, without bias, by probes of +-1 that are each frame's own: their errors
+    average out over frames.
     """
 
     by_likelihood = False
-    probes: torch.Tensor
 
     def __init__(self, options: NeuralOptions, *, width: int, dim: int) -> None:
         super().__init__(options, width=width, dim=dim)
+        self.exact = dim <= EXACT * options.probes
+        self.probes = dim if self.exact else options.probes
         load_forward_derivatives()
         self.network = ResidualNetwork(
             dim, width, times=1, width=options.head_width, blocks=options.head_blocks
         )
-        self.register_buffer("probes", _probes(dim, options.probes), persistent=False)
+        generator = torch.Generator().manual_seed(PROBE_SEED)
+        signs = 2.0 * torch.randint(2, (ROWS, dim), generator=generator).float() - 1.0
+        self.signs = RandomTable(signs, generator)
 
     def loss(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The mean squared error of the velocity."""
@@ -135,9 +140,9 @@ class FlowMatchingHead(GenerativeHead):
         coarse = self._combined(
             *self._solved(states, target, max(1, self.options.sampling_steps // 2))
         )
-        count = len(self.probes)
-        exact = self.dim <= EXACT_DIMS
-        spread = torch.zeros_like(coarse) if exact else traces.std(0) / math.sqrt(count)
+        spread = torch.zeros_like(coarse)
+        if not self.exact:
+            spread = traces.std(0) / math.sqrt(self.probes)
         return LikelihoodErrors((self._combined(start, traces) - coarse).abs(), spread)
 
     def remark(self, states: torch.Tensor, target: torch.Tensor) -> str:
@@ -145,21 +150,21 @@ class FlowMatchingHead(GenerativeHead):
         found = self.errors(states[:REMARK_FRAMES], target[:REMARK_FRAMES])
         text = f"flow-matching: log-densities change by {float(found.solver.mean()):.2g} nats "
         text += f"per frame on halving the {self.options.sampling_steps} steps of the solver"
-        if self.dim > EXACT_DIMS:
-            text += f"; {len(self.probes)} probes of the trace leave a standard error of "
-            text += f"{float(found.probes.mean()):.2g} nats per frame"
+        if not self.exact:
+            text += f"; {self.probes} probes of the trace leave each frame a standard error of "
+            text += f"{float(found.probes.mean()):.2g} nats"
         return text + "."
 
     def _combined(self, start: torch.Tensor, traces: torch.Tensor) -> torch.Tensor:
         """The log-density of x_0 less the integral of `traces` [P, N], summed or averaged."""
-        trace = traces.sum(0) if self.dim <= EXACT_DIMS else traces.mean(0)
+        trace = traces.sum(0) if self.exact else traces.mean(0)
         return -0.5 * (start.square().sum(-1) + LOG_2PI * self.dim) - trace
 
     def _solved(
         self, states: torch.Tensor, target: torch.Tensor, steps: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """x_0, [N, D], and the integral of each probe's part of the trace, [P, N]."""
-        values = len(self.probes) * max(self.options.head_width, self.dim)
+        values = self.probes * max(self.options.head_width, self.dim)
         rows = max(1, TRACE_VALUES // values)
         parts = [
             self._integrated(some, z, steps)
@@ -170,7 +175,7 @@ class FlowMatchingHead(GenerativeHead):
     def _integrated(
         self, states: torch.Tensor, target: torch.Tensor, steps: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        probes = self.probes.unsqueeze(1).expand(-1, len(target), -1)
+        probes = self._directions(target)
 
         def change(
             time: torch.Tensor, solution: tuple[torch.Tensor, torch.Tensor]
@@ -193,6 +198,14 @@ class FlowMatchingHead(GenerativeHead):
             start, gained = odeint(change, (target, none), ends, method="rk4")
         return start[-1], -gained[-1]
 
+    def _directions(self, target: torch.Tensor) -> torch.Tensor:
+        """Those along which the velocity is derived, [P, N, D]."""
+        if self.exact:
+            unit = torch.eye(self.dim, device=target.device)
+            return unit.unsqueeze(1).expand(-1, len(target), -1)
+        found: torch.Tensor = self.signs(target, self.probes)
+        return found
+
     def _times(
         self, first: float, last: float, device: torch.device, steps: int | None = None
     ) -> torch.Tensor:
@@ -203,11 +216,3 @@ class FlowMatchingHead(GenerativeHead):
 def interpolated(target: torch.Tensor) -> torch.Tensor:
     """Times of training draws, the logistic of N(0.4, 1), [N, 1]."""
     return (TIME_MEAN + torch.randn_like(target[..., :1])).sigmoid()
-
-
-def _probes(dim: int, count: int) -> torch.Tensor:
-    """The unit vectors up to 64 dimensions, else fixed random signs, [P, D]."""
-    if dim <= EXACT_DIMS:
-        return torch.eye(dim)
-    generator = torch.Generator().manual_seed(PROBE_SEED)
-    return 2.0 * torch.randint(2, (count, dim), generator=generator).float() - 1.0

@@ -10,6 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from latentbench.factorizations.maps import GaussianMap, ResidualMap
 from latentbench.predictors.neural.head import GenerativeHead, soft_clamp
+from latentbench.predictors.neural.tables import ROWS, RandomTable
 from latentbench.predictors.robust import MAX_LOG_SIGMA
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LatentHead"]
 
-DRAWS = 4_096  # of the innovation, shared by all frames
 DRAWS_SEED = 1_312
 BLOCK_VALUES = 1 << 22
 
@@ -34,13 +34,9 @@ class LatentHead(GenerativeHead):
     .. math:: \ln \tfrac1K \sum_k p(z, e_k \mid h) / q(e_k \mid h, z),
 
     whose expectation is at most ln p, rises with K, and for K = 1 is the evidence lower bound
-    (Burda, Grosse & Salakhutdinov 2016). The draws of a frame are taken from a fixed table, at a
-    place that its target tells: a score is always the same, and the noise of different frames
-    is independent.
+    (Burda, Grosse & Salakhutdinov 2016). The draws of a frame are its own: a score is always the
+    same, and the noise of different frames is independent.
     """
-
-    table: torch.Tensor
-    places: torch.Tensor
 
     def __init__(self, options: NeuralOptions, *, width: int, dim: int) -> None:
         super().__init__(options, width=width, dim=dim)
@@ -49,10 +45,7 @@ class LatentHead(GenerativeHead):
         self.posterior = GaussianMap(width + dim, dim, inner)
         self.decoder = ResidualMap(width + dim, 2 * dim, inner)
         generator = torch.Generator().manual_seed(DRAWS_SEED)
-        table = torch.randn(DRAWS, dim, generator=generator)
-        places = torch.randint(1 << 62, (dim,), generator=generator)
-        self.register_buffer("table", table, persistent=False)
-        self.register_buffer("places", 2 * places + 1, persistent=False)
+        self.table = RandomTable(torch.randn(ROWS, dim, generator=generator), generator)
 
     def loss(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The negative evidence lower bound, by one draw a frame and the KL in closed form."""
@@ -100,16 +93,9 @@ class LatentHead(GenerativeHead):
     def _weights(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Logarithms of the importance weights of every draw, [K, N]."""
         posterior, prior = self._beliefs(states, target)
-        drawn = posterior.mean + posterior.stddev * self._draws(target)
+        drawn = posterior.mean + posterior.stddev * self.table(target, self.options.draws)
         joint = _log_prob(self._told(states, drawn), target) + _log_prob(prior, drawn)
         return joint - _log_prob(posterior, drawn)
-
-    def _draws(self, target: torch.Tensor) -> torch.Tensor:
-        """The standard normal draws of each frame, [K, N, D]: rows of the table."""
-        code = (target.double().view(torch.int64) * self.places).sum(-1)
-        first = (code >> 40) % DRAWS
-        steps = torch.arange(self.options.draws, device=target.device)
-        return self.table[(first + steps[:, None]) % DRAWS]
 
 
 def _log_prob(density: Normal, values: torch.Tensor) -> torch.Tensor:

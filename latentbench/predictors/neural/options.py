@@ -108,7 +108,7 @@ class NeuralOptions:
         int | None, Gt(0), "from noise to sample; by default 8 for flow-matching, 32 for diffusion"
     ] = None
     probes: Annotated[
-        int, Gt(1), "Hutchinson probes of flow-matching's trace above 64 dimensions"
+        int, Gt(1), "Hutchinson probes of flow-matching's trace above twice as many dimensions"
     ] = 8
 
     @property

@@ -179,22 +179,44 @@ def test_the_density_of_a_linear_flow_is_that_of_its_gaussian():
     torch.testing.assert_close(drawn.T.cov(), factor @ factor.T, rtol=0.1, atol=0.1)
 
 
-def test_above_64_dimensions_the_error_of_the_probes_is_the_one_reported():
+def by_probes(dim, scale, count, **options):
+    """A linear flow, its log-density of targets by probes, and that of its Gaussian."""
+    matrix = scale * torch.randn(dim, dim)
+    head = flow_matching(matrix, **options)
+    z, states = torch.randn(count, dim), torch.zeros(count, 2)
+    factor = torch.linalg.matrix_exp(matrix.double())
+    expected = torch.distributions.MultivariateNormal(
+        torch.zeros(dim, dtype=torch.float64), factor @ factor.T
+    )
+    return head, z, states, head.log_density(states, z).double() - expected.log_prob(z.double())
+
+
+def test_the_error_of_the_probes_is_the_one_reported():
     torch.manual_seed(0)
     errors, reported = [], []
     for _ in range(20):
-        matrix = 0.05 * torch.randn(80, 80)
-        head = flow_matching(matrix, probes=16)
-        z = torch.randn(4, 80)
-        factor = torch.linalg.matrix_exp(matrix.double())
-        expected = torch.distributions.MultivariateNormal(
-            torch.zeros(80, dtype=torch.float64), factor @ factor.T
-        )
-        found = head.log_density(torch.zeros(4, 2), z).double()
-        errors.append((found - expected.log_prob(z.double())).mean())
-        reported.append(head.errors(torch.zeros(4, 2), z).probes.mean())
+        head, z, states, error = by_probes(80, 0.05, 4, probes=16)
+        errors.append(error)
+        reported.append(head.errors(states, z).probes.mean())
     ratio = torch.stack(errors).square().mean().sqrt() / torch.stack(reported).double().mean()
     assert 0.5 < ratio < 2.0
+
+
+def test_the_errors_of_the_probes_average_out_over_frames():
+    torch.manual_seed(0)
+    head, z, states, errors = by_probes(24, 0.1, 4_000, probes=4)
+    assert errors.std() > 0.2
+    assert abs(errors.mean()) < 4 * errors.std() / 4_000**0.5
+    # Probes are of the frame, not of its place.
+    some = torch.tensor([3_900, 7, 50])
+    alone = head.log_density(states[some], z[some])
+    torch.testing.assert_close(alone, head.log_density(states, z)[some], rtol=0, atol=1e-4)
+
+
+def test_probes_enough_make_the_trace_exact():
+    torch.manual_seed(0)
+    _, _, _, errors = by_probes(24, 0.1, 50, probes=12)
+    assert errors.abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("head", ["gaussian", "mdn"])

@@ -95,7 +95,7 @@ def test_a_score_does_not_depend_on_the_frames_beside_it(fitted):
 def test_other_targets_have_other_draws():
     torch.manual_seed(0)
     head = neural(SMALL, context_frames=2, dim=3).head
-    drawn = head._draws(torch.randn(2_000, 3)).reshape(-1, 3)
+    drawn = head.table(torch.randn(2_000, 3), 16).reshape(-1, 3)
     assert len(drawn[::16].unique(dim=0)) > 1_000
     assert drawn.mean(0).abs().max() < 0.1
     assert float(drawn.std()) == pytest.approx(1.0, abs=0.03)
