@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -88,6 +89,19 @@ def assert_same_codes() -> Callable[[torch.Tensor, torch.Tensor], None]:
         assert differing.float().mean() < 0.01  # noqa: PLR2004
 
     return assert_same_codes
+
+
+@pytest.fixture
+def handled() -> Iterator[Callable[[int, Any], None]]:
+    """Handle a signal otherwise until the test ends, as a shell has what it begins do."""
+    before = {}
+
+    def handle(number: int, handler: Any) -> None:
+        before[number] = signal.signal(number, handler)
+
+    yield handle
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class Commands:

@@ -5,12 +5,13 @@ import pty
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
 
-from latentbench.signals import Ended, deferred, raising
+from latentbench.signals import Ended, deferred, heed, insisting, raising
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 RUN = (
@@ -59,7 +60,7 @@ def group_of(process):
 # The command line with a progress that sends a signal to the process at the tenth step.
 AT_STEP_10 = """
 import os, sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import latentbench.display
 from latentbench.cli import main
 from latentbench.progress import SilentProgress
@@ -166,3 +167,62 @@ def test_a_second_signal_does_not_wait():
 
     with pytest.raises(KeyboardInterrupt):
         insist()
+
+
+def swallow_a_signal():
+    with suppress(Ended):
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it was not raised")
+
+
+def test_what_is_swallowed_is_raised_again():
+    def work():
+        with raising(), insisting(0.05):
+            swallow_a_signal()
+            while True:
+                time.sleep(0.01)
+
+    with pytest.raises(Ended) as ended:
+        work()
+    assert ended.value.number == signal.SIGTERM
+
+
+def test_a_checkpoint_is_given_its_time_by_who_insists():
+    saved = []
+
+    def work():
+        with raising(), insisting(0.05):
+            swallow_a_signal()
+            with deferred() as asked:
+                while not asked.is_set():
+                    time.sleep(0.01)
+                time.sleep(0.3)  # several times as long as is given to what ends
+                saved.append("checkpoint")
+            pytest.fail("the signal was not passed on")
+
+    with pytest.raises(Ended):
+        work()
+    assert saved == ["checkpoint"]
+
+
+def test_nobody_insists_once_the_block_has_ended():
+    before = [signal.getsignal(number) for number in CODES]
+    with raising():
+        with insisting(0.05):
+            swallow_a_signal()
+        time.sleep(0.2)
+    assert [signal.getsignal(number) for number in CODES] == before
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_what_is_heeded_is_ignored_no_more(number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        heed(number)
+        expected = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        assert signal.getsignal(number) is expected
+        signal.signal(number, print)
+        heed(number)
+        assert signal.getsignal(number) is print
+    finally:
+        signal.signal(number, before)

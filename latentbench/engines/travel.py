@@ -10,13 +10,14 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 from latentbench.errors import LatentbenchError, UsageError
-from latentbench.signals import raising
+from latentbench.signals import insisting, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["attempt", "limit_threads", "packed", "unpacked"]
 
+SECONDS_TO_END = 5.0  # of work, after a signal raised in it
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -57,9 +58,9 @@ def unpacked(payload: bytes, threads: int = 0) -> Any:
 def attempt(work: Callable[[Any], None], unit: Any) -> str:
     """Do the work of a unit; why it failed, empty where it did not.
 
-    SIGTERM and SIGHUP raise `Ended` meanwhile.
+    SIGTERM and SIGHUP raise `Ended` meanwhile, and again where the work swallows it.
     """
-    with raising():
+    with raising(), insisting(SECONDS_TO_END):
         try:
             work(unit)
         except LatentbenchError as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.engines.relay import Sender, show_elsewhere
 from latentbench.engines.travel import attempt, limit_threads, unpacked
-from latentbench.signals import Ended
+from latentbench.signals import Ended, heed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +56,7 @@ def _obey_the_parent() -> None:
     for name in IGNORED:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    heed(signal.SIGTERM)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -33,10 +33,12 @@ STEPS = 1500
 # Work of tests: what becomes of a cell is told by its horizon.
 WORK = """
 import atexit, os, signal, time
+from contextlib import suppress
 from latentbench.errors import LatentbenchError
 from latentbench.progress import SILENT
+from latentbench.signals import deferred
 
-ONCE, ALWAYS, FAILS, GOES, LINGERS, OBSERVED = 2, 3, 4, 5, 7, 8
+ONCE, ALWAYS, FAILS, GOES, LINGERS, OBSERVED, SWALLOWS, FOLLOWS = 2, 3, 4, 5, 7, 8, 9, 10
 
 def wait_for(file):
     until = time.monotonic() + 60  # seconds in which a busy machine begins a process
@@ -49,6 +51,15 @@ def linger(folder):
     (folder / "leaving").touch()
     wait_for(folder.parent / "k8" / "done")
 
+def swallow_a_stop(folder):
+    with suppress(KeyboardInterrupt):
+        (folder / "waits").touch()
+        wait_for(folder / "stop")
+    with deferred() as asked:
+        while not asked.is_set():
+            time.sleep(0.01)
+        (folder / "checkpoint").touch()
+
 class Work:
     progress = SILENT
 
@@ -56,6 +67,10 @@ class Work:
         return Work, ()
 
     def __call__(self, cell):
+        if cell.horizon == SWALLOWS:
+            swallow_a_stop(cell.folder)
+        if cell.horizon == FOLLOWS:
+            wait_for(cell.folder.parent / "k9" / "waits")
         if cell.horizon == LINGERS:  # the other is then another process's
             wait_for(cell.folder.parent / "k8" / "given")
             atexit.register(linger, cell.folder)
@@ -119,16 +134,20 @@ def work(tmp_path, monkeypatch):
     del sys.modules["work_of_tests"]
 
 
-def outcomes(tmp_path, work, horizons, **options):
-    """Horizon -> error, of cells that are run side by side."""
+def cells_in(tmp_path, horizons):
     cells = [
         Cell(RunConfig(device="cpu"), k, 42, Path("store"), Path("manifest"), tmp_path / f"k{k}")
         for k in horizons
     ]
     for cell in cells:
         cell.folder.mkdir()
+    return cells
+
+
+def outcomes(tmp_path, work, horizons, **options):
+    """Horizon -> error, of cells that are run side by side."""
     engine = ProcessesEngine(ProcessesOptions(**options))
-    found = {one.unit.horizon: one.error for one in engine.run(cells, work)}
+    found = {one.unit.horizon: one.error for one in engine.run(cells_in(tmp_path, horizons), work)}
     left = [" ".join(one.cmdline()) for one in psutil.Process().children()]
     assert not [one for one in left if "spawn_main" in one]
     return found
@@ -170,6 +189,21 @@ def test_a_process_that_ends_slowly_keeps_nobody_waiting(tmp_path, work):
 
     work.progress = Observes()
     assert outcomes(tmp_path, work, (7, 8), workers=2) == {7: "", 8: ""}
+
+
+@pytest.mark.parametrize("of_the_shell", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_stop_that_work_swallows_or_a_shell_ignores_leaves_a_checkpoint(
+    tmp_path, work, of_the_shell
+):
+    engine = ProcessesEngine(ProcessesOptions(workers=2))
+    before = signal.signal(signal.SIGTERM, of_the_shell)
+    try:
+        with closing(engine.run(cells_in(tmp_path, (9, 10)), work)) as running:
+            assert next(running).unit.horizon == 10
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / "k9" / "checkpoint").exists()
+    assert not (tmp_path / "k9" / "done").exists()
 
 
 def test_work_that_cannot_travel_is_refused(tmp_path):

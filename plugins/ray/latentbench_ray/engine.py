@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from latentbench.engines.relay import show_elsewhere, shown_by
 from latentbench.engines.travel import attempt, limit_threads, packed, unpacked
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.progress import SILENT
+from latentbench.signals import heed
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Without a GPU of its own a task sees those there are as Ray says: none.
@@ -145,6 +147,7 @@ class _Tasks:
 
 def _done(payload: bytes, threads: int, unit: bytes) -> str:
     """What a worker does: why the work of a pickled unit failed, empty where it did not."""
+    heed(signal.SIGINT)  # by which Ray cancels, whatever the shell of its cluster ignores
     limit_threads(threads)
     from latentbench.display import LineProgress  # noqa: PLC0415 - in the worker
 

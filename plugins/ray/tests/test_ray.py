@@ -1,5 +1,6 @@
 """The engine `ray` on a real cluster of this machine."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -22,11 +23,12 @@ pytestmark = pytest.mark.timeout(300)
 # What becomes of a cell is told by its horizon; a file counts how often it was begun.
 WORK = """
 import os, signal, time
+from contextlib import suppress
 from latentbench.errors import LatentbenchError
 from latentbench.progress import SILENT
 from latentbench.signals import deferred
 
-DIES_ONCE, ALWAYS_DIES, FAILS, WAITS, BREAKS = 2, 3, 4, 6, 7
+DIES_ONCE, ALWAYS_DIES, FAILS, WAITS, BREAKS, SWALLOWS = 2, 3, 4, 6, 7, 8
 
 class Work:
     progress = SILENT
@@ -43,7 +45,12 @@ class Work:
             raise LatentbenchError("fails on purpose")
         if k == BREAKS:
             raise KeyError("a mistake of a plugin")
-        if k == WAITS:
+        if k == SWALLOWS:
+            with suppress(KeyboardInterrupt):
+                (cell.folder / "waits").touch()
+                while True:
+                    time.sleep(0.01)
+        if k in (WAITS, SWALLOWS):
             with deferred() as asked:
                 (cell.folder / "waits").touch()
                 while not asked.is_set():
@@ -106,13 +113,20 @@ def test_workers_that_die_and_units_that_fail(tmp_path, work):
     assert not of_ray()
 
 
-def test_a_run_that_is_left_stops_its_tasks_and_the_cluster(tmp_path, work, soon):
-    running = RayEngine(RayOptions(workers=2)).run(cells_in(tmp_path, (1, 6)), work)
+# A shell has what it begins in the background ignore Ctrl-C.
+@pytest.mark.parametrize("of_the_shell", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_run_that_is_left_stops_its_tasks_and_the_cluster(
+    tmp_path, work, soon, handled, of_the_shell
+):
+    handled(signal.SIGINT, of_the_shell)
+    running = RayEngine(RayOptions(workers=3)).run(cells_in(tmp_path, (1, 6, 8)), work)
     assert next(running).unit.horizon == 1
-    assert soon((tmp_path / "k6" / "waits").exists)
+    for one in ("k6", "k8"):
+        assert soon((tmp_path / one / "waits").exists)
     running.close()
-    assert (tmp_path / "k6" / "checkpoint").exists()
-    assert not (tmp_path / "k6" / "done").exists()
+    for one in ("k6", "k8"):
+        assert (tmp_path / one / "checkpoint").exists()
+        assert not (tmp_path / one / "done").exists()
     assert soon(lambda: not of_ray())
 
 

@@ -23,7 +23,7 @@ from submitit.helpers import DelayedSubmission
 from latentbench.display import LineProgress
 from latentbench.engines.relay import show_elsewhere
 from latentbench.engines.travel import attempt, limit_threads, unpacked
-from latentbench.signals import Ended, raising
+from latentbench.signals import Ended, heed, raising
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,7 @@ class Job:
         None where it was stopped, and goes on from its checkpoint when it is submitted again.
         """
         stop = _Stop(self.submitter)
+        heed(signal.SIGTERM)
         with suppress(Ended), raising():
             stop.watch()
             if self.threads:

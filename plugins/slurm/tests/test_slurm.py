@@ -26,11 +26,12 @@ from latentbench.workspace import Workspace
 # What becomes of a cell is told by its horizon; a file counts how often it was begun.
 WORK = """
 import os, signal, sys, time
+from contextlib import suppress
 from latentbench.errors import LatentbenchError
 from latentbench.progress import SILENT
 from latentbench.signals import deferred
 
-DIES_ONCE, ALWAYS_DIES, FAILS, IS_STOPPED_ONCE, WAITS, BREAKS = 2, 3, 4, 5, 6, 7
+DIES_ONCE, ALWAYS_DIES, FAILS, IS_STOPPED_ONCE, WAITS, BREAKS, SWALLOWS = 2, 3, 4, 5, 6, 7, 8
 
 class Work:
     progress = SILENT
@@ -47,10 +48,16 @@ class Work:
             raise LatentbenchError("fails on purpose")
         if k == BREAKS:
             raise KeyError("a mistake of a plugin")
-        if k == WAITS or (k == IS_STOPPED_ONCE and not begun):
+        if k == SWALLOWS:
+            with suppress(KeyboardInterrupt):
+                (cell.folder / "waits").touch()
+                while True:
+                    time.sleep(0.01)
+        if k in (WAITS, SWALLOWS) or (k == IS_STOPPED_ONCE and not begun):
             with deferred() as asked:
                 for number in (signal.SIGUSR2, signal.SIGTERM) if k == IS_STOPPED_ONCE else ():
                     os.kill(os.getpid(), number)
+                (cell.folder / "waits").touch()
                 while not asked.is_set():
                     time.sleep(0.01)
                 (cell.folder / "checkpoint").touch()
@@ -102,15 +109,19 @@ def test_jobs_that_die_fail_or_are_stopped(tmp_path, work):
     assert sum("attempt 2 of 2" in one for one in work.progress.said) == 2
 
 
-def test_a_run_that_is_left_stops_its_jobs(tmp_path, work, soon):
-    running = SlurmEngine(SlurmOptions(executor="local", at_once=2)).run(
-        cells_in(tmp_path, (1, 6)), work
+@pytest.mark.parametrize("of_the_shell", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_run_that_is_left_stops_its_jobs(tmp_path, work, soon, handled, of_the_shell):
+    handled(signal.SIGTERM, of_the_shell)
+    running = SlurmEngine(SlurmOptions(executor="local", at_once=3)).run(
+        cells_in(tmp_path, (1, 6, 8)), work
     )
     assert next(running).unit.horizon == 1
-    assert soon(lambda: begun(tmp_path, 6) == 1)
+    for one in ("k6", "k8"):
+        assert soon((tmp_path / one / "waits").exists)
     running.close()
-    assert (tmp_path / "k6" / "checkpoint").exists()
-    assert not (tmp_path / "k6" / "done").exists()
+    for one in ("k6", "k8"):
+        assert (tmp_path / one / "checkpoint").exists()
+        assert not (tmp_path / one / "done").exists()
     assert not [one for one in psutil.Process().children() if "submitit" in str(one.cmdline())]
 
 
