@@ -23,6 +23,7 @@ from latentbench.files import DamagedFileError, reading
 from latentbench.metrics.statistics import SeedMean, SpeakerTable
 from latentbench.metrics.units import NATS, PER_DIM
 from latentbench.results.assembly import metric_of
+from latentbench.results.figures import SCORES
 from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.schema import Number, Record
 from latentbench.results.standing import NOT_FITTED, not_fitted
@@ -40,14 +41,22 @@ if TYPE_CHECKING:
     from latentbench.results.finished import FinishedRun
     from latentbench.results.schema import HorizonResult
 
-__all__ = ["FigureDifference", "Side", "Verdict", "compared", "differences_from_first", "sides_of"]
+__all__ = [
+    "FigureDifference",
+    "Side",
+    "Verdict",
+    "compared",
+    "differences_from_first",
+    "same_latents",
+    "sides_of",
+]
 
 Verdict: TypeAlias = Literal["distinguishable", "not distinguishable", "no interval", "withheld"]
 HEADLINES = ("gain", "dnll_context", "dnll")
 IN_NATS = (*HEADLINES, "x_gain")
 OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
-# Likelihoods themselves, of which other latents have others, and what is won without context.
-NOT_COMPARED = ("nll", "nll_baseline", "dnll_capacity")
+# A score of what is no model here, and what is won without context.
+NOT_COMPARED = ("nll_baseline", "dnll_capacity")
 OF_LATENTS = "latent units"
 
 
@@ -111,10 +120,11 @@ class Side:
 
     @property
     def units(self) -> dict[str, str]:
-        """Figure -> unit, of those over all eval frames that were measured."""
+        """Figure -> unit, of those over all eval frames that were measured, and of scores."""
         figures = () if self.horizon is None else self.horizon.figures
         whole = (one for one in figures if (one.split, one.slice) == ("eval", "all") and one.n)
-        return {one.name: one.unit for one in whole}
+        scores = {name: self.metrics[name].unit for name in SCORES if name in self.tables}
+        return scores | {one.name: one.unit for one in whole}
 
     @property
     def target(self) -> str:
@@ -184,14 +194,15 @@ def differences_from_first(sides: Mapping[str, Sequence[Side]]) -> Iterator[Figu
     """The differences of every run but the first from it, by horizon and run."""
     for matched, (first, *others) in sides.items():
         for other in others:
-            for name in _names(other.units, first.units):
+            alike = same_latents(other.run, first.run)
+            for name in _names(other.units, first.units, alike=alike):
                 yield compared(matched, name, other, first)
 
 
 def _side(run: FinishedRun, horizon: HorizonResult | None, registry: Registry) -> Side:
     side = Side(run, horizon)
     config = RunConfig.model_validate(run.result.config)
-    for name in side.units:
+    for name in dict.fromkeys((*side.units, *SCORES)):
         if name not in NOT_COMPARED:
             try:
                 side.metrics[name] = _metric(registry, name, config)
@@ -248,12 +259,15 @@ def _rows_of_seeds(file: Path, horizon: HorizonResult, columns: set[str]) -> Ite
             )
 
 
-def _names(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """The gain or the part due to context where both have it, else ΔNLL, then what either has."""
+def _names(one: Mapping[str, str], other: Mapping[str, str], *, alike: bool) -> list[str]:
+    """The gain or the part due to context where both have it, else ΔNLL, then what either has.
+
+    Scores themselves only where the latents are alike.
+    """
     there = {**other, **one}
     both = one.keys() & other.keys() if one and other else there.keys()
     headline = next((name for name in HEADLINES if name in both), "dnll")
-    apart = {*HEADLINES, *NOT_COMPARED} - {headline}
+    apart = {*HEADLINES, *NOT_COMPARED, *(() if alike else SCORES)} - {headline}
     ordered = dict.fromkeys((headline, *OTHERS, *there))
     return [name for name in ordered if name in there and name not in apart]
 
@@ -268,7 +282,7 @@ def compared(matched: str, name: str, other: Side, first: Side) -> FigureDiffere
         first: that it stands against.
     """
     unit = {**other.units, **first.units}.get(name, "")
-    other_latents = not _same_latents(other.run, first.run)
+    other_latents = not same_latents(other.run, first.run)
     per_dim = other_latents and (name in IN_NATS or unit == NATS)
     if name in IN_NATS or per_dim:
         unit = PER_DIM if per_dim else NATS
@@ -334,7 +348,7 @@ def _unlike(other: Side, first: Side, *, same_speakers: bool) -> str:
     return ""
 
 
-def _same_latents(one: FinishedRun, other: FinishedRun) -> bool:
+def same_latents(one: FinishedRun, other: FinishedRun) -> bool:
     """Whether the same audio has the same latents in both; maps of them are fitted on train."""
     first, second = one.result, other.result
     maps, others = (

@@ -1,5 +1,9 @@
 """The ranks of a comparison: by what all have, over what can be told apart.
 
+Models of the same latents are ranked by what their frames scored. A gain or a skill would put a
+model first whose control is poor: one that always answers with the mean gains much over the same
+without a context. Other latents have other scores, so there gains and skills are all there is.
+
 The rank of a run is 1 and the number of runs that are better beyond the interval of the
 difference. So runs that cannot be told apart share one, and none is ahead by chance alone. What is
 withheld (`results.standing`) has a reason in the place of a rank.
@@ -10,8 +14,11 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from latentbench.comparisons.against import compared
-from latentbench.results.schema import Record
+import numpy as np
+
+from latentbench.comparisons.against import compared, same_latents
+from latentbench.results.figures import SCORES
+from latentbench.results.schema import Number, Record
 from latentbench.results.standing import withheld
 
 if TYPE_CHECKING:
@@ -21,11 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RANKED", "Rank", "ranks_of"]
 
-# By what latents of any coordinates are compared; those after the first are of models that only
-# sample too.
+# By what latents of any coordinates are compared, each against a model that saw no context; those
+# after the first are of models that only sample too.
 RANKED = ("r2i", "energy_skill", "variogram_skill")
 # The energy score hardly sees how dimensions go together: what does is ranked by beside it.
-BESIDE = {"energy_skill": "variogram_skill"}
+BESIDE = {"energy_skill": "variogram_skill", "energy_score": "variogram_score"}
 SETTLED = ("distinguishable", "not distinguishable")
 
 
@@ -35,20 +42,25 @@ class Rank(Record):
     Attributes:
         run: label.
         matched: label of the horizon.
-        figure: that it is ranked by, more being better; empty where there is none.
+        figure: that it is ranked by; empty where there is none.
+        value: of that figure.
         rank: 1 for the best; None where it takes no part.
         reasons: why it takes no part.
         beside: a second figure that the same runs are ranked by: `variogram_skill` beside
-            `energy_skill`; empty where not all of them can be held against one another by it.
-        rank_beside: by that figure.
+            `energy_skill`, and scores likewise; empty where not all of them can be held against
+            one another by it.
+        value_beside: of that figure.
+        rank_beside: by it.
     """
 
     run: str
     matched: str
     figure: str = ""
+    value: Number | None = None
     rank: int | None = None
     reasons: tuple[str, ...] = ()
     beside: str = ""
+    value_beside: Number | None = None
     rank_beside: int | None = None
 
 
@@ -62,7 +74,7 @@ def ranks_of(sides: Mapping[str, Sequence[Side]]) -> Iterator[Rank]:
 def _ranked(matched: str, here: Sequence[Side]) -> Iterator[Rank]:
     reasons = [list(_barred(side)) for side in here]
     able = [number for number, why in enumerate(reasons) if not why]
-    figure = next((one for one in RANKED if all(one in here[at].units for at in able)), "")
+    figure = next((one for one in _figures(here) if all(one in here[at].units for at in able)), "")
     better, unsettled = _better(matched, figure, {at: here[at] for at in able})
     for one, other, reason in unsettled:
         for at, against in ((one, other), (other, one)):
@@ -79,11 +91,24 @@ def _ranked(matched: str, here: Sequence[Side]) -> Iterator[Rank]:
             run=side.run.label,
             matched=matched,
             figure=figure,
+            value=_value(side, figure),
             rank=None if why else 1 + better[number],
             reasons=tuple(why),
             beside="" if why else second,
+            value_beside=None if why else _value(side, second),
             rank_beside=None if why else ranks.get(number),
         )
+
+
+def _figures(sides: Sequence[Side]) -> Iterator[str]:
+    """By what they may be ranked: that which says most, first."""
+    first = sides[0].run
+    return iter(SCORES if all(same_latents(one.run, first) for one in sides) else RANKED)
+
+
+def _value(side: Side, figure: str) -> float | None:
+    table = side.tables.get(figure)
+    return None if table is None else float(table.values(np.ones((1, len(table.speakers))))[0])
 
 
 def _better(
@@ -96,7 +121,11 @@ def _better(
         if found.verdict not in SETTLED:
             unsettled.append((one, other, found.reason))
         elif found.verdict == "distinguishable":
-            better[other if (found.value or 0.0) > 0 else one] += 1
+            less, low_is_good = (
+                (found.value or 0.0) < 0,
+                sides[one].metrics[figure].better == "lower",
+            )
+            better[other if less == low_is_good else one] += 1
     return better, unsettled
 
 

@@ -50,6 +50,8 @@ HEADINGS = {
     "logmag_r2_var": ("R² var", 4),
     FLOOR: ("iid floor", 2),
 }
+# What is shown of others.
+SCORES = {"energy_score": ("energy score", 3), "variogram_score": ("variogram score", 4)}
 OTHER_DECIMALS = 4
 
 
@@ -69,12 +71,12 @@ class Place:
 
 def heading_of(name: str) -> str:
     """What a figure is called above its column."""
-    return HEADINGS.get(name, (name, 0))[0]
+    return (HEADINGS | SCORES).get(name, (name, 0))[0]
 
 
 def decimals_of(name: str) -> int:
     """How many decimals a figure is shown with."""
-    return HEADINGS.get(name, (name, OTHER_DECIMALS))[1]
+    return (HEADINGS | SCORES).get(name, (name, OTHER_DECIMALS))[1]
 
 
 def is_tabled(name: str) -> bool:

@@ -6,6 +6,7 @@ parameters, steps) stand with the runs on the terminal, and in exports beside th
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from latentbench.metrics.units import NATS, PER_DIM
@@ -26,7 +27,7 @@ from latentbench.reports.columns import (
 from latentbench.reports.tables import ANY_WIDTH, BLANK, LABEL, Column, Line, Page, Table, column
 from latentbench.reports.words import TITLE
 from latentbench.reports.words_of_comparison import words_of_comparison
-from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE
+from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, SCORES
 from latentbench.results.schema import SPLITS
 from latentbench.results.standing import not_fitted
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from latentbench.comparisons.against import FigureDifference, Verdict
     from latentbench.comparisons.circumstances import Circumstance
     from latentbench.comparisons.comparison import ComparedHorizon, ComparedRun
+    from latentbench.comparisons.ranks import Rank
     from latentbench.reports.tables import Interval
     from latentbench.results.schema import HorizonResult
 
@@ -199,11 +201,7 @@ def _summary(comparison: Comparison) -> Table:
         if name == comparison.headline:
             values += uncertainty_columns(comparison.figures, places, name, seeds=False)
     columns += unquoted(values, [bool(one.result.seeds) and not_fitted(one.result) for one in rows])
-    ranks = {(one.run, one.matched): one.rank for one in comparison.ranks}
-    if any(ranks.values()):
-        columns.append(
-            column("rank", rows, lambda one: str(ranks.get((one.run, one.matched)) or BLANK))
-        )
+    columns += _ranked(comparison)
     if differences := _differing(comparison):
         columns.append(
             column(
@@ -219,6 +217,23 @@ def _summary(comparison: Comparison) -> Table:
         styles=_styles(comparison),
         ruled=True,
     )
+
+
+def _ranked(comparison: Comparison) -> Iterator[Column]:
+    """The score that models of the same latents are ranked by, and the rank."""
+    ranks = {(one.run, one.matched): one for one in comparison.ranks}
+    if not any(one.rank for one in ranks.values()):
+        return
+    here = [ranks.get((one.run, one.matched)) for one in comparison.horizons]
+
+    def shown(figure: str, one: Rank | None) -> str:
+        value = None if one is None else one.value if one.figure == figure else one.value_beside
+        return BLANK if value is None else f"{value:.{decimals_of(figure)}f}"
+
+    for figure in SCORES:
+        if any(one is not None and figure in {one.figure, one.beside} for one in here):
+            yield column(heading_of(figure), here, partial(shown, figure))
+    yield column("rank", here, lambda one: str((one and one.rank) or BLANK))
 
 
 def _dims(one: ComparedHorizon, run: ComparedRun) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentbench.reports.columns import compact, decimals_of, heading_of, time_text
+from latentbench.results.figures import SCORES
 from latentbench.results.standing import gain_of, not_fitted
 
 if TYPE_CHECKING:
@@ -68,35 +69,39 @@ def _enough(matched: str, found: Sequence[tuple[float, bool]]) -> str:
 
 def _order(comparison: Comparison) -> Iterator[str]:
     """The tiers at the first staleness that has any, and at the last where they are others."""
-    tiers = {
-        matched: found
+    ranks = {
+        matched: [one for one in comparison.ranks if one.matched == matched]
         for matched in dict.fromkeys(one.matched for one in comparison.ranks)
-        if (found := _tiers([one for one in comparison.ranks if one.matched == matched]))
     }
+    tiers = {matched: found for matched, those in ranks.items() if (found := _tiers(those))}
     if not tiers:
         yield "No two runs can be ranked."
         return
     first, *others = tiers
-    yield _told(comparison, first, tiers[first])
-    yield from _told_beside(comparison, first, tiers[first])
+    yield _told(ranks[first], first, tiers[first], _figure(ranks[first]))
+    yield from _told_beside(ranks[first], first, tiers[first])
     same = [one for one in others if tiers[one] == tiers[first]]
     if same:
         yield f"The order is the same at {_listed(same)}."
     if others and others[-1] not in same:
-        yield _told(comparison, others[-1], tiers[others[-1]])
+        last = others[-1]
+        yield _told(ranks[last], last, tiers[last], _figure(ranks[last]))
+
+
+def _figure(ranks: Sequence[Rank]) -> str:
+    return next(one.figure for one in ranks if one.figure)
 
 
 def _told_beside(
-    comparison: Comparison, matched: str, tiers: Mapping[int, Sequence[str]]
+    ranks: Sequence[Rank], matched: str, tiers: Mapping[int, Sequence[str]]
 ) -> Iterator[str]:
     """The order by a second figure, beside that by the first."""
-    ranks = [one for one in comparison.ranks if one.matched == matched]
     for figure in dict.fromkeys(one.beside for one in ranks if one.beside):
         found = _tiers([one.model_copy(update={"rank": one.rank_beside}) for one in ranks])
         if found == tiers:
             yield f"By {heading_of(figure)}, of how dimensions go together, the order is the same."
         else:
-            yield _told(comparison, matched, found, figure)
+            yield _told(ranks, matched, found, figure)
 
 
 def _tiers(ranks: Sequence[Rank]) -> dict[int, list[str]]:
@@ -109,17 +114,14 @@ def _tiers(ranks: Sequence[Rank]) -> dict[int, list[str]]:
 
 
 def _told(
-    comparison: Comparison, matched: str, tiers: Mapping[int, Sequence[str]], figure: str = ""
+    ranks: Sequence[Rank], matched: str, tiers: Mapping[int, Sequence[str]], figure: str
 ) -> str:
-    figure = figure or next(
-        one.figure for one in comparison.ranks if one.matched == matched and one.figure
-    )
+    """The tiers by a figure of these ranks, which have it first or beside another."""
     name = heading_of(figure)
     values = {
-        one.run: found.value
-        for one in comparison.horizons
-        if one.matched == matched and (found := one.result.find("eval", "all", figure)) is not None
+        one.run: (one.value if one.figure == figure else one.value_beside) or 0.0 for one in ranks
     }
+    scored = figure in SCORES  # lower is better, and it says how good a model is
 
     def of(run: str) -> str:
         return f"{run} ({compact(values[run], decimals_of(figure))})"
@@ -130,12 +132,14 @@ def _told(
             f"At {matched} {_listed([of(one) for one in runs])} cannot be told apart by {name}; "
             "that does not mean they are equal."
         )
+    sign = 1 if scored else -1
     places = "; ".join(
-        f"{rank}. {_listed([of(one) for one in sorted(runs, key=lambda run: -values[run])])}"
+        f"{rank}. {_listed([of(one) for one in sorted(runs, key=lambda run: sign * values[run])])}"
         for rank, runs in tiers.items()
     )
+    order = "the best model" if scored else "the easiest to predict"
     return (
-        f"At {matched}, by {name}, from the easiest to predict: {places}. "
+        f"At {matched}, by {name}, from {order}: {places}. "
         "What shares a place cannot be told apart."
     )
 

@@ -30,6 +30,7 @@ __all__ = [
     "GAP",
     "MEDIAN_GAP",
     "NON_FINITE",
+    "SCORES",
     "FigureRow",
     "Figures",
     "median_gap_at",
@@ -41,6 +42,9 @@ FLOOR = "iid_floor"
 GAP = "rollout_gap"
 MEDIAN_GAP = "rollout_gap_median"
 NON_FINITE = "rollout_non_finite"
+# What each frame scored, lower being better, by which models of the same latents are held against
+# one another: other latents have others.
+SCORES = ("nll", "energy_score", "variogram_score")
 # And the gain in time, where it is a rate.
 BITS = "bits_per_second"
 

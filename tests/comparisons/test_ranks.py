@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from latentbench.comparisons import compare_runs
 from latentbench.comparisons.ranks import Rank
@@ -27,7 +28,14 @@ def words(make_run, *ranks, matched="80 ms"):
             )
         )
     told = [
-        Rank(run=run, matched=matched, figure="r2i", rank=rank, reasons=() if rank else ("leaky",))
+        Rank(
+            run=run,
+            matched=matched,
+            figure="r2i",
+            value=0.1,
+            rank=rank,
+            reasons=() if rank else ("leaky",),
+        )
         for run, rank in zip("abc", ranks, strict=True)
     ]
     changed = found.model_copy(update={"horizons": tuple(horizons), "ranks": tuple(told)})
@@ -58,7 +66,7 @@ FRAMES = 40
 DIM = 4
 
 
-def scored(make_run, make_result, label, gain, *, leaky=False):
+def scored(make_run, make_result, label, gain, *, leaky=False, own=False):
     """A run whose gain over its control is `gain` nats, and as much for every speaker."""
     n = FRAMES * len(SPEAKERS)
     control = np.random.default_rng(1).normal(size=n) + 9.0
@@ -67,21 +75,21 @@ def scored(make_run, make_result, label, gain, *, leaky=False):
         "nll": control - gain + 0.2 * np.random.default_rng(2).normal(size=n),
         "dimensions": np.full(n, float(DIM)),
     }
-    return measured(make_run, make_result, label, columns, {"r2i": gain}, leaky=leaky)
+    return measured(make_run, make_result, label, columns, {"r2i": gain}, leaky=leaky, own=own)
 
 
-def sampled(make_run, make_result, label, **skills):
-    """A run of samples only, of these skills for every speaker."""
+def sampled(make_run, make_result, label, control=9.0, *, own=False, **skills):
+    """A run of samples only, of these skills over its control for every speaker."""
     columns = {}
     for name, skill in skills.items():
-        control = 9.0 + np.random.default_rng(1).random(FRAMES * len(SPEAKERS))
-        columns |= {f"{name}_unconditional": control, f"{name}_score": (1.0 - skill) * control}
+        controls = control + np.random.default_rng(1).random(FRAMES * len(SPEAKERS))
+        columns |= {f"{name}_unconditional": controls, f"{name}_score": (1.0 - skill) * controls}
     figures = {f"{name}_skill": skill for name, skill in skills.items()}
-    return measured(make_run, make_result, label, columns, figures)
+    return measured(make_run, make_result, label, columns, figures, own=own)
 
 
-def measured(make_run, make_result, label, columns, figures, *, leaky=False):
-    """A run with these columns per frame, and figures."""
+def measured(make_run, make_result, label, columns, figures, *, leaky=False, own=False):
+    """A run with these columns per frame, and figures; of latents of its `own` if so."""
     n = FRAMES * len(SPEAKERS)
     owner = np.repeat(SPEAKERS, FRAMES)
     columns = {
@@ -102,7 +110,12 @@ def measured(make_run, make_result, label, columns, figures, *, leaky=False):
     )
     rows = [ManifestRow(f"u-{one}", one, "eval", one, 4.0) for one in SPEAKERS]
     rows.append(ManifestRow("u-train", "train", "train", "t", 4.0))
-    run = make_run(label, result=make_result(horizons=(horizon,)), rows=rows)
+    result = make_result(horizons=(horizon,))
+    if own:
+        result = result.model_copy(
+            update={"encoder": result.encoder.model_copy(update={"name": label})}
+        )
+    run = make_run(label, result=result, rows=rows)
     run.folder.mkdir()
     pq.write_table(pa.table(columns), run.folder / "frames.parquet")
     return run
@@ -110,11 +123,32 @@ def measured(make_run, make_result, label, columns, figures, *, leaky=False):
 
 def test_ranks_count_what_is_better_beyond_its_interval(make_run, make_result):
     gains = {"poor": 0.1, "good": 0.5, "as good": 0.5, "best": 0.9}
-    found = compare_runs([scored(make_run, make_result, *one) for one in gains.items()])
-    assert {one.run: one.rank for one in found.ranks} == {
-        "poor": 4, "good": 2, "as good": 2, "best": 1,
-    }  # fmt: skip
-    assert {one.figure for one in found.ranks} == {"r2i"}
+    for own, figure in ((False, "nll"), (True, "r2i")):
+        found = compare_runs(
+            [
+                scored(make_run, make_result, f"{one} {own}", gain, own=own)
+                for one, gain in gains.items()
+            ]
+        )
+        assert [one.rank for one in found.ranks] == [4, 2, 2, 1]
+        assert {one.figure for one in found.ranks} == {figure}
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["latents of all", "latents of its own"])
+def test_a_poor_control_puts_no_model_of_the_same_latents_first(make_run, make_result, own):
+    """One that answers with the mean gains much over the same without a context, and is poor."""
+    runs = [
+        sampled(make_run, make_result, "mean", 20.0, energy=0.3, own=own),  # scores 14
+        sampled(make_run, make_result, "mixture", 10.0, energy=0.1, own=own),  # scores 9
+    ]
+    found = compare_runs(runs)
+    first = "mean" if own else "mixture"
+    assert {one.run for one in found.ranks if one.rank == 1} == {first}
+    told = " ".join(words_of_comparison(found))
+    if own:
+        assert "by skill, from the easiest to predict: 1. mean (0.300); 2. mixture (0.100)." in told
+    else:
+        assert "by energy score, from the best model: 1. mixture (9.4" in told
 
 
 def test_a_leaky_run_has_a_reason_and_takes_no_place_from_others(make_run, make_result):
@@ -133,7 +167,7 @@ def test_models_that_only_sample_are_ranked_by_energy_and_beside_it_by_variogram
 ):
     skills = {"a": (0.1, 0.3), "b": (0.1, 0.1), "c": (0.2, 0.2)}
     runs = [
-        sampled(make_run, make_result, label, energy=energy, variogram=variogram)
+        sampled(make_run, make_result, label, energy=energy, variogram=variogram, own=True)
         for label, (energy, variogram) in skills.items()
     ]
     found = compare_runs(runs)
@@ -152,7 +186,7 @@ def test_one_order_by_both_is_said_once(make_run, make_result):
         for one, g in (("a", 0.1), ("b", 0.2))
     ]
     told = words_of_comparison(compare_runs(runs))
-    assert "By variogram, of how dimensions go together, the order is the same." in told
+    assert "By variogram score, of how dimensions go together, the order is the same." in told
 
 
 def test_where_one_has_no_variogram_score_nothing_is_ranked_by_it(make_run, make_result):
@@ -162,7 +196,7 @@ def test_where_one_has_no_variogram_score_nothing_is_ranked_by_it(make_run, make
     ]
     found = compare_runs(runs).ranks
     assert [(one.figure, one.rank, one.beside) for one in found] == [
-        ("energy_skill", 2, ""), ("energy_skill", 1, ""),
+        ("energy_score", 2, ""), ("energy_score", 1, ""),
     ]  # fmt: skip
 
 
@@ -170,7 +204,7 @@ def test_by_the_variogram_alone_where_it_is_all_that_they_have(make_run, make_re
     runs = [sampled(make_run, make_result, one, variogram=g) for one, g in (("a", 0.1), ("b", 0.2))]
     found = compare_runs(runs).ranks
     assert [(one.figure, one.rank) for one in found] == [
-        ("variogram_skill", 2), ("variogram_skill", 1),
+        ("variogram_score", 2), ("variogram_score", 1),
     ]  # fmt: skip
 
 
