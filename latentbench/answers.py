@@ -240,7 +240,8 @@ class Result(_Tabled[Any]):
             result.plot("curves").savefig("curves.pdf")
 
         Args:
-            what: `gain`, `context`, `split`, `curves`, `rollout`, `speakers` or `pit`.
+            what: `gain`, `context`, `split`, `curves`, `rollout`, `life`, `speakers` or
+                `pit`.
             style: a style file of matplotlib, or the name of one; it wins over ours.
 
         Raises:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot"]
 
-PICTURES = ("gain", "context", "split", "curves", "rollout", "speakers", "pit")
+PICTURES = ("gain", "context", "split", "curves", "rollout", "life", "speakers", "pit")
 SUFFIXES = (".pdf", ".svg", ".png")
 
 

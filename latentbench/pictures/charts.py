@@ -19,6 +19,7 @@ from latentbench.reports.columns import time_text
 from latentbench.reports.curves import NO_CURVES, curves_report
 from latentbench.reports.tables import BLANK, Column, Table, column
 from latentbench.results.folder import RunFolder
+from latentbench.rollout.alive import ALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ SHAPES = {
     "cross": "✚",
     "triangle-right": "▶",
 }
-LINE, DOTTED, BAR, TICK, RULE = "━", "┅", "█", "▬", "╌"
+LINE, DOTTED, BAR, BAND, TICK, RULE = "━", "┅", "█", "░", "▬", "╌"
 APART = 0.03  # of a factor of two: what parts runs that share a staleness
 STEEP = 1e3  # a gap beyond which the axis is logarithmic
 HEIGHT = 240
@@ -55,6 +56,15 @@ PARTS = {"capacity": (0, BAR), "context": (1, BAR), "ΔNLL": (None, "◆"), "whi
 DIGITS = 7  # significant, of a number in a chart
 # Columns that a table beside a chart need not show.
 HIDDEN = {"at", "encoder", "predictor", "diverged"}
+BY = {"mean": "by its mean", "sample": "by samples"}
+# What a rollout is seen to do -> the title of its axis.
+AXES = {
+    "movement": "change over the true one",
+    "variance": "variance over the true one",
+    "energy distance": "from true frames",
+}
+ALIVE_BY = ("movement", "variance")
+WIDE = 8.0  # a ratio beyond which the axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -354,26 +364,88 @@ def _rollout(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     """The median gap by depth, a staleness a colour; a cross where it is not finite."""
     runs = _values(rows, "run")
     keys, colour = _stalenesses(rows, LINE)
-    depths = sorted(_values(rows, "depth"))
-    axis = alt.Axis(values=depths, labelExpr="format(datum.value, '~r')", grid=False)
-    title = "depth, frames of the model's own"
-    base = alt.Chart().encode(
-        x=alt.X("depth:Q", title=title, axis=axis).scale(type="log", base=2, nice=False),
-        color=colour,
-        tooltip=_tooltip("run:N", "ms:Q", "depth:Q", "value:Q", "n:Q", "non_finite:Q"),
-    )
+    base = _by_depth(rows, colour, "n:Q", "non_finite:Q")
     low = min(0.0, *(row["value"] or 0.0 for row in rows))
     y = alt.Y("value:Q", title=f"median gap, {NATS}")
     high = _top(rows, "value")
     domain = [1.1 * low, high]
     y = y.scale(type="symlog", domain=domain) if high > STEEP else y.scale(domain=domain)
-    lines = base.transform_filter("!datum.diverged").encode(y=y)
-    lost = base.transform_filter("datum.diverged").mark_point(shape="cross", angle=45)
-    layers = [_zero(), lines.mark_line(point=alt.OverlayMarkDef(size=36))]
     if any(row["diverged"] for row in rows):
-        layers.append(lost.encode(y=alt.value(8)))
         keys.append(Key("not finite", None, "✕"))
-    return keys, [_panel(_named(run, runs), _where(rows, run=run), *layers) for run in runs]
+    panels = []
+    for run in runs:
+        own = _where(rows, run=run)
+        panels.append(_panel(_named(run, runs), own, _zero(), *_depths(base, y, own)))
+    return keys, panels
+
+
+def _life(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
+    """What frames of a rollout do by depth, a figure a panel; a square where they are dead."""
+    runs = _values(rows, "run")
+    keys, colour = _stalenesses(rows, LINE)
+    keys.append(Key("alive", None, BAND))
+    if any(row["dead"] for row in rows):
+        keys.append(Key("no longer alive", None, "□"))
+    if any(row["diverged"] for row in rows):
+        keys.append(Key("not finite", None, "✕"))
+    base = _by_depth(rows, colour, "by:N", "n:Q")
+    panels = []
+    for run in runs:
+        for figure in AXES:
+            if own := _where(rows, run=run, figure=figure):
+                title = _named(run, runs, f"{figure}, {BY[own[0]['by']]}")
+                panels.append(_panel(title, own, *_lived(figure, base, own), height=160))
+    return keys, panels
+
+
+def _lived(figure: str, base: alt.Chart, rows: Sequence[Row]) -> list[Layer]:
+    """One figure by depth; of a ratio what is alive is shaded."""
+    y, top = alt.Y("value:Q", title=AXES[figure]), _top(rows, "value")
+    if figure not in ALIVE_BY:
+        low = min(0.0, *(row["value"] or 0.0 for row in rows))
+        return [_zero(), *_depths(base, y.scale(domain=[1.1 * low, 1.0]), rows)]
+    domain = [0.0, max(top, ALIVE[1] + 0.5)]
+    y = y.scale(type="symlog", domain=domain) if top > WIDE else y.scale(domain=domain)
+    layers = [_alive(), _zero(1.0, dashed=True), *_depths(base, y, rows)]
+    if _where(rows, dead=True, diverged=False):
+        dead = base.transform_filter("datum.dead && !datum.diverged")
+        layers.append(dead.mark_point(shape="square", size=150, strokeWidth=1.5).encode(y=y))
+    return layers
+
+
+def _alive() -> alt.Chart:
+    """Between a half and twice what true frames do."""
+    band: alt.Chart = alt.Chart(alt.InlineData(values=[{"zero": ALIVE[0], "high": ALIVE[1]}]))
+    shaded: alt.Chart = band.mark_rect(color="currentColor", opacity=0.1).encode(
+        alt.Y("zero:Q"), alt.Y2("high:Q")
+    )
+    return shaded
+
+
+def _by_depth(rows: Sequence[Row], colour: alt.Color, *shown: str) -> alt.Chart:
+    """The axis of depths 1, 2, 4, ..."""
+    axis = alt.Axis(
+        values=sorted(_values(rows, "depth")), labelExpr="format(datum.value, '~r')", grid=False
+    )
+    x = alt.X("depth:Q", title="depth, frames of the model's own", axis=axis)
+    based: alt.Chart = alt.Chart().encode(
+        x=x.scale(type="log", base=2, nice=False),
+        color=colour,
+        tooltip=_tooltip("run:N", "ms:Q", "depth:Q", "value:Q", *shown),
+    )
+    return based
+
+
+def _depths(base: alt.Chart, y: alt.Y, rows: Sequence[Row]) -> list[Layer]:
+    """A line by depth; above it a cross where it is not finite."""
+    layers: list[Layer] = []
+    if _where(rows, diverged=False):
+        lines = base.transform_filter("!datum.diverged").encode(y=y)
+        layers.append(lines.mark_line(point=alt.OverlayMarkDef(size=36)))
+    if any(row["diverged"] for row in rows):
+        lost = base.transform_filter("datum.diverged").mark_point(shape="cross", angle=45)
+        layers.append(lost.encode(y=alt.value(8)))
+    return layers
 
 
 def distance_charts(explained: Mapping[str, Explanation]) -> Charts:
@@ -524,6 +596,7 @@ MAKERS: dict[str, Callable[[list[Row]], tuple[list[Key], list[Chart]]]] = {
     "split": _split,
     "curves": _curves,
     "rollout": _rollout,
+    "life": _life,
     "speakers": _speakers,
     "pit": _pit,
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from latentbench.errors import UsageError, nearest
 from latentbench.pictures.rows import PICTURES, Row, rows_of
 from latentbench.reports.columns import time_text
+from latentbench.rollout.alive import ALIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,9 +38,12 @@ NOTHING = {
     "split": "it takes dnll and dnll_capacity in evaluation.metrics, and controls=[unconditional]",
     "curves": "nothing was trained by gradient descent",
     "rollout": "nothing was rolled out that has a log-density; give the run rollout.utterances",
+    "life": "nothing was rolled out; give the run rollout.utterances",
     "speakers": "there are no frames with nll_unconditional or nll_baseline",
     "pit": "it takes pit_coverage_50 and pit_coverage_90 in evaluation.metrics",
 }
+BY = {"mean": "by its mean", "sample": "by samples"}
+WIDE = 8.0  # a ratio beyond which the axis is logarithmic
 ROLES = {"predictor": "model", "unconditional": "control without context"}
 
 
@@ -47,7 +51,7 @@ def picture(what: str, runs: Sequence[FinishedRun], form: str, style: str | Path
     """The bytes of a picture's file; the same runs and style make the same bytes.
 
     Args:
-        what: of `gain`, `context`, `split`, `curves`, `rollout`, `speakers`, `pit`.
+        what: of `gain`, `context`, `split`, `curves`, `rollout`, `life`, `speakers`, `pit`.
         runs: to draw together.
         form: `pdf`, `svg` or `png`.
         style: a style file of matplotlib, or the name of one; it wins over ours.
@@ -342,17 +346,54 @@ def _rollout(sheet: _Sheet, rows: list[Row]) -> None:
         if steep:
             axes.set_yscale("symlog", linthresh=1.0)
         axes.axhline(0.0, color="0.4", linewidth=0.6)
-        for number, ms in enumerate(_values(rows, "ms")):
-            _depths(axes, _where(rows, run=run, ms=ms), f"C{number % 7}", f"{time_text(ms)} ms")
-        axes.set_xscale("log", base=2)
-        depths = sorted(_values(rows, "depth"))
-        axes.set_xticks(depths, list(map(str, depths)))
-        axes.minorticks_off()
+        _by_depth(axes, _where(rows, run=run), rows)
         axes.set_ylabel(f"median gap, {NATS}")
         if len(runs) > 1:
             axes.set_title(run)
-    panels[-1].set_xlabel("depth, frames of the model's own; crosses are not finite")
+    panels[-1].set_xlabel(_depth(rows))
     sheet.legend(panels[0])
+
+
+def _life(sheet: _Sheet, rows: list[Row]) -> None:
+    """What frames of a rollout do by depth; what is alive is shaded, a square no longer is."""
+    drawn = list(dict.fromkeys((row["run"], row["figure"], row["by"]) for row in rows))
+    panels = sheet.panels(len(drawn), sharex=True)
+    for axes, (run, figure, by) in zip(panels, drawn, strict=True):
+        own = _where(rows, run=run, figure=figure)
+        if figure != "energy distance":
+            axes.axhspan(*ALIVE, color="0.9", linewidth=0)
+            _dead(axes, own, rows)
+        if max(row["value"] or 0.0 for row in own) > WIDE:
+            axes.set_yscale("symlog", linthresh=1.0)
+        _by_depth(axes, own, rows)
+        axes.set_ylabel(figure)
+        if figure == _values(rows, "figure")[0]:
+            several = len(_values(rows, "run")) > 1
+            axes.set_title(f"{run}, {BY[by]}" if several else BY[by])
+    panels[-1].set_xlabel(_depth(rows))
+    sheet.legend(panels[0])
+
+
+def _depth(rows: Sequence[Row]) -> str:
+    crosses = "; crosses: not finite" if any(row["diverged"] for row in rows) else ""
+    return f"depth, frames of its own{crosses}"
+
+
+def _dead(axes: Axes, rows: Sequence[Row], every: Sequence[Row]) -> None:
+    for number, ms in enumerate(_values(every, "ms")):
+        dead = _where(rows, ms=ms, dead=True, diverged=False)
+        places = [row["depth"] for row in dead], [row["value"] for row in dead]
+        axes.plot(*places, "s", color=f"C{number % 7}", markersize=8, fillstyle="none")
+
+
+def _by_depth(axes: Axes, rows: Sequence[Row], every: Sequence[Row]) -> None:
+    """A line for each staleness, over the depths of all panels."""
+    for number, ms in enumerate(_values(every, "ms")):
+        _depths(axes, _where(rows, ms=ms), f"C{number % 7}", f"{time_text(ms)} ms")
+    axes.set_xscale("log", base=2)
+    depths = sorted(_values(every, "depth"))
+    axes.set_xticks(depths, list(map(str, depths)))
+    axes.minorticks_off()
 
 
 def _depths(axes: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
@@ -360,8 +401,9 @@ def _depths(axes: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
     depths = [row["depth"] for row in finite]
     axes.plot(depths, [row["value"] for row in finite], "o-", color=colour, label=label)
     lost = [row["depth"] for row in rows if row["value"] is None]
-    top = [0.97] * len(lost)
-    axes.plot(lost, top, "x", color=colour, transform=axes.get_xaxis_transform(), clip_on=False)
+    if lost:  # marks of none would take part in the layout, at a depth of 0
+        place = axes.get_xaxis_transform()
+        axes.plot(lost, [0.97] * len(lost), "x", color=colour, transform=place, clip_on=False)
 
 
 DRAWERS: dict[str, Callable[[_Sheet, list[Row]], None]] = {
@@ -370,6 +412,7 @@ DRAWERS: dict[str, Callable[[_Sheet, list[Row]], None]] = {
     "split": _split,
     "curves": _curves,
     "rollout": _rollout,
+    "life": _life,
     "speakers": _speakers,
     "pit": _pit,
 }

@@ -51,6 +51,7 @@ HEADINGS = {
     "speakers": "Speaker by speaker",
     "curves": "How the networks trained",
     "rollout": "On its own frames",
+    "life": "What its own frames do",
     "pit": "How honest its uncertainty is",
     DISTANCE: "Unusual contexts",
 }
@@ -66,6 +67,9 @@ READINGS = {
     "it.",
     "rollout": "NLL under the model's own past, less NLL under the true one; 0 is as good as the "
     "truth.",
+    "life": "Frames of the model's own, by its mean, or by samples where it gives nothing else, "
+    "against true ones of the same depth. They are alive while they change, and vary, half to "
+    "twice as much: the shaded band. Energy distance: 0 is one distribution, at most 1.",
     "pit": "How far targets lie from the median of their prediction, as a density: 1 everywhere "
     "where the model is calibrated, more at the right where it is too sure.",
     DISTANCE: "NLL of frames by how far their context is from the mean of those of train, in "

@@ -20,7 +20,13 @@ from latentbench.reports.columns import time_text
 from latentbench.results.finished import FinishedRun, read_runs
 from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.standing import gain_of, not_fitted, withheld
-from latentbench.rollout.figures import by_depth, powers_of_two, summarize_gap
+from latentbench.rollout.figures import (
+    STATE_COLUMNS,
+    by_depth,
+    powers_of_two,
+    summarize_gap,
+    summarize_states,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +44,13 @@ WORTH = (("gain", "nll_unconditional", "nll"), ("dnll", "nll", "nll_baseline"))
 FOLDED = ((0.5, "pit_coverage_50"), (0.9, "pit_coverage_90"))
 LEAST_CONTEXTS = 2  # that make a curve
 GAPS = ["horizon", "depth", "nll_teacher", "nll_rollout"]
+STATES = ["horizon", "depth", *STATE_COLUMNS]
+# What a rollout is seen to do, in a picture -> of `summarize_states`.
+SEEN = {
+    "movement": "magnitude_ratio",
+    "variance": "variance_ratio",
+    "energy distance": "energy_distance",
+}
 
 
 def runs_to_draw(folders: Sequence[Path]) -> list[FinishedRun]:
@@ -198,20 +211,49 @@ def _pit_rows(run: FinishedRun) -> Iterator[Row]:
 
 def _rollout_rows(run: FinishedRun) -> Iterator[Row]:
     """The median rollout gap by depth, at powers of two, over all seeds and utterances."""
+    for horizon, depth, columns in _deep(run, GAPS):
+        yield _place(horizon) | {"depth": depth} | _gap(columns)
+
+
+def _life_rows(run: FinishedRun) -> Iterator[Row]:
+    """What frames of a rollout do, against true ones, by depth, as `rollout.alive` looks at them.
+
+    `dead` at the depth where they first leave what is alive. A distance of a single utterance is
+    none, and has no row.
+    """
+    for horizon, depth, columns in _deep(run, STATES):
+        told = horizon.rollout
+        assert told is not None  # noqa: S101 - it has frames
+        seen = vars(summarize_states(columns, 1.0))
+        at = _place(horizon) | {"by": told.mode, "depth": depth, "n": len(columns["depth"])}
+        for figure, name in SEEN.items():
+            if not math.isnan(value := seen[name]):
+                finite = math.isfinite(value)
+                row = {"figure": figure, "value": value if finite else None}
+                yield at | row | {"dead": told.dead_at == depth, "diverged": not finite}
+
+
+def _deep(
+    run: FinishedRun, names: list[str]
+) -> Iterator[tuple[HorizonResult, int, Mapping[str, Any]]]:
+    """The columns of the frames of a rollout at depths 1, 2, 4, ...; nothing where one is not kept.
+
+    Of each horizon that was fitted, all seeds and utterances together.
+    """
     file = RunFolder(run.folder).rollout_file
     if not file.exists():
         return
     with reading(file, AGAIN):
-        if not set(GAPS) <= set(pq.read_schema(file).names):
+        if not set(names) <= set(pq.read_schema(file).names):
             return
-        table = pq.read_table(file, columns=GAPS)
-    columns = {name: table[name].to_numpy() for name in GAPS}
+        table = pq.read_table(file, columns=names)
+    columns = {name: table[name].to_numpy() for name in names}
     for horizon in _fitted(run):
         inside = columns["horizon"] == horizon.k
         at = by_depth({name: values[inside] for name, values in columns.items()})
         for depth in powers_of_two(max(at, default=0)):
-            if depth > 0 and depth in at:
-                yield _place(horizon) | {"depth": depth} | _gap(at[depth])
+            if depth in at:
+                yield horizon, depth, at[depth]
 
 
 def _gap(columns: Mapping[str, Any]) -> Row:
@@ -228,6 +270,7 @@ PICTURES: dict[str, Callable[[FinishedRun], Iterator[Row]]] = {
     "split": _split_rows,
     "curves": _curve_rows,
     "rollout": _rollout_rows,
+    "life": _life_rows,
     "speakers": _speaker_rows,
     "pit": _pit_rows,
 }

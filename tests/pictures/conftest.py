@@ -30,6 +30,20 @@ def folders(tmp_path_factory):
     return [root / "a$b_<i>", root / "_trained"]
 
 
+@pytest.fixture(scope="session")
+def sampled(folders):
+    """A run of a model that gives samples and no density, of two seeds, which is hardly trained."""
+    root = folders[0].parent
+    head = {"head": "energy", "width": 8, "head_width": 8, "head_layers": 1}
+    out = root / "sampled"
+    lb.run(
+        preset="phase1", out=out, encoder="latents", corpus={"name": "world:ar1", "frames": 60},
+        predictor={"name": "neural", **head}, seeds=[1, 2], steps=20, metrics=["direction_cos"],
+        horizons=(1, 4), cache=root / "cache", progress=False, set=["utterances.min_seconds=0"],
+    )  # fmt: skip
+    return out
+
+
 @pytest.fixture
 def runs(folders):
     return runs_to_draw(folders)

@@ -12,7 +12,7 @@ from latentbench.pictures import drawing
 from latentbench.pictures.drawing import draw, picture
 from latentbench.pictures.rows import PICTURES, rows_of
 
-MEASURED = ("gain", "split", "curves", "rollout", "speakers", "pit")
+MEASURED = ("gain", "split", "curves", "rollout", "life", "speakers", "pit")
 
 
 def heights(axes):
@@ -68,6 +68,26 @@ def test_a_depth_that_is_not_finite_is_a_cross(runs, monkeypatch):
     marks = {line.get_marker(): list(line.get_xdata()) for line in axes.lines}
     assert marks["o"] == [1]
     assert marks["x"] == [2]
+
+
+def test_what_frames_do_is_drawn_figure_by_figure_and_dead_ones_are_squares(runs):
+    rows = rows_of("life", runs)
+    panels = draw("life", runs).axes
+    assert [axes.get_ylabel() for axes in panels] == ["movement", "variance", "energy distance"]
+    for axes in panels:
+        own = [row for row in rows if row["figure"] == axes.get_ylabel()]
+        dots = [y for line in axes.lines if line.get_marker() == "o" for y in line.get_ydata()]
+        squares = [y for line in axes.lines if line.get_marker() == "s" for y in line.get_ydata()]
+        assert sorted(dots) == sorted(row["value"] for row in own)
+        dead = [row["value"] for row in own if row["dead"]]
+        assert sorted(squares) == ([] if axes is panels[-1] else sorted(dead))
+    assert dead
+
+
+@pytest.mark.parametrize("what", ["rollout", "life"])
+def test_panels_of_several_runs_have_room(runs, make_named, what):
+    """A layout that finds none warns, and a warning is an error here."""
+    assert picture(what, make_named(runs), "svg")
 
 
 @pytest.mark.parametrize("what", MEASURED)

@@ -47,6 +47,8 @@ def opened(browser, compared):
     """The browser with the report in it, drawn."""
     from selenium.webdriver.support.ui import WebDriverWait
 
+    for log in ("performance", "browser"):
+        browser.get_log(log)  # what is there is of the page before
     browser.set_window_size(1400, 1000)
     browser.get(compared.file.as_uri())
     drawn = "return Number(document.body.dataset.drawn)"

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import latentbench as lb
-from latentbench.pictures.rows import rows_of
+from latentbench.pictures.rows import rows_of, runs_to_draw
 
 
 @pytest.fixture
@@ -68,6 +68,41 @@ def test_the_rollout_is_the_median_gap_of_each_depth(runs, folders):
         assert row["value"] == pytest.approx(np.median(own.nll_rollout - own.nll_teacher))
 
 
+@pytest.mark.parametrize("which", ["mean", "sample"])
+def test_what_frames_of_a_rollout_do_is_of_those_of_each_depth(folders, sampled, which):
+    folder = {"mean": folders[0], "sample": sampled}[which]
+    frames = pq.read_table(folder / "rollout.parquet").to_pandas()
+    rows = rows_of("life", runs_to_draw([folder]))
+    assert {row["by"] for row in rows} == {which}
+    assert {row["depth"] for row in rows} >= {1, 2, 4, 8, 16, 32}
+    for row in rows:
+        own = frames[(frames.horizon == row["k"]) & (frames.depth == row["depth"])]
+        across = own.distance_to_true.mean()
+        alike = (own.distance_to_own + own.distance_of_true).mean() / 2
+        expected = {
+            "movement": np.median(own.change_norm / own.true_change_norm),
+            "variance": own.deviation.mean() / own.true_deviation.mean(),
+            "energy distance": 1 - alike / across,
+        }
+        assert row["value"] == pytest.approx(expected[row["figure"]], rel=1e-5)
+        assert row["n"] == len(own)
+
+
+def test_it_is_dead_where_the_run_says_so(folders, sampled):
+    """At the first depth where a figure is not within a half and twice the true one."""
+    for folder in (folders[0], sampled):
+        (run,) = runs_to_draw([folder])
+        for horizon in run.result.horizons:
+            own = [row for row in rows_of("life", [run]) if row["k"] == horizon.k]
+            outside = [
+                row["depth"]
+                for row in own
+                if row["figure"] != "energy distance" and not 0.5 <= row["value"] <= 2
+            ]
+            assert {row["depth"] for row in own if row["dead"]} == {*sorted(outside)[:1]}
+            assert horizon.rollout.dead_at == min(outside, default=None)
+
+
 def test_a_curve_has_every_loss_that_was_kept(runs, folders):
     kept = pq.read_table(folders[1] / "curves.parquet").to_pylist()
     rows = rows_of("curves", runs[1:])
@@ -76,7 +111,7 @@ def test_a_curve_has_every_loss_that_was_kept(runs, folders):
 
 
 def test_a_run_that_was_not_fitted_shows_no_number_but_its_losses(runs):
-    for what in ("gain", "split", "speakers", "pit", "rollout"):
+    for what in ("gain", "split", "speakers", "pit", "rollout", "life"):
         assert rows_of(what, runs[1:]) == []
 
 
