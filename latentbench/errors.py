@@ -44,6 +44,10 @@ class UsageError(LatentbenchError):
     exit_code = 2
 
 
+class BusyError(UsageError):
+    """Another process is at work where this one would be (exit code 2)."""
+
+
 class CellFailedError(LatentbenchError):
     """At least one cell of a run failed; the others are on disk (exit code 1)."""
 

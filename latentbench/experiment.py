@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
+import time
+from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from latentbench.cells import CellWork, keep_failure, timed
 from latentbench.checks import check_encoder, check_memory, in_frames, listen, make_corpus, prepare
@@ -16,7 +17,7 @@ from latentbench.corpora.selection import LeftOut, choose_audio, require_same_au
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell, closed
 from latentbench.engines.local import LocalEngine
-from latentbench.errors import LatentbenchError, UsageError, counted
+from latentbench.errors import BusyError, LatentbenchError, UsageError, counted
 from latentbench.factorizations import Fitting
 from latentbench.factorizations.stored import (
     factored_store,
@@ -50,7 +51,7 @@ from latentbench.results.schema import SPLITS, CorpusFacts, Skipped
 from latentbench.trackers.tracker import Tracking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from latentbench.latents import Latents
     from latentbench.latents.stretches import Encoded
     from latentbench.plugins import Registry
+    from latentbench.progress import Progress
     from latentbench.results import Result
     from latentbench.results.schema import EncoderFacts, Provenance
     from latentbench.workspace import Workspace
@@ -70,8 +72,17 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.parquet"
 TRACKERS = "trackers"
 OTHER_FOLDER = "Choose another --out, or remove the folder."
+SECONDS_BETWEEN_LOOKS = 2.0  # at folders that another process works in
 
-__all__ = ["EncodedCorpus", "encode_corpus", "run_experiment"]
+__all__ = ["EncodedCorpus", "as_they_come_free", "encode_corpus", "run_experiment"]
+
+
+class _Labelled(Protocol):
+    @property
+    def label(self) -> str: ...
+
+
+Labelled = TypeVar("Labelled", bound=_Labelled)
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,7 @@ def run_experiment(
     A run that was ended at any moment continues where it was; one that is finished is read.
 
     Raises:
+        BusyError: another process works in the folder.
         UsageError: the configuration, the corpus or the folder cannot be used.
         LatentbenchError: the disk is full, or the latents cannot be had.
     """
@@ -196,6 +208,39 @@ def run_experiment(
             )
         journal.figures(result)
         return result
+
+
+def as_they_come_free(
+    runs: Sequence[Labelled], make: Callable[[Labelled], None], progress: Progress
+) -> None:
+    """Make each of several runs; one that another process is at has its turn when that is done.
+
+    So processes that are given the same runs share them out.
+
+    Args:
+        runs: each has a `label`.
+        make: one of them; raises `BusyError` where another process works in its folder.
+        progress: told what is made.
+    """
+    waiting = deque(enumerate(runs, 1))
+    busy: set[str] = set()
+    passed = 0  # in a row
+    while waiting:
+        number, one = waiting.popleft()
+        if one.label not in busy:
+            progress.say(f"Run {number} of {len(runs)}: {one.label}")
+        try:
+            make(one)
+        except BusyError:
+            if one.label not in busy:
+                progress.say(f"{one.label}: another process is at it; its turn comes later.")
+            busy.add(one.label)
+            waiting.append((number, one))
+            passed += 1
+            if passed >= len(waiting):
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+        else:
+            passed = 0
 
 
 def encode_corpus(config: RunConfig, workspace: Workspace, registry: Registry) -> EncodedCorpus:

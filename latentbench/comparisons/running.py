@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from latentbench.checks import prepare
 from latentbench.comparisons.comparison import Failure
-from latentbench.errors import LatentbenchError, UsageError
-from latentbench.experiment import run_experiment
+from latentbench.errors import BusyError, LatentbenchError, UsageError
+from latentbench.experiment import as_they_come_free, run_experiment
 from latentbench.results import RunFolder
 from latentbench.results.finished import FinishedRun
 
@@ -31,7 +31,8 @@ def run_combinations(
 ) -> tuple[list[FinishedRun], list[Failure]]:
     """Run every combination in its folder below `out`; those that are finished are read.
 
-    All are checked before the first one starts. A model that one has fitted is not fitted again by
+    The same command given again meanwhile, here or wherever the folder is seen, takes part. All
+    are checked before the first one starts. A model that one has fitted is not fitted again by
     another that needs the very same (`latentbench.fits`). One that fails later is told and named
     among the failures, and the others go on.
 
@@ -42,22 +43,28 @@ def run_combinations(
     for one in combinations:
         _check(one, out, workspace, registry)
     workspace = replace(workspace, beside=tuple(out / one.folder for one in combinations))
-    runs: list[FinishedRun] = []
-    failures: list[Failure] = []
-    first: LatentbenchError | None = None
-    for number, one in enumerate(combinations, 1):
-        workspace.progress.say(f"Run {number} of {len(combinations)}: {one.label}")
+    runs: dict[str, FinishedRun] = {}
+    errors: dict[str, LatentbenchError] = {}
+
+    def make(one: Combination) -> None:
         folder = out / one.folder
         try:
             run_experiment(one.config, folder, workspace, registry)
-            runs.append(FinishedRun.read(folder, one.label, one.corpus))
+            runs[one.label] = FinishedRun.read(folder, one.label, one.corpus)
+        except BusyError:
+            raise
         except LatentbenchError as error:
             workspace.progress.say(f"{one.label} failed: {error}")
-            failures.append(Failure(label=one.label, error=str(error)))
-            first = first or error
-    if first is not None and not runs:
-        raise first
-    return runs, failures
+            errors[one.label] = error
+
+    as_they_come_free(combinations, make, workspace.progress)
+    if errors and not runs:
+        raise next(iter(errors.values()))
+    labels = [one.label for one in combinations]
+    return (
+        [runs[label] for label in labels if label in runs],
+        [Failure(label=label, error=str(errors[label])) for label in labels if label in errors],
+    )
 
 
 def _check(one: Combination, out: Path, workspace: Workspace, registry: Registry) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from latentbench.errors import UsageError
-from latentbench.experiment import run_experiment
+from latentbench.experiment import as_they_come_free, run_experiment
 from latentbench.factoring.frames import principal_errors, scored_frames_of
 from latentbench.factoring.record import FactoredRow, Factoring, Measure, PointAnswer
 from latentbench.factoring.rolled import rolled_into_x
@@ -66,6 +66,7 @@ def factorize(
     """
     grid = _Grid(configure, out, workspace, registry, _common(points))
     _refuse_blind(grid.config)
+    grid.make({"name": "none"}, *points)
     latents = grid.row({"name": "none"}, "latents")
     errors = principal_errors(grid.folder({"name": "none"}), grid.keep(points[0]), workspace)
     rows, answers = [latents], []
@@ -90,6 +91,12 @@ def factorize(
     write_text(out / "factorization.json", found.model_dump_json(indent=2))
     write_text(out / "factorization.csv", found.to_csv())
     return found
+
+
+class _Run(NamedTuple):
+    label: str
+    config: RunConfig
+    folder: Path
 
 
 @dataclass
@@ -131,15 +138,24 @@ class _Grid:
         options = self.configure(point).factorization.options
         return float(getattr(options, "keep", 1e-4))
 
+    def make(self, *points: Mapping[str, Any]) -> None:
+        """Make the run of each; what another process is at, last."""
+        runs = [_Run(self.label(one), self.configure(one), self.folder(one)) for one in points]
+
+        def make(one: _Run) -> None:
+            run_experiment(one.config, one.folder, self.workspace, self.registry)
+            self.results[one.label] = read_result(one.folder)
+
+        as_they_come_free(runs, make, self.workspace.progress)
+
     def row(self, point: Mapping[str, Any], role: Role) -> FactoredRow:
         """Run one factorisation, if that is not done, and describe its state."""
         label = self.label(point)
         if label in self.rows:
             return self.rows[label]
         config, folder = self.configure(point), self.folder(point)
-        self.workspace.progress.say(f"{label}: {folder}")
-        run_experiment(config, folder, self.workspace, self.registry)
-        self.results[label] = read_result(folder)
+        if label not in self.results:
+            self.make(point)
         one = scored_frames_of(folder, self.horizon, self.workspace, self.registry)
         self.frames[label] = one
         known = "kl" in one.columns

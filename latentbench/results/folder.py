@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from latentbench.config import dotted
-from latentbench.errors import UsageError
+from latentbench.errors import BusyError, UsageError
 from latentbench.files import (
     SUMS,
     DamagedFileError,
@@ -74,8 +74,9 @@ class RunFolder:
         What is damaged in it is said and removed, so that it is made again.
 
         Raises:
+            BusyError: another process works in it.
             UsageError: it holds another configuration (names what differs) or something else,
-                cannot be made, or another process works in it.
+                cannot be made.
             LatentbenchError: the disk is full.
         """
         from latentbench.locks import Timeout, locked  # noqa: PLC0415 - reading needs no lock
@@ -87,7 +88,7 @@ class RunFolder:
                 run._refuse_other_files()
                 held.enter_context(locked(path / LOCK))
             except Timeout:
-                raise UsageError(
+                raise BusyError(
                     f"Another process is working in the run folder '{path}'.",
                     "Wait until it is done, or choose another --out.",
                 ) from None
