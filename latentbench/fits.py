@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow.parquet as pq
 import torch
@@ -25,13 +25,14 @@ from latentbench.latents.manifest import corpus_digest, read_manifest
 from latentbench.models import MODELS, load_model
 from latentbench.predictors.learning_curve import LearningCurve, Loss
 from latentbench.results.folder import AGAIN, CURVES, read_record
+from latentbench.specs import after_fit
 from latentbench.tasks import WindowTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from latentbench.config import RunConfig, TrainingConfig
+    from latentbench.config import ComponentConfig, RunConfig, TrainingConfig
     from latentbench.engines import Cell
     from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
@@ -116,7 +117,7 @@ def networks_of(config: RunConfig, horizon: int) -> Iterator[str]:
         yield "x_target"
 
 
-def decided_by(config: RunConfig, role: str, horizon: int, seed: int) -> str:
+def decided_by(config: RunConfig, role: str, horizon: int, seed: int, registry: Registry) -> str:
     """All that a configuration says of one fit, as text: equal texts, equal models.
 
     Without a context the horizon shows in nothing but the first frame that is predicted.
@@ -126,11 +127,12 @@ def decided_by(config: RunConfig, role: str, horizon: int, seed: int) -> str:
         role: of the model.
         horizon: of its cell.
         seed: of its cell.
+        registry: where its predictor is.
     """
     task, plain = window_task(config, horizon), config.model_dump(mode="json")
     said = {
         "latents": {name: plain.get(name) for name in OF_LATENTS},
-        "model": plain[SECTION_OF[role]],
+        "model": _learned_by(config, role, registry),
         "training": training_of(role, config.training).model_dump(mode="json"),
         "device": config.device,
         "seed": seed,
@@ -142,6 +144,19 @@ def decided_by(config: RunConfig, role: str, horizon: int, seed: int) -> str:
         "target": "x" if role in OF_X else task.target,
     }
     return json.dumps(said, sort_keys=True)
+
+
+def _learned_by(config: RunConfig, role: str, registry: Registry) -> dict[str, Any]:
+    """The predictor of a role with those options that its training looks at.
+
+    Rolled out in training it is asked for means and samples, by all of them.
+    """
+    component: ComponentConfig = getattr(config, SECTION_OF[role])
+    plain = component.model_dump(mode="json")
+    if training_of(role, config.training).rollout.steps:
+        return plain
+    unused = after_fit(registry.get("predictor", component.name).spec.options)
+    return {name: value for name, value in plain.items() if name not in unused}
 
 
 def latents_digest(cell: Cell) -> str:
@@ -162,7 +177,7 @@ def fit_digest(cell: Cell, role: str, registry: Registry, latents: str) -> str:
     """
     component = registry.get("predictor", getattr(cell.config, SECTION_OF[role]).name)
     return _digest(
-        decided_by(cell.config, role, cell.horizon, cell.seed),
+        decided_by(cell.config, role, cell.horizon, cell.seed, registry),
         latents,
         str(component.provider),
         component.code or code_digest(component.factory()),

@@ -124,7 +124,7 @@ def plan_experiment(
     notes = list(prepared.notes)
     encode_seconds, missing = _encoding(prepared, workspace, notes)
     planned = set() if planned is None else planned
-    needed = _networks(prepared.config)
+    needed = _networks(prepared.config, registry)
     trial = _Trial(prepared, registry, len(needed - planned))
     if taken := needed & planned:
         notes.append(f"taken over from the runs before: {counted(len(taken), 'fit')}")
@@ -165,10 +165,10 @@ def plan_experiment(
     )
 
 
-def _networks(config: RunConfig) -> set[str]:
+def _networks(config: RunConfig, registry: Registry) -> set[str]:
     """What decides each network of a run, all times in frames."""
     return {
-        decided_by(config, role, k, seed)
+        decided_by(config, role, k, seed, registry)
         for seed in config.seeds
         for k in config.task.horizons
         for role in networks_of(config, k)

@@ -10,6 +10,9 @@ carry constraints of `annotated_types`:
     @dataclass(frozen=True)
     class MyOptions:
         hop_ms: Annotated[float, Gt(0), "time between frames, in milliseconds"] = 80.0
+
+An option of a predictor that is looked at only once it is fitted, such as a temperature, carries
+`AFTER_FIT` too: models that differ in nothing else are fitted once.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "AFTER_FIT",
     "KINDS",
     "ComponentSpec",
     "CorpusSpec",
@@ -37,10 +41,18 @@ __all__ = [
     "ReporterSpec",
     "TrackerSpec",
     "TransformSpec",
+    "after_fit",
     "option_fields",
 ]
 
 Density = Literal["exact", "bound", "samples"]
+
+
+class _AfterFit:
+    """Marks an option that changes nothing of what `fit` learns."""
+
+
+AFTER_FIT = _AfterFit()
 
 
 @dataclass(frozen=True)
@@ -240,6 +252,15 @@ def option_fields(options: type) -> list[OptionField]:
     """The fields of an options dataclass, in order, with the help found in `Annotated`."""
     hints = get_type_hints(options, include_extras=True)
     return [_described(field, hints[field.name]) for field in fields(options)]
+
+
+def after_fit(options: type) -> set[str]:
+    """The names of those fields of an options dataclass that are marked by `AFTER_FIT`."""
+    hints = get_type_hints(options, include_extras=True)
+    marked = {
+        name for name, hint in hints.items() if AFTER_FIT in getattr(hint, "__metadata__", ())
+    }
+    return marked & {field.name for field in fields(options)}
 
 
 def _described(field: Field[Any], hint: Any) -> OptionField:

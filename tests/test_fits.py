@@ -156,6 +156,34 @@ def test_the_control_is_shared_where_it_is_trained_alike(tmp_path, changed):
     assert numbers(tmp_path / "second") == numbers(tmp_path / "alone")
 
 
+@pytest.mark.parametrize(
+    ("head", "changed"),
+    [
+        ("lsd", "temperature: 0.5"),
+        ("diffusion", "steps: 2"),
+        ("flow-matching", "steps: 2, probes: 2"),
+        ("latent", "draws: 3"),
+    ],
+)
+def test_how_a_trained_head_samples_or_is_scored_trains_nothing(tmp_path, head, changed):
+    size = f"head: {head}, width: 8, head_width: 8, head_layers: 1"
+    one, other = (f"predictor={{name: neural, {size}{more}}}" for more in ("", f", {changed}"))
+    run(tmp_path, "first", one)
+    assert not run(tmp_path, "second", other, beside=["first"]).trained
+    assert run(tmp_path, "alone", other).trained
+    assert numbers(tmp_path / "second") == numbers(tmp_path / "alone")
+    assert numbers(tmp_path / "second") != numbers(tmp_path / "first")
+
+
+def test_a_model_that_samples_in_its_training_is_trained_for_each_temperature(tmp_path):
+    """But for the control without a context, which is not rolled out."""
+    lsd = "{name: neural, head: lsd, width: 8, head_width: 8, head_layers: 1, temperature: %s}"
+    rolled = ("training.rollout={steps: 2, mode: sample}", "controls=[unconditional]")
+    for name, temperature, trained in (("first", 1.0, 3), ("second", 0.5, 2)):
+        told = run(tmp_path, name, f"predictor={lsd % temperature}", *rolled, beside=["first"])
+        assert len(told.trained) == trained
+
+
 def test_another_baseline_is_fitted(place):
     run(place, "second", FIRST, "baseline.floor=0.5", beside=["first"])
     one, two = (

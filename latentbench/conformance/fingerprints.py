@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latentbench.conformance.audio import EncoderSubject
     from latentbench.encoders import Encoder
 
-__all__ = ["fingerprint", "fingerprint_of_options"]
+__all__ = ["fingerprint", "fingerprint_of_options", "other_values"]
 
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 
@@ -79,7 +79,7 @@ def _alternatives(subject: EncoderSubject) -> Iterator[tuple[str, Any, Encoder]]
     """For each option that has one: its name, options with another value, such an encoder."""
     hints = get_type_hints(type(subject.options))
     for field in fields(subject.options):
-        for value in _other_values(hints[field.name], getattr(subject.options, field.name)):
+        for value in other_values(hints[field.name], getattr(subject.options, field.name)):
             options = replace(subject.options, **{field.name: value})
             try:
                 encoder = subject.loaded(options)
@@ -89,7 +89,7 @@ def _alternatives(subject: EncoderSubject) -> Iterator[tuple[str, Any, Encoder]]
             break
 
 
-def _other_values(hint: Any, value: Any) -> list[Any]:
+def other_values(hint: Any, value: Any) -> list[Any]:
     """Other values of an option that are worth a try; texts that are free have none."""
     if get_origin(hint) is Literal:
         return [choice for choice in get_args(hint) if choice != value]

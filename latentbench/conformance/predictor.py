@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from latentbench.conformance.closeness import (
     require_same,
     require_tensor,
 )
+from latentbench.conformance.fingerprints import other_values
 from latentbench.conformance.integration import (
     ERRORS,
     Weighed,
@@ -36,6 +38,7 @@ from latentbench.conformance.small_world import (
 from latentbench.errors import LatentbenchError
 from latentbench.metrics.metric import NO_LOG_DENSITY
 from latentbench.predictors import Predictor
+from latentbench.specs import after_fit
 from latentbench.tasks import Batch
 
 if TYPE_CHECKING:
@@ -246,6 +249,25 @@ def state_dict(subject: PredictorSubject) -> str:
     return _require_as_good(subject, subject.fitted, other.eval(), what)
 
 
+def options_after_fit(subject: PredictorSubject) -> str:
+    """Options that are marked by AFTER_FIT change nothing of what fit learns."""
+    hints = get_type_hints(type(subject.options))
+    changed = {
+        name: next(iter(other_values(hints[name], getattr(subject.options, name))), 1)
+        for name in sorted(after_fit(type(subject.options)))
+    }
+    if not changed:
+        return "no option is marked"
+    options = replace(subject.options, **changed)
+    other = type(subject)(subject.component, options, subject.workspace).fit(DIM, subject.world)
+    learned, found = subject.fitted.state_dict(), other.state_dict()
+    same = learned.keys() == found.keys() and all(
+        torch.equal(one, found[name]) for name, one in learned.items()
+    )
+    require(same, f"the same weights whatever {', '.join(changed)}", "others")
+    return ", ".join(changed)
+
+
 def gradients(subject: PredictorSubject) -> str:
     """The NLL has a finite gradient with respect to every parameter; of samples alone, the loss."""
     predictor = subject.make().train()
@@ -287,6 +309,7 @@ KIT = Kit(
         context_only,
         deterministic,
         state_dict,
+        options_after_fit,
         gradients,
         no_frames,
     ),

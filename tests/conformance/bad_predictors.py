@@ -3,6 +3,8 @@
 # ruff: noqa: ARG002 - contracts hand over more than a bad component looks at
 
 import itertools
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from torch.distributions import Independent, Normal
 from latentbench.errors import LatentbenchError
 from latentbench.hookspecs import hookimpl
 from latentbench.predictors import Predictor
-from latentbench.specs import PredictorSpec
+from latentbench.specs import AFTER_FIT, NoOptions, PredictorSpec
 
 COUNTER = itertools.count()
 
@@ -208,6 +210,24 @@ class SamplesElsewhere(Sound):
         return Elsewhere(Normal(self.factor * context[:, -1], 1.0), 1)
 
 
+@dataclass(frozen=True)
+class Warm:
+    temperature: Annotated[float, AFTER_FIT, "of the samples"] = 1.0
+
+
+class LearnsItsTemperature(Sound):
+    takes = Warm
+
+    def fit(self, train, training):
+        super().fit(train, training)
+        with torch.no_grad():
+            self.factor.mul_(self.options.temperature)
+
+
+class SamplesByItsTemperature(Sound):
+    takes = Warm
+
+
 CLASSES = [
     value
     for value in list(globals().values())
@@ -223,4 +243,5 @@ def latentbench_predictors():
             summary="for tests",
             factory=f"{__name__}:{made.__name__}",
             density=getattr(made, "gives", "exact"),
+            options=getattr(made, "takes", NoOptions),
         )

@@ -23,6 +23,7 @@ BROKEN = {
     "LooksUpTargets": ("context_only", "log_prob as before the targets were changed"),
     "OtherEachFit": ("deterministic", "log_prob of the first fit from a second one"),
     "HidesWhatItLearned": ("state_dict", "after load_state_dict"),
+    "LearnsItsTemperature": ("options_after_fit", "the same weights whatever temperature"),
     "UnusedParameter": ("gradients", "expected a gradient of 'unused'; came none"),
     "DensityAfterAll": ("shapes", "a LatentbenchError from log_prob of a predictor declared"),
     "SamplesElsewhere": ("samples", "mean to be that of 1024 samples"),
@@ -75,6 +76,13 @@ def test_a_density_better_than_the_truth_is_found(check):
 
 def test_a_sound_predictor_passes_every_check(check):
     assert {finding.status for finding in check("predictor", "Sound").values()} == {"pass"}
+
+
+def test_an_option_that_acts_after_fit_alone_is_found_sound(check):
+    found = check("predictor", "SamplesByItsTemperature")
+    assert {one.status for one in found.values()} == {"pass"}
+    assert found["options_after_fit"].detail == "temperature"
+    assert check("predictor", "Sound")["options_after_fit"].detail == "no option is marked"
 
 
 def test_a_bound_may_be_below_the_density_and_never_above(check):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from latentbench.specs import AFTER_FIT
+
 if TYPE_CHECKING:
     from latentbench.specs import Density
 
@@ -101,14 +103,25 @@ class NeuralOptions:
     ] = None
     samples: Annotated[int, Gt(1), "samples per frame in the loss of energy"] = 8
     draws: Annotated[
-        int, Gt(0), "innovations per scored frame of latent, K; 1 is the evidence lower bound"
+        int,
+        Gt(0),
+        AFTER_FIT,
+        "innovations per scored frame of latent, K; 1 is the evidence lower bound",
     ] = 16
-    temperature: Annotated[float, Ge(0), "variance of the noise that lsd samples from"] = 1.0
+    temperature: Annotated[
+        float, Ge(0), AFTER_FIT, "variance of the noise that lsd samples from"
+    ] = 1.0
     steps: Annotated[
-        int | None, Gt(0), "from noise to sample; by default 8 for flow-matching, 32 for diffusion"
+        int | None,
+        Gt(0),
+        AFTER_FIT,
+        "from noise to sample; by default 8 for flow-matching, 32 for diffusion",
     ] = None
     probes: Annotated[
-        int, Gt(1), "Hutchinson probes of flow-matching's trace above twice as many dimensions"
+        int,
+        Gt(1),
+        AFTER_FIT,
+        "Hutchinson probes of flow-matching's trace above twice as many dimensions",
     ] = 8
 
     @property
