@@ -231,9 +231,9 @@ def as_they_come_free(
             progress.say(f"Run {number} of {len(runs)}: {one.label}")
         try:
             make(one)
-        except BusyError:
+        except BusyError as error:
             if one.label not in busy:
-                progress.say(f"{one.label}: another process is at it; its turn comes later.")
+                progress.say(f"{error.message} The turn of {one.label} comes later.")
             busy.add(one.label)
             waiting.append((number, one))
             passed += 1
