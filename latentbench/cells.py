@@ -166,7 +166,7 @@ def _do(cell: Cell, inputs: str, registry: Registry, progress: Progress) -> None
     """Do the work of a cell whose folder is ours alone."""
     sweep(cell.folder)
     with disk_full_explained(cell.folder, 64_000_000):
-        record = _Work(cell, inputs, registry, progress).run()
+        record = _Work(cell, registry, progress).run()
         record.inputs = inputs
         write_record(cell.folder, record)
 
@@ -302,9 +302,8 @@ def task_frames(
 class _Work:
     """The steps of one cell, from its latents to its record."""
 
-    def __init__(self, cell: Cell, inputs: str, registry: Registry, progress: Progress) -> None:
+    def __init__(self, cell: Cell, registry: Registry, progress: Progress) -> None:
         self.cell = cell
-        self.inputs = inputs
         self.config = cell.config
         self.registry = registry
         self.progress = progress

@@ -205,6 +205,15 @@ def test_nothing_is_taken_from_a_damaged_run(place, damaging):
     assert numbers(place / "second") == numbers(place / "alone")
 
 
+def test_a_run_that_was_interrupted_gives_what_its_finished_cells_hold(place):
+    """As after a kill in its second cell: k = 4, its network and that of x, is fitted again."""
+    (place / "first" / "result.json").unlink()
+    (place / "first" / "cells" / "k4-seed42" / "cell.json").unlink()
+    assert len(run(place, "second", FIRST, *OTHERWISE, beside=["first"]).trained) == 2
+    run(place, "alone", FIRST, *OTHERWISE)
+    assert numbers(place / "second") == numbers(place / "alone")
+
+
 def test_what_is_taken_is_what_the_other_run_holds(place):
     """Weights that were changed and sealed again: were they fitted, they would not be there."""
     for cell in (place / "first" / "cells").iterdir():
