@@ -64,6 +64,7 @@ AXES = {
     "energy distance": "from true frames",
 }
 ALIVE_BY = ("movement", "variance")
+TICKS = 5  # of powers of ten, about
 WIDE = 8.0  # a ratio beyond which the axis is logarithmic
 
 
@@ -369,7 +370,7 @@ def _rollout(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     y = alt.Y("value:Q", title=f"median gap, {NATS}")
     high = _top(rows, "value")
     domain = [1.1 * low, high]
-    y = y.scale(type="symlog", domain=domain) if high > STEEP else y.scale(domain=domain)
+    y = _steep(y, domain) if high > STEEP else y.scale(domain=domain)
     if any(row["diverged"] for row in rows):
         keys.append(Key("not finite", None, "✕"))
     panels = []
@@ -405,12 +406,22 @@ def _lived(figure: str, base: alt.Chart, rows: Sequence[Row]) -> list[Layer]:
         low = min(0.0, *(row["value"] or 0.0 for row in rows))
         return [_zero(), *_depths(base, y.scale(domain=[1.1 * low, 1.0]), rows)]
     domain = [0.0, max(top, ALIVE[1] + 0.5)]
-    y = y.scale(type="symlog", domain=domain) if top > WIDE else y.scale(domain=domain)
+    y = _steep(y, domain) if top > WIDE else y.scale(domain=domain)
     layers = [_alive(), _zero(1.0, dashed=True), *_depths(base, y, rows)]
     if _where(rows, dead=True, diverged=False):
         dead = base.transform_filter("datum.dead && !datum.diverged")
         layers.append(dead.mark_point(shape="square", size=150, strokeWidth=1.5).encode(y=y))
     return layers
+
+
+def _steep(y: alt.Y, domain: list[float]) -> alt.Y:
+    """Logarithmic beyond 1, marked at 0, at 1 and at few powers of ten."""
+    most = int(math.log10(domain[1]))
+    powers = [10.0**one for one in range(0, most + 1, 1 + most // TICKS)]
+    told = "format(datum.value, datum.value < 1e5 ? 'd' : '.0e')"
+    axis = alt.Axis(values=[0.0, *powers], labelExpr=told, labelOverlap="greedy")
+    scaled: alt.Y = y.scale(type="symlog", domain=domain).axis(axis)
+    return scaled
 
 
 def _alive() -> alt.Chart:

@@ -4,6 +4,7 @@ import pytest
 from selenium.webdriver.support.ui import WebDriverWait
 
 import latentbench as lb
+from latentbench.pictures import charts
 from latentbench.pictures.rows import rows_of, runs_to_draw
 
 # The points of a chart: what each was drawn from, how large it is, and where it is by the axis.
@@ -33,12 +34,12 @@ def shown(request, browser, folders, sampled, tmp_path):
 def test_every_figure_is_drawn_by_depth_and_a_square_where_it_is_dead(shown):
     by, folder, browser = shown
     rows = rows_of("life", runs_to_draw([folder]))
-    charts = browser.find_elements("css selector", "#life [data-chart]")
+    places = browser.find_elements("css selector", "#life [data-chart]")
     titles = [one.text for one in browser.find_elements("css selector", "#life figcaption")]
     assert titles == [f"{one}, {by}" for one in ("movement", "variance", "energy distance")]
-    for chart, title in zip(charts, titles, strict=True):
+    for place, title in zip(places, titles, strict=True):
         own = [row for row in rows if title.startswith(row["figure"])]
-        points = browser.execute_script(POINTS, chart.get_attribute("data-chart"))
+        points = browser.execute_script(POINTS, place.get_attribute("data-chart"))
         at = {(one["ms"], one["depth"]): y for one, shape, y in points if shape != "square"}
         value = {(row["ms"], row["depth"]): row["value"] for row in own}
         assert at == pytest.approx(value, abs=1e-3)
@@ -52,3 +53,20 @@ def test_without_a_density_there_is_no_gap_to_draw_and_no_error(shown):
     assert browser.get_log("browser") == []
     assert len(browser.find_elements("id", "rollout")) == (by == "by its mean")
     assert by in browser.find_element("id", "says").text
+
+
+@pytest.mark.parametrize(("top", "marks"), [(30.0, 3), (2e4, 6), (1e11, 5)])
+def test_an_axis_over_many_powers_of_ten_is_marked_at_few_of_them(monkeypatch, top, marks):
+    row = {"run": "r", "ms": 80.0, "k": 1, "by": "sample", "n": 3, "figure": "variance"}
+    states = {"dead": False, "diverged": False}
+    rows = [{**row, "depth": depth, "value": value} | states for depth, value in ((1, 1), (2, top))]
+    monkeypatch.setattr(charts, "rows_of", lambda *_: rows)
+    (panel,) = charts.charts_of("life", []).panels
+    (y,) = (
+        layer["encoding"]["y"] for layer in panel.spec["layer"] if layer["mark"]["type"] == "line"
+    )
+    assert y["scale"]["type"] == "symlog"
+    found = y["axis"]["values"]
+    assert found[:2] == [0, 1]
+    assert len(found) == marks
+    assert found[-1] <= top
