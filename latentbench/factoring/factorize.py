@@ -124,7 +124,20 @@ class _Grid:
 
     @property
     def horizon(self) -> int:
-        return min(one.k for one in self.result.horizons)
+        """The smallest staleness at which the context has not seen the target.
+
+        Raises:
+            UsageError: there is none.
+        """
+        sound = [one.k for one in self.result.horizons if not one.leaky]
+        if not sound:
+            encoder = self.result.encoder
+            raise UsageError(
+                f"At every staleness here the context has seen the target: frames of "
+                f"{encoder.name} see {encoder.sight}.",
+                "Set task.horizons_ms to more than that, or take a causal encoder.",
+            )
+        return min(sound)
 
     def folder(self, point: Mapping[str, Any]) -> Path:
         return self.out / ("none" if point["name"] == "none" else label_of(point).replace(" ", "-"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from latentbench.encoders.encoder import WHOLE_UTTERANCE
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.columns import compact, time_text
 from latentbench.results.schema import ALONE
@@ -42,8 +43,8 @@ def words_of_run(result: Result) -> list[str]:
     done = [one for one in result.horizons if one.seeds]
     if not done:
         return ["Every horizon failed: there is nothing to say."]
-    usable = [one for one in done if not not_fitted(one)]
-    sentences = [*_alone(result), *_not_fitted(done)]
+    usable = [one for one in done if not (not_fitted(one) or one.leaky)]
+    sentences = [*_leaky(result, done), *_alone(result), *_not_fitted(done)]
     if usable:
         sentences += _worth(result, usable)
         sentences += _split(usable)
@@ -53,6 +54,16 @@ def words_of_run(result: Result) -> list[str]:
     sentences += _convergence(done)
     sentences += _rollout(done)
     return sentences
+
+
+def _leaky(result: Result, done: Sequence[HorizonResult]) -> Iterator[str]:
+    if leaky := [one for one in done if one.leaky]:
+        encoder = result.encoder
+        ahead = "" if encoder.look_ahead == WHOLE_UTTERANCE else " ahead"
+        yield (
+            f"Nothing is predicted at {_times(leaky)}: frames of {encoder.name} see "
+            f"{encoder.sight}{ahead}, so the context has seen the target."
+        )
 
 
 def _not_fitted(done: Sequence[HorizonResult]) -> Iterator[str]:

@@ -198,7 +198,7 @@ def _reach(comparison: Comparison) -> Iterator[str]:
     reach: dict[str, list[str]] = {}
     for one in comparison.horizons:
         gain = gain_of(one.result)
-        if gain is None or not_fitted(one.result):
+        if gain is None or not_fitted(one.result) or one.result.leaky:
             continue
         sure = gain.low is not None and gain.low > 0
         reach.setdefault(one.run, []).extend([one.matched] if sure else [])

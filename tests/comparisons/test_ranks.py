@@ -8,7 +8,7 @@ import pytest
 from latentbench.comparisons import compare_runs
 from latentbench.comparisons.ranks import Rank
 from latentbench.latents.manifest import ManifestRow
-from latentbench.reports.words_of_comparison import _length, words_of_comparison
+from latentbench.reports.words_of_comparison import _length, _reach, words_of_comparison
 from latentbench.results.schema import Figure
 
 
@@ -160,6 +160,32 @@ def test_a_leaky_run_has_a_reason_and_takes_no_place_from_others(make_run, make_
     found = {one.run: one for one in compare_runs(runs).ranks}
     assert (found["leaky"].rank, found["leaky"].reasons) == (None, ("leaky",))
     assert (found["one"].rank, found["other"].rank) == (1, 2)
+
+
+def test_a_leaky_gain_tells_nothing_of_what_comes(make_run, make_result):
+    def gains(label, *, leaky):
+        columns = {"nll_unconditional": np.ones(FRAMES * len(SPEAKERS))}
+        return measured(make_run, make_result, label, columns, {"gain": 1.0}, leaky=leaky)
+
+    ahead, causal = gains("ahead", leaky=True), gains("causal", leaky=False)
+    found = compare_runs([ahead, causal])
+    sure = tuple(
+        one.model_copy(
+            update={
+                "result": one.result.model_copy(
+                    update={
+                        "figures": tuple(
+                            figure.model_copy(update={"low": 0.5, "high": 1.5})
+                            for figure in one.result.figures
+                        )
+                    }
+                )
+            }
+        )
+        for one in found.horizons
+    )
+    told = list(_reach(found.model_copy(update={"horizons": sure})))
+    assert told == ["A context tells something of what comes: causal at 80 ms."]
 
 
 def test_models_that_only_sample_are_ranked_by_energy_and_beside_it_by_variogram(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import latentbench as lb
 from latentbench.api import configure
 from latentbench.cli import main
 from latentbench.errors import UsageError
-from latentbench.factoring.factorize import _stamps
+from latentbench.factoring.factorize import _Grid, _stamps
 from latentbench.factoring.frames import ScoredFrames
 from latentbench.factoring.record import Measure
 
@@ -138,6 +139,21 @@ def test_the_command_line_says_what_is_wrong():
     done = CliRunner().invoke(main, [*asked, "--vary", "factorization.dim"])
     assert done.exit_code == 2
     assert "--vary factorization.dim: it names no values" in done.stderr
+
+
+def test_a_staleness_whose_context_has_seen_the_target_answers_nothing(make_result):
+    result = make_result()
+
+    def grid(*leaky):
+        found = _Grid(None, Path(), None, None, frozenset())
+        horizons = [one.model_copy(update={"leaky": one.k in leaky}) for one in result.horizons]
+        found.results["x"] = result.model_copy(update={"horizons": tuple(horizons)})
+        return found
+
+    every = [one.k for one in result.horizons]
+    assert [grid().horizon, grid(every[0]).horizon] == every[:2]
+    with pytest.raises(UsageError, match="the context has seen the target"):
+        _ = grid(*every).horizon
 
 
 def test_without_the_control_there_is_no_gain(tmp_path):

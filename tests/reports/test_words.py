@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from latentbench.encoders.encoder import WHOLE_UTTERANCE
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.words import words_of_run
 from latentbench.results.schema import (
@@ -316,3 +317,19 @@ def test_how_long_its_own_frames_live_is_said_once_for_all_that_end_alike(result
         "as a mean does."
     )
     assert not any("own frames" in text for text in words_of_run(result(rolled(1))))
+
+
+def test_where_the_context_has_seen_the_target_nothing_is_said_to_be_predicted(result):
+    made = result(horizon(1, leaky=True), horizon(4, (2.0, 1.0, 3.0)))
+    for sight, told in (
+        (2, "frames of mimi see 2 frames ahead"),
+        (WHOLE_UTTERANCE, "frames of mimi see the whole utterance"),
+    ):
+        encoder = made.encoder.model_copy(update={"name": "mimi", "look_ahead": sight})
+        first, second, *others = words_of_run(made.model_copy(update={"encoder": encoder}))
+        assert first == (
+            f"Nothing is predicted at 20 ms: {told}, so the context has seen the target."
+        )
+        assert second.startswith("The context is worth 2.0 nats a frame at 80 ms")
+        assert not any("20 ms" in one for one in others)
+    assert not any("worth" in one for one in words_of_run(result(horizon(1, leaky=True))))
