@@ -11,6 +11,7 @@ withheld (`results.standing`) has a reason in the place of a rank.
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ RANKED = ("r2i", "energy_skill", "variogram_skill")
 # The energy score hardly sees how dimensions go together: what does is ranked by beside it.
 BESIDE = {"energy_skill": "variogram_skill", "energy_score": "variogram_score"}
 SETTLED = ("distinguishable", "not distinguishable")
+NOT_FINITE = "its score is not a finite number"
 
 
 class Rank(Record):
@@ -67,7 +69,7 @@ class Rank(Record):
 def ranks_of(sides: Mapping[str, Sequence[Side]]) -> Iterator[Rank]:
     """The rank of every run at every horizon; nothing where no run has a figure to rank by."""
     for matched, here in sides.items():
-        if any(name in side.units for side in here for name in RANKED):
+        if any(name in side.units for side in here for name in (*RANKED, *_figures(here))):
             yield from _ranked(matched, here)
 
 
@@ -75,6 +77,10 @@ def _ranked(matched: str, here: Sequence[Side]) -> Iterator[Rank]:
     reasons = [list(_barred(side)) for side in here]
     able = [number for number, why in enumerate(reasons) if not why]
     figure = next((one for one in _figures(here) if all(one in here[at].units for at in able)), "")
+    for at in able:
+        if not math.isfinite(_value(here[at], figure) or 0.0):
+            reasons[at].append(NOT_FINITE)
+    able = [at for at in able if not reasons[at]]
     better, unsettled = _better(matched, figure, {at: here[at] for at in able})
     for one, other, reason in unsettled:
         for at, against in ((one, other), (other, one)):

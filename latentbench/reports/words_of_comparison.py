@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from latentbench.reports.columns import compact, decimals_of, heading_of, time_text
@@ -73,35 +74,41 @@ def _order(comparison: Comparison) -> Iterator[str]:
         matched: [one for one in comparison.ranks if one.matched == matched]
         for matched in dict.fromkeys(one.matched for one in comparison.ranks)
     }
-    tiers = {matched: found for matched, those in ranks.items() if (found := _tiers(those))}
-    if not tiers:
+    orders = {matched: found for matched, those in ranks.items() if (found := _orders(those))}
+    if not orders:
         yield "No two runs can be ranked."
         return
-    first, *others = tiers
-    yield _told(ranks[first], first, tiers[first], _figure(ranks[first]))
-    yield from _told_beside(ranks[first], first, tiers[first])
-    same = [one for one in others if tiers[one] == tiers[first]]
+    first, *others = orders
+    yield from _told_by_all(ranks[first], first, orders[first])
+    same = [one for one in others if orders[one] == orders[first]]
     if same:
         yield f"The order is the same at {_listed(same)}."
     if others and others[-1] not in same:
-        last = others[-1]
-        yield _told(ranks[last], last, tiers[last], _figure(ranks[last]))
+        yield from _told_by_all(ranks[others[-1]], others[-1], orders[others[-1]])
 
 
-def _figure(ranks: Sequence[Rank]) -> str:
-    return next(one.figure for one in ranks if one.figure)
-
-
-def _told_beside(
-    ranks: Sequence[Rank], matched: str, tiers: Mapping[int, Sequence[str]]
-) -> Iterator[str]:
-    """The order by a second figure, beside that by the first."""
+def _orders(ranks: Sequence[Rank]) -> dict[str, dict[int, list[str]]]:
+    """Figure -> the tiers by it: what is ranked by, and a second beside it."""
+    if not (first := _tiers(ranks)):
+        return {}
+    found = {next(one.figure for one in ranks if one.figure): first}
     for figure in dict.fromkeys(one.beside for one in ranks if one.beside):
-        found = _tiers([one.model_copy(update={"rank": one.rank_beside}) for one in ranks])
-        if found == tiers:
+        by_it = [one.model_copy(update={"rank": one.rank_beside}) for one in ranks]
+        found[figure] = _tiers(by_it)
+    return found
+
+
+def _told_by_all(
+    ranks: Sequence[Rank], matched: str, orders: Mapping[str, Mapping[int, Sequence[str]]]
+) -> Iterator[str]:
+    """The order by the first figure, and that by a second beside it."""
+    first, *others = orders
+    yield _told(ranks, matched, orders[first], first)
+    for figure in others:
+        if orders[figure] == orders[first]:
             yield f"By {heading_of(figure)}, of how dimensions go together, the order is the same."
         else:
-            yield _told(ranks, matched, found, figure)
+            yield _told(ranks, matched, orders[figure], figure)
 
 
 def _tiers(ranks: Sequence[Rank]) -> dict[int, list[str]]:
@@ -218,9 +225,10 @@ def _smallest(comparison: Comparison) -> Iterator[str]:
     figure = next((one.figure for one in comparison.ranks if one.figure), comparison.headline)
     unfit = {(one.run, one.matched) for one in comparison.horizons if not_fitted(one.result)}
     found = [
-        ((one.high or 0.0) - (one.low or 0.0), one.unit, one.speakers)
+        (one.high - one.low, one.unit, one.speakers)
         for one in comparison.against
         if one.name == figure and one.low is not None and one.high is not None
+        if math.isfinite(one.high - one.low)
         if (one.run, one.matched) not in unfit
     ]
     if not found:

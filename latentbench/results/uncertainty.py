@@ -168,7 +168,9 @@ def difference_apart(
 
 
 def seed_error(tables: Sequence[SpeakerTable]) -> float:
-    """Standard error of a mean over seeds, the speakers being these; nan for one seed.
+    """Standard error of a mean over seeds, the speakers being these.
+
+    It is nan for one seed, and where a figure is not finite.
 
     It tells chance in training from the choice of speakers, of which `estimate(SeedMean(tables))`
     has the standard error.
@@ -179,6 +181,8 @@ def seed_error(tables: Sequence[SpeakerTable]) -> float:
     if len(tables) < 2:  # noqa: PLR2004 - one seed does not differ from itself
         return math.nan
     per_seed = [table.values(np.ones((1, len(table.speakers))))[0] for table in tables]
+    if not np.isfinite(per_seed).all():
+        return math.nan
     return float(np.std(per_seed, ddof=1)) / math.sqrt(len(tables))
 
 

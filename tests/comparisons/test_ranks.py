@@ -66,8 +66,11 @@ FRAMES = 40
 DIM = 4
 
 
-def scored(make_run, make_result, label, gain, *, leaky=False, own=False):
-    """A run whose gain over its control is `gain` nats, and as much for every speaker."""
+def scored(make_run, make_result, label, gain, *, leaky=False, own=False, first=None):
+    """A run whose gain over its control is `gain` nats, and as much for every speaker.
+
+    Its first frame scored `first` where that is given.
+    """
     n = FRAMES * len(SPEAKERS)
     control = np.random.default_rng(1).normal(size=n) + 9.0
     columns = {
@@ -75,6 +78,8 @@ def scored(make_run, make_result, label, gain, *, leaky=False, own=False):
         "nll": control - gain + 0.2 * np.random.default_rng(2).normal(size=n),
         "dimensions": np.full(n, float(DIM)),
     }
+    if first is not None:
+        columns["nll"][0] = first
     return measured(make_run, make_result, label, columns, {"r2i": gain}, leaky=leaky, own=own)
 
 
@@ -241,6 +246,65 @@ def test_a_run_alone_has_no_rank(make_run, make_result):
     ]
     (_, alone) = compare_runs(runs).ranks
     assert (alone.rank, alone.reasons) == (None, ("no other run to rank against",))
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf], ids=str)
+def test_a_run_whose_score_is_no_number_takes_no_place_from_others(make_run, make_result, score):
+    runs = [
+        scored(make_run, make_result, "one", 0.5),
+        scored(make_run, make_result, "spoiled", 5.0, first=score),
+        scored(make_run, make_result, "other", 0.2),
+    ]
+    comparison = compare_runs(runs)
+    found = {one.run: one for one in comparison.ranks}
+    assert (found["one"].rank, found["other"].rank) == (1, 2)
+    assert found["spoiled"].reasons == ("its score is not a finite number",)
+    told = " ".join(words_of_comparison(comparison))
+    assert "spoiled is not ranked at 80 ms: its score is not a finite number." in told
+    assert "inf" not in told
+
+
+def test_models_of_the_same_latents_are_ranked_by_nll_where_nothing_else_was_measured(
+    make_run, make_result
+):
+    runs = []
+    for label, nll in (("poor", 3.0), ("good", 2.0)):
+        noise = np.random.default_rng(0).normal(size=FRAMES * len(SPEAKERS))
+        runs.append(measured(make_run, make_result, label, {"nll": nll + noise}, {}))
+    found = compare_runs(runs).ranks
+    assert [(one.figure, one.rank) for one in found] == [("nll", 2), ("nll", 1)]
+
+
+def orders(make_run, *stalenesses):
+    """What is said of the ranks of two runs, by energy score and beside it, at each staleness."""
+    found = compare_runs([make_run("a"), make_run("b")], "frames")
+    ranks = [
+        Rank(
+            run=run,
+            matched=f"k={k}",
+            figure="energy_score",
+            value=float(rank),
+            rank=rank,
+            beside="variogram_score",
+            value_beside=float(beside),
+            rank_beside=beside,
+        )
+        for k, (energy, variogram) in enumerate(stalenesses, 1)
+        for run, rank, beside in zip("ab", energy, variogram, strict=True)
+    ]
+    return words_of_comparison(
+        found.model_copy(update={"ranks": tuple(ranks), "horizons": (), "against": ()})
+    )
+
+
+def test_the_order_is_the_same_where_it_is_by_both_scores(make_run):
+    assert orders(make_run, ((1, 2), (2, 1)), ((1, 2), (2, 1)))[-1] == (
+        "The order is the same at k=2."
+    )
+    told = orders(make_run, ((1, 2), (1, 2)), ((1, 2), (2, 1)))
+    assert not any(one.startswith("The order is the same") for one in told)
+    assert told[-2].startswith("At k=2, by energy score, from the best model: 1. a (1.0")
+    assert told[-1].startswith("At k=2, by variogram score, from the best model: 1. b (1.0")
 
 
 def lengths(make_run, *ranks, frames=(1, 4, 16)):

@@ -273,6 +273,11 @@ def test_one_seed_says_nothing_of_seeds():
     assert math.isnan(seed_error([table(np.arange(5.0))]))
 
 
+def test_seeds_whose_figures_are_not_finite_have_no_error():
+    of_seeds = [table([1.0, 2.0]), table([1.0, math.inf])]
+    assert math.isnan(seed_error(of_seeds))
+
+
 def test_the_mean_over_seeds_is_compared_like_any_figure():
     level = np.random.default_rng(0).normal(size=10)
     first = SeedMean([table(level + 1.0, seed=s) for s in range(3)])
