@@ -35,7 +35,7 @@ RANKED = ("r2i", "energy_skill", "variogram_skill")
 # The energy score hardly sees how dimensions go together: what does is ranked by beside it.
 BESIDE = {"energy_skill": "variogram_skill", "energy_score": "variogram_score"}
 SETTLED = ("distinguishable", "not distinguishable")
-NOT_FINITE = "its score is not a finite number"
+NOT_FINITE = "the score is not a finite number"
 
 
 class Rank(Record):

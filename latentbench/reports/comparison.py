@@ -219,20 +219,22 @@ def _summary(comparison: Comparison) -> Table:
     )
 
 
-def _ranked(comparison: Comparison) -> Iterator[Column]:
+def _ranked(comparison: Comparison, *, units: bool = False) -> Iterator[Column]:
     """The score that models of the same latents are ranked by, and the rank."""
     ranks = {(one.run, one.matched): one for one in comparison.ranks}
     if not any(one.rank for one in ranks.values()):
         return
     here = [ranks.get((one.run, one.matched)) for one in comparison.horizons]
+    unit_of = {one.name: one.unit for one in comparison.against} if units else {}
 
     def shown(figure: str, one: Rank | None) -> str:
         value = None if one is None else one.value if one.figure == figure else one.value_beside
-        return BLANK if value is None else f"{value:.{decimals_of(figure)}f}"
+        return BLANK if value is None else compact(value, decimals_of(figure))
 
     for figure in SCORES:
         if any(one is not None and figure in {one.figure, one.beside} for one in here):
-            yield column(heading_of(figure), here, partial(shown, figure))
+            cell, unit = partial(shown, figure), unit_of.get(figure, "")
+            yield column(heading_of(figure), here, cell, name=figure, unit=unit)
     yield column("rank", here, lambda one: str((one and one.rank) or BLANK))
 
 
@@ -296,7 +298,7 @@ def _time(one: ComparedHorizon) -> str:
 
 
 def _groups(comparison: Comparison, *, means: bool) -> Iterator[Sequence[Column]]:
-    """Likelihood, with the headline on train too, the mean, rollout, and the means."""
+    """Likelihood, with the headline on train too, the mean, rollout, ranks, and the means."""
     headline = comparison.headline
     names = [name for name in comparison.metrics if name not in (*ABSOLUTE, headline)]
     nats = [name for name in names if comparison.figures.unit(name) == NATS]
@@ -311,6 +313,7 @@ def _groups(comparison: Comparison, *, means: bool) -> Iterator[Sequence[Column]
     ]
     yield [one for name in names if name not in nats for one in _figure(comparison, name)]
     yield list(_rollout(comparison))
+    yield [one for one in _ranked(comparison, units=True) if one.name not in names]
     if means:
         runs = {run.label: run for run in comparison.runs}
         rows = comparison.horizons

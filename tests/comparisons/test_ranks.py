@@ -8,6 +8,8 @@ import pytest
 from latentbench.comparisons import compare_runs
 from latentbench.comparisons.ranks import Rank
 from latentbench.latents.manifest import ManifestRow
+from latentbench.reports.comparison import comparison_page, comparison_report
+from latentbench.reports.tables import Table
 from latentbench.reports.words_of_comparison import _length, _reach, words_of_comparison
 from latentbench.results.schema import Figure
 
@@ -258,9 +260,9 @@ def test_a_run_whose_score_is_no_number_takes_no_place_from_others(make_run, mak
     comparison = compare_runs(runs)
     found = {one.run: one for one in comparison.ranks}
     assert (found["one"].rank, found["other"].rank) == (1, 2)
-    assert found["spoiled"].reasons == ("its score is not a finite number",)
+    assert found["spoiled"].reasons == ("the score is not a finite number",)
     told = " ".join(words_of_comparison(comparison))
-    assert "spoiled is not ranked at 80 ms: its score is not a finite number." in told
+    assert "spoiled is not ranked at 80 ms: the score is not a finite number." in told
     assert "inf" not in told
 
 
@@ -273,6 +275,28 @@ def test_models_of_the_same_latents_are_ranked_by_nll_where_nothing_else_was_mea
         runs.append(measured(make_run, make_result, label, {"nll": nll + noise}, {}))
     found = compare_runs(runs).ranks
     assert [(one.figure, one.rank) for one in found] == [("nll", 2), ("nll", 1)]
+
+
+def test_the_score_that_is_ranked_by_and_the_rank_are_in_every_table(make_run, make_result):
+    runs = [scored(make_run, make_result, one, gain) for one, gain in (("a", 0.1), ("b", 0.5))]
+    found = compare_runs(runs)
+    exported = comparison_page(found).tables[0]
+    shown = [one for one in comparison_report(found, full=True) if isinstance(one, Table)]
+    for columns in (exported.columns, [one for table in shown for one in table.columns]):
+        cells = {one.name or one.heading: one.cells for one in columns}
+        assert cells["rank"] == ("2", "1")
+        assert [float(one) for one in cells["nll"]] == pytest.approx([8.9, 8.5], abs=0.1)
+
+
+def test_a_score_that_was_measured_as_a_figure_stands_in_one_column(make_run, make_result):
+    figures = {"energy_score": 1.0, "energy_skill": 0.1}
+    scores = np.random.default_rng(0).random(FRAMES * len(SPEAKERS))
+    runs = [
+        measured(make_run, make_result, label, {"energy_score": scores + more}, figures)
+        for label, more in (("a", 0.0), ("b", 1.0))
+    ]
+    columns = comparison_page(compare_runs(runs)).tables[0].columns
+    assert [one.name for one in columns].count("energy_score") == 1
 
 
 def orders(make_run, *stalenesses):
