@@ -309,7 +309,7 @@ class _Work:
         self.progress = progress
         self.curves: dict[str, LearningCurve] = {}  # of each role that was trained
         self.fits: dict[str, str] = {}  # digest of what decided the model of each role
-        self.seen = latents_digest(cell)
+        self.seen = latents_digest(cell, registry)
         self.device = choose_device(cell.config.device)
         stored, self.sides = open_latents(
             LatentStore.at(cell.store), read_manifest(cell.manifest)[1]
@@ -412,7 +412,7 @@ class _Work:
                 model = self._made(SECTION_OF[role])
                 try:
                     self.curves[role] = found.load(model)
-                except DamagedFileError:  # it says so when it is its turn
+                except LatentbenchError:  # it says so when it is its turn, or is asked for it
                     continue
                 return model.eval()
         return None

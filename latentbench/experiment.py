@@ -376,7 +376,7 @@ def _networks(
     cells: Sequence[Cell], run: RunFolder, workspace: Workspace, registry: Registry
 ) -> int:
     """How many networks are left to fit; tells how many of them a run beside has fitted."""
-    latents = latents_digest(cells[0])
+    latents = latents_digest(cells[0], registry)
     needed = {
         fit_digest(cell, role, registry, latents)
         for cell in cells

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from latentbench.config import ComponentConfig, RunConfig, TrainingConfig
     from latentbench.engines import Cell
-    from latentbench.plugins import Registry
+    from latentbench.plugins import Component, Registry
     from latentbench.predictors import Predictor
     from latentbench.results.schema import CellRecord
 
@@ -159,11 +159,16 @@ def _learned_by(config: RunConfig, role: str, registry: Registry) -> dict[str, A
     return {name: value for name, value in plain.items() if name not in unused}
 
 
-def latents_digest(cell: Cell) -> str:
+def latents_digest(cell: Cell, registry: Registry) -> str:
     """A hex digest of the latents of a cell, on which side each is, and what is made of them."""
     _, rows = read_manifest(cell.manifest)
-    transforms = (file_digest(file, XXH3) for file in cell.transforms)
-    return _digest(cell.store.name, corpus_digest(rows), *transforms)
+    maps = (registry.get("transform", one.name) for one in cell.config.transforms)
+    return _digest(
+        cell.store.name,
+        corpus_digest(rows),
+        *(file_digest(file, XXH3) for file in cell.transforms),
+        *(part for one in maps for part in _code(one)),
+    )
 
 
 def fit_digest(cell: Cell, role: str, registry: Registry, latents: str) -> str:
@@ -179,8 +184,7 @@ def fit_digest(cell: Cell, role: str, registry: Registry, latents: str) -> str:
     return _digest(
         decided_by(cell.config, role, cell.horizon, cell.seed, registry),
         latents,
-        str(component.provider),
-        component.code or code_digest(component.factory()),
+        *_code(component),
         latentbench.__version__,
         torch.__version__,
         _kind(choose_device(cell.config.device)),
@@ -205,11 +209,12 @@ class Fitted(NamedTuple):
 
         Raises:
             DamagedFileError: a file of the cell is gone or is not what was written.
+            LatentbenchError: the model does not take its own weights.
         """
         load_model(self.folder / MODELS, self.role, model)
         curve = LearningCurve(convergence=self.record.convergence.get(self.role))
         file = self.folder / CURVES
-        if file.exists():
+        if file.exists() or curve.convergence is not None:
             with reading(file, AGAIN):
                 rows = pq.read_table(file, filters=[("role", "=", self.role)]).to_pylist()
             curve.points = [Loss(row["step"], row["split"], row["loss"]) for row in rows]
@@ -232,6 +237,11 @@ def fitted_models(runs: Iterable[Path], seed: int | None = None) -> Iterator[tup
             if record is not None and record.status == "done":
                 for role, digest in record.fits.items():
                     yield digest, Fitted(folder, record, role)
+
+
+def _code(component: Component) -> tuple[str, str]:
+    """Whose a component is, and a digest of its code."""
+    return str(component.provider), component.code or code_digest(component.factory())
 
 
 def _kind(device: torch.device) -> str:

@@ -154,8 +154,9 @@ def code_digest(made: Any) -> str:
     """Hex digits that change with the code of a class, a function or what a spec names.
 
     Looked at are its functions, its bases, and the functions, classes and plain values that these
-    read of their modules; of libraries, the names alone. Where it reads another object, such as a
-    network that was loaded before, nothing says whether that is the same: the digits are random.
+    read of their modules; of a module that they read, the whole source, and that of those it
+    imports; of libraries, the names alone. Where it reads another object, such as a network that
+    was loaded before, nothing says whether that is the same: the digits are random.
     """
     digest = hashlib.sha256()
     try:
@@ -183,7 +184,7 @@ def _parts(made: Any, seen: dict[int, Any]) -> Iterator[bytes]:
 
 def _of_class(made: type) -> Iterable[Any]:
     yield from _name(made)
-    if not _is_library(made):
+    if not _is_of_library(made):
         yield made.__bases__
         for name, value in sorted(vars(made).items()):
             if isinstance(value, FunctionType) or not name.startswith(("__", "_abc_")):
@@ -192,7 +193,7 @@ def _of_class(made: type) -> Iterable[Any]:
 
 def _of_function(made: FunctionType) -> Iterable[Any]:
     yield from _name(made)
-    if not _is_library(made):
+    if not _is_of_library(made):
         yield from (made.__code__, made.__defaults__, made.__kwdefaults__)
         yield [cell.cell_contents for cell in made.__closure__ or ()]
         yield [made.__globals__[name] for name in _names(made.__code__) if name in made.__globals__]
@@ -200,6 +201,33 @@ def _of_function(made: FunctionType) -> Iterable[Any]:
 
 def _of_code(made: CodeType) -> Iterable[Any]:
     return made.co_code, made.co_names, made.co_varnames, made.co_consts
+
+
+def _of_module(made: ModuleType) -> Iterable[Any]:
+    """The sources of a module and of all that it imports; of libraries the name."""
+    found: dict[str, ModuleType] = {}
+    waiting = [made]
+    while waiting:
+        one = waiting.pop()
+        if one.__name__ not in found and not _is_library(one.__name__, _file(one)):
+            found[one.__name__] = one
+            waiting += _imported(one)
+    yield made.__name__
+    for name, one in sorted(found.items()):
+        if file := _file(one):
+            try:
+                yield from (name, Path(file).read_bytes())
+            except OSError:
+                raise TypeError(f"no source: {one!r}") from None
+
+
+def _imported(module: ModuleType) -> Iterator[ModuleType]:
+    """The modules that it names, and those of the functions and classes that it names."""
+    for one in vars(module).values():
+        if isinstance(one, ModuleType):
+            yield one
+        elif isinstance(one, (FunctionType, type)) and one.__module__ in sys.modules:
+            yield sys.modules[one.__module__]
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -213,13 +241,19 @@ def _name(made: Any) -> tuple[str, str]:
     return str(made.__module__), made.__qualname__
 
 
-def _is_library(made: Any) -> bool:
-    """Whether it is of latentbench, of Python or of an installed distribution."""
-    module = sys.modules.get(made.__module__)
-    file = getattr(module, "__file__", None) or ""
-    if made.__module__ in sys.builtin_module_names or file.startswith(STDLIB):
+def _is_of_library(made: Any) -> bool:
+    """Whether a class or function is of latentbench, of Python or of an installed distribution."""
+    return _is_library(made.__module__, _file(sys.modules.get(made.__module__)))
+
+
+def _is_library(module: str, file: str) -> bool:
+    if module in sys.builtin_module_names or file.startswith(STDLIB):
         return True
-    return _name(made)[0].startswith("latentbench.") or bool(SITES & set(Path(file).parts))
+    return module.partition(".")[0] == "latentbench" or bool(SITES & set(Path(file).parts))
+
+
+def _file(module: ModuleType | None) -> str:
+    return getattr(module, "__file__", None) or ""
 
 
 # Kind of object -> what is inside, in an order that does not depend on chance.
@@ -227,7 +261,7 @@ INSIDE: dict[Any, Callable[[Any], Iterable[Any]]] = {
     (list, tuple): iter,
     (set, frozenset): lambda made: sorted(made, key=repr),
     dict: lambda made: sorted(made.items(), key=repr),
-    ModuleType: lambda made: [made.__name__],
+    ModuleType: _of_module,
     ComponentSpec: lambda made: [made.kind, made.name, made.factory, made.options],
     (staticmethod, classmethod): lambda made: [made.__func__],
     property: lambda made: [made.fget, made.fset],

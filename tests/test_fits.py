@@ -288,17 +288,79 @@ class Mine(Marginal):
 """
 
 
+def two_runs(place, texts, *assignments):
+    """The records of one cell of two runs side by side, made with a plugin of each text."""
+    file, cells = place / "mine.py", []
+    for name, text in zip(("first", "second"), texts, strict=True):
+        file.write_text(text)
+        registry = load_registry([file])
+        config = resolve(read_layers(None, None, (*SMALL, *assignments)), registry)
+        workspace = Workspace(place / "cache", beside=(place / "first",))
+        run_experiment(config, place / name, workspace, registry)
+        cells.append(read_record(place / name / "cells" / "k1-seed42"))
+    return cells
+
+
 @pytest.mark.parametrize("changed", [False, True])
 def test_of_a_predictor_whose_code_was_changed_nothing_is_shared(tmp_path, changed):
     """Its plugin has the version that it had, and the run the same configuration."""
-    file, cells = tmp_path / "mine.py", []
-    for name, number in (("first", 0), ("second", int(changed))):
-        file.write_text(PLUGIN.replace("add_(0)", f"add_({number})"))
-        registry = load_registry([file])
-        config = resolve(read_layers(None, None, (*SMALL, "predictor=mine")), registry)
-        workspace = Workspace(tmp_path / "cache", beside=(tmp_path / "first",))
-        run_experiment(config, tmp_path / name, workspace, registry)
-        cells.append(read_record(tmp_path / name / "cells" / "k1-seed42"))
-    one, two = (cell.fits for cell in cells)
+    texts = (PLUGIN, PLUGIN.replace("add_(0)", f"add_({int(changed)})"))
+    one, two = (cell.fits for cell in two_runs(tmp_path, texts, "predictor=mine"))
     assert (one["predictor"] == two["predictor"]) is not changed
     assert one["baseline"] == two["baseline"]
+
+
+TRANSFORM = """
+import torch
+from latentbench.hookspecs import hookimpl
+from latentbench.latents.transform import Transform
+from latentbench.specs import TransformSpec
+
+
+@hookimpl
+def latentbench_transforms():
+    yield TransformSpec(name="times", summary="times", factory=f"{__name__}:Times")
+
+
+class Times(Transform):
+    def __init__(self, options):
+        pass
+
+    def fit(self, latents, train):
+        pass
+
+    def apply(self, latents):
+        return latents.mapped(lambda rows: rows * 1.0, latents.dim)
+
+    def state(self):
+        return {"nothing": torch.zeros(1)}
+
+    def restore(self, state):
+        pass
+"""
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_of_a_transform_whose_code_was_changed_nothing_is_shared(tmp_path, changed):
+    """What was fitted of it is the same, and what it makes of latents is not."""
+    texts = (TRANSFORM, TRANSFORM.replace("* 1.0", "* 2.0" if changed else "* 1.0"))
+    given = ("predictor=marginal", "transforms=[times]")
+    one, two = (cell.fits for cell in two_runs(tmp_path, texts, *given))
+    assert {role for role in one if one[role] != two[role]} == (set(one) if changed else set())
+
+
+def test_a_model_that_does_not_take_its_own_weights_is_fitted_by_each_run(tmp_path):
+    """As of a plugin whose buffers have sizes that only `fit` knows."""
+    growing = PLUGIN.replace(
+        "self.mean.add_(0)", "self.register_buffer('more', self.mean.repeat(2))"
+    )
+    one, two = two_runs(tmp_path, (growing, growing), "predictor=mine")
+    assert one.status == two.status == "done"
+    assert one.fits == two.fits
+
+
+def test_nothing_is_taken_of_a_training_whose_losses_are_gone(place):
+    for cell in (place / "first" / "cells").iterdir():
+        (cell / "curves.parquet").unlink()
+    assert len(run(place, "second", FIRST, *OTHERWISE, beside=["first"]).trained) == NETWORKS
+    assert (place / "second" / "curves.parquet").exists()

@@ -1,6 +1,8 @@
 """Components from Python: found, told apart by their code, and never taken for one another."""
 
+import importlib
 import pickle
+import sys
 import textwrap
 from dataclasses import dataclass
 from functools import partial
@@ -170,6 +172,43 @@ def test_the_same_code_has_the_same_digest_wherever_it_stands():
 def test_a_change_anywhere_in_the_code_changes_the_digest(old, new):
     assert old in CLASS
     assert digest_of(CLASS) != digest_of(CLASS.replace(old, new))
+
+
+HELPED = """
+    import helper_of_made
+    def made(options):
+        return helper_of_made.amount()
+"""
+
+
+@pytest.mark.parametrize("changed", ["helper_of_made", "helper_of_helper"])
+def test_a_change_in_a_module_that_the_code_reads_changes_the_digest(
+    tmp_path, monkeypatch, changed
+):
+    """Its own, or one that it has only a function of."""
+    files = {
+        "helper_of_made": "from helper_of_helper import one\ndef amount():\n    return one()\n",
+        "helper_of_helper": "def one():\n    return 1\n",
+    }
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def digest():
+        for name, text in files.items():
+            (tmp_path / f"{name}.py").write_text(text)
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        return digest_of(HELPED)
+
+    before = digest()
+    assert digest() == before
+    files[changed] += "MORE = 1\n"
+    assert digest() != before
+
+
+def test_a_module_without_a_file_is_known_by_its_name():
+    source = "import sys, time\ndef made(options):\n    return time.time(), sys.path"
+    assert digest_of(source) == digest_of(source)
 
 
 def test_an_object_that_cannot_be_looked_into_is_never_taken_for_another():
