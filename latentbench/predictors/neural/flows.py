@@ -109,7 +109,7 @@ class FlowMatchingHead(GenerativeHead):
         )
         generator = torch.Generator().manual_seed(PROBE_SEED)
         signs = 2.0 * torch.randint(2, (ROWS, dim), generator=generator).float() - 1.0
-        self.signs = RandomTable(signs, generator)
+        self.signs = RandomTable(signs)
 
     def loss(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The mean squared error of the velocity."""

@@ -45,7 +45,7 @@ class LatentHead(GenerativeHead):
         self.posterior = GaussianMap(width + dim, dim, inner)
         self.decoder = ResidualMap(width + dim, 2 * dim, inner)
         generator = torch.Generator().manual_seed(DRAWS_SEED)
-        self.table = RandomTable(torch.randn(ROWS, dim, generator=generator), generator)
+        self.table = RandomTable(torch.randn(ROWS, dim, generator=generator))
 
     def loss(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The negative evidence lower bound, by one draw a frame and the KL in closed form."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from latentbench.tensors import hashed_rows
+
 __all__ = ["ROWS", "RandomTable"]
 
-ROWS = 4_096
+BITS = 12
+ROWS = 1 << BITS
 
 
 class RandomTable(nn.Module):
@@ -17,21 +20,16 @@ class RandomTable(nn.Module):
 
     Args:
         rows: [ROWS, D].
-        generator: of the numbers by which a target tells its place.
     """
 
     rows: torch.Tensor
-    places: torch.Tensor
 
-    def __init__(self, rows: torch.Tensor, generator: torch.Generator) -> None:
+    def __init__(self, rows: torch.Tensor) -> None:
         super().__init__()
-        places = torch.randint(1 << 62, (rows.shape[1],), generator=generator)
         self.register_buffer("rows", rows, persistent=False)
-        self.register_buffer("places", 2 * places + 1, persistent=False)
 
     def forward(self, target: torch.Tensor, count: int) -> torch.Tensor:
         """So many rows for each of N frames, [count, N, D]."""
-        code = (target.double().view(torch.int64) * self.places).sum(-1)
-        first = (code >> 40) % ROWS
+        first = hashed_rows(target, BITS)
         steps = torch.arange(count, device=target.device)
         return self.rows[(first + steps[:, None]) % ROWS]

@@ -12,6 +12,7 @@ from latentbench.predictors.densities import components_of
 from latentbench.predictors.neural.directional import DirectionalDensity, log_bessel
 from latentbench.predictors.neural.flows import FlowMatchingHead
 from latentbench.predictors.neural.options import DENSITIES, NeuralOptions
+from latentbench.predictors.neural.tables import ROWS, RandomTable
 
 EXACT = [head for head, gives in DENSITIES.items() if gives == "exact"]
 
@@ -211,6 +212,19 @@ def test_the_errors_of_the_probes_average_out_over_frames():
     some = torch.tensor([3_900, 7, 50])
     alone = head.log_density(states[some], z[some])
     torch.testing.assert_close(alone, head.log_density(states, z)[some], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [1.0, 1 / 16, 0.0], ids=["integers", "lattice", "any"])
+def test_frames_take_their_rows_evenly_whatever_numbers_they_are_of(step):
+    """By Pearson's chi-square: latents of a quantiser have few digits, and no fewer rows."""
+    torch.manual_seed(0)
+    table = RandomTable(torch.arange(float(ROWS))[:, None])
+    frames = 8.0 * torch.randn(20_000, 8)
+    frames = torch.unique((frames / step).round() * step if step else frames, dim=0)
+    counts = torch.bincount(table(frames, 1)[0, :, 0].long(), minlength=ROWS)
+    mean = len(frames) / ROWS
+    chi_square = float(((counts - mean) ** 2 / mean).sum())
+    assert abs(chi_square - (ROWS - 1)) < 6 * (2 * (ROWS - 1)) ** 0.5
 
 
 def test_probes_enough_make_the_trace_exact():
