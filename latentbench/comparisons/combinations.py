@@ -107,7 +107,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
             task set in the wrong unit.
     """
     preset = request.preset or DEFAULT_PRESET
-    ground = shape(_layers(preset, request.config_file)[0])
+    ground = shape(_layers(preset, request.config_file, [request.settings])[0])
     varying = _axes(request, preset)
     chosen = {
         section: _components(

@@ -48,6 +48,17 @@ def test_a_label_names_only_what_is_compared(combined):
     ]
 
 
+def test_folders_are_named_after_the_components_that_the_settings_name(combined):
+    """As `lb.compare(encoder="logmel", predictors=...)` gives them."""
+    settings = {"encoder": "logmel", "corpus": {"name": "speech-demo"}}
+    found = combined({"predictor": ("mdn", "marginal")}, "encoder.mels=5", settings=settings)
+    assert [one.folder for one in found] == [
+        "logmel-mdn-speech-demo",
+        "logmel-marginal-speech-demo",
+    ]
+    assert [options(one)["mels"] for one in found] == [5, 5]
+
+
 def test_an_option_goes_to_every_component_that_has_it(combined):
     logmel, mimi = combined({"encoder": ("logmel", "mimi")}, "encoder.weights=random")
     assert options(mimi)["weights"] == "random"
