@@ -41,7 +41,7 @@ from latentbench.latents.preparation import is_odd
 from latentbench.latents.store import LatentStore
 from latentbench.latents.stretches import Elsewhere, encode_missing, key_of
 from latentbench.latents.transform import fit_transforms, restore_transforms
-from latentbench.progress import Networks
+from latentbench.progress import Headed, Networks
 from latentbench.results import RunFolder
 from latentbench.results.assembly import assemble
 from latentbench.results.folder import JOURNAL, read_record
@@ -211,7 +211,7 @@ def run_experiment(
 
 
 def as_they_come_free(
-    runs: Sequence[Labelled], make: Callable[[Labelled], None], progress: Progress
+    runs: Sequence[Labelled], make: Callable[[Labelled, Progress], None], progress: Progress
 ) -> None:
     """Make each of several runs; one that another process is at has its turn when that is done.
 
@@ -219,7 +219,8 @@ def as_they_come_free(
 
     Args:
         runs: each has a `label`.
-        make: one of them; raises `BusyError` where another process works in its folder.
+        make: one of them, and where it reports to; raises `BusyError` where another process works
+            in its folder.
         progress: told what is made.
     """
     waiting = deque(enumerate(runs, 1))
@@ -227,10 +228,8 @@ def as_they_come_free(
     passed = 0  # in a row
     while waiting:
         number, one = waiting.popleft()
-        if one.label not in busy:
-            progress.say(f"Run {number} of {len(runs)}: {one.label}")
         try:
-            make(one)
+            make(one, Headed(progress, f"Run {number} of {len(runs)}: {one.label}"))
         except BusyError as error:
             if one.label not in busy:
                 progress.say(f"{error.message} The turn of {one.label} comes later.")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SILENT",
     "STEPS",
+    "Headed",
     "Meter",
     "Networks",
     "Progress",
@@ -102,6 +103,31 @@ class Titled:
     def say(self, text: str) -> None:
         """Tell the user one thing that happened."""
         self._progress.say(text)
+
+
+class Headed:
+    """Reports to another progress, and says a heading there before the first report."""
+
+    def __init__(self, progress: Progress, heading: str) -> None:
+        self._progress = progress
+        self._heading = heading
+
+    def task(
+        self, title: str, total: float | None, unit: str, done: float = 0.0
+    ) -> AbstractContextManager[Meter]:
+        """Begin a piece of work."""
+        self._begin()
+        return self._progress.task(title, total, unit, done)
+
+    def say(self, text: str) -> None:
+        """Tell the user one thing that happened."""
+        self._begin()
+        self._progress.say(text)
+
+    def _begin(self) -> None:
+        heading, self._heading = self._heading, ""
+        if heading:
+            self._progress.say(heading)
 
 
 class Together:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from latentbench.comparisons.combinations import Combination
     from latentbench.plugins import Registry
+    from latentbench.progress import Progress
     from latentbench.workspace import Workspace
 
 __all__ = ["run_combinations"]
@@ -46,15 +47,15 @@ def run_combinations(
     runs: dict[str, FinishedRun] = {}
     errors: dict[str, LatentbenchError] = {}
 
-    def make(one: Combination) -> None:
+    def make(one: Combination, progress: Progress) -> None:
         folder = out / one.folder
         try:
-            run_experiment(one.config, folder, workspace, registry)
+            run_experiment(one.config, folder, replace(workspace, progress=progress), registry)
             runs[one.label] = FinishedRun.read(folder, one.label, one.corpus)
         except BusyError:
             raise
         except LatentbenchError as error:
-            workspace.progress.say(f"{one.label} failed: {error}")
+            progress.say(f"{one.label} failed: {error}")
             errors[one.label] = error
 
     as_they_come_free(combinations, make, workspace.progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latentbench.factoring.rolled import RolledIntoX
     from latentbench.metrics.statistics import SpeakerTable
     from latentbench.plugins import Registry
+    from latentbench.progress import Progress
     from latentbench.results import Result
     from latentbench.results.uncertainty import Estimate
     from latentbench.workspace import Workspace
@@ -155,8 +156,9 @@ class _Grid:
         """Make the run of each; what another process is at, last."""
         runs = [_Run(self.label(one), self.configure(one), self.folder(one)) for one in points]
 
-        def make(one: _Run) -> None:
-            run_experiment(one.config, one.folder, self.workspace, self.registry)
+        def make(one: _Run, progress: Progress) -> None:
+            workspace = replace(self.workspace, progress=progress)
+            run_experiment(one.config, one.folder, workspace, self.registry)
             self.results[one.label] = read_result(one.folder)
 
         as_they_come_free(runs, make, self.workspace.progress)

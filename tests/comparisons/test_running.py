@@ -56,10 +56,10 @@ def test_a_run_that_another_process_is_at_has_its_turn_later(tmp_path, monkeypat
     later = f"Another process is working in the run folder '{folder}'. "
     steps = [one for one in progress.said if one.startswith("Run ") or "comes later" in one]
     assert steps == [
-        "Run 1 of 3: marginal-full",
         f"{later}The turn of marginal-full comes later.",
         "Run 2 of 3: linear",
         "Run 3 of 3: persistence",
+        "Run 1 of 3: marginal-full",
     ]
     assert slept == [experiment.SECONDS_BETWEEN_LOOKS]
     assert [one.label for one in found.record.runs] == SMALL["predictors"]
