@@ -1,7 +1,8 @@
 """What the tests of plugins share.
 
 Of codecs: loading, weights that hide no mistake, codes but for ties; the comparison with a second
-implementation is what they are for. Of engines: the command line and all processes that come of it.
+implementation is what they are for. Of engines: the command line, all processes that come of it,
+and an encoding that takes its time.
 """
 
 # ruff: noqa: INP001, S101 - a folder of distributions is no package; tests assert
@@ -17,10 +18,14 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
+from latentbench.config import ComponentConfig, RunConfig
+from latentbench.experiment import encode_corpus
+from latentbench.latents import encoding
 from latentbench.plugins import load_registry
 from latentbench.workspace import Workspace
 
@@ -152,6 +157,95 @@ class Commands:
     def nobody_is_left(self, command: subprocess.Popen[str]) -> bool:
         """Whether all processes of a command end soon."""
         return _soon(lambda: not self.family(command))
+
+
+# Log-mel that takes its time, two utterances a batch and a batch a shard.
+SLOW = """
+import time
+from latentbench.encoders.logmel import LogMelEncoder
+from latentbench.encoders.plugin import LogMelOptions
+from latentbench.hookspecs import hookimpl
+from latentbench.latents import encoding
+from latentbench.specs import EncoderSpec
+
+encoding.SHARD_SECONDS = 0.0
+
+class Slow(LogMelEncoder):
+    max_batch_seconds = 6.0
+
+    def encode(self, audio, lengths):
+        time.sleep(SECONDS_A_BATCH)
+        return super().encode(audio, lengths)
+
+@hookimpl
+def latentbench_encoders():
+    factory = f"{__name__}:Slow"
+    yield EncoderSpec(name="slow", summary="slow", factory=factory, options=LogMelOptions)
+"""
+SPEAKERS, SECONDS = 8, 3.0
+
+
+class SlowEncoding:
+    """The command that encodes white noise in a folder, shard by shard, and what comes of it.
+
+    Args:
+        folder: where the commands run.
+        utterances: of each of the eight speakers; an even number.
+        pause: seconds that each shard takes longer.
+    """
+
+    def __init__(self, folder: Path, utterances: int, pause: float) -> None:
+        self.folder = folder
+        self.noise = {
+            "speakers": SPEAKERS,
+            "utterances": utterances,
+            "seconds": SECONDS,
+            "sample_rate": 16_000,
+        }
+        self.shards_in_all = SPEAKERS * utterances // 2
+        self.minutes = SPEAKERS * utterances * SECONDS / 60
+        (folder / "slow.py").write_text(SLOW.replace("SECONDS_A_BATCH", str(pause)))
+
+    def arguments(self, *settings: str) -> tuple[str, ...]:
+        """Of the command, with settings."""
+        sets = (*settings, *(f"corpus.{name}={value}" for name, value in self.noise.items()))
+        return (
+            *("--plugin", "slow.py", "encode", "--encoder", "slow", "--device", "cpu"),
+            *("--corpus", "white-noise", *(word for one in sets for word in ("--set", one))),
+        )
+
+    def shards(self) -> int:
+        """How many are complete."""
+        return len([*self.folder.glob("cache/latents/*/shards/*/*.parquet")])
+
+    def assert_undisturbed(self) -> None:
+        """All is stored, and equal to the bit to what one process makes that nobody disturbs."""
+        assert self.shards() == self.shards_in_all
+        fresh, found = self._encoded("cache")
+        assert fresh == 0
+        _, expected = self._encoded("undisturbed")
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[name], rows) for name, rows in expected.items())
+
+    def _encoded(self, cache: str) -> tuple[float, dict[str, Any]]:
+        config = RunConfig(
+            encoder=ComponentConfig(name="slow"),
+            corpus=ComponentConfig(name="white-noise", **self.noise),
+            device="cpu",
+        )
+        registry = load_registry([self.folder / "slow.py"])
+        made = encode_corpus(config, Workspace(self.folder / cache), registry)
+        return made.fresh, dict(made.arrays())
+
+
+@pytest.fixture
+def slow_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int, float], SlowEncoding]:
+    """Make an encoding that takes its time, of utterances of each speaker and a pause."""
+    # What the plugin sets is for the test alone.
+    monkeypatch.setattr(encoding, "SHARD_SECONDS", encoding.SHARD_SECONDS)
+    return lambda utterances, pause: SlowEncoding(tmp_path, utterances, pause)
 
 
 def _session(process: int) -> int | None:

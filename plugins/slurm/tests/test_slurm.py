@@ -6,19 +6,16 @@ import stat
 import sys
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
 from latentbench_slurm.engine import SlurmEngine
 from latentbench_slurm.plugin import SlurmOptions
 
-from latentbench.config import ComponentConfig, RunConfig
+from latentbench.config import RunConfig
 from latentbench.conformance import run_checks
 from latentbench.engines import Cell
 from latentbench.errors import UsageError
-from latentbench.experiment import encode_corpus
-from latentbench.latents import encoding
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
 from latentbench.workspace import Workspace
@@ -207,76 +204,20 @@ def test_kill_9_again_and_again_of_jobs_and_of_the_command(commands, tmp_path, s
     assert tables[0].equals(tables[1])
 
 
-# Log-mel that takes its time, two utterances a batch and a batch a shard.
-SLOW = """
-import time
-from latentbench.encoders.logmel import LogMelEncoder
-from latentbench.encoders.plugin import LogMelOptions
-from latentbench.hookspecs import hookimpl
-from latentbench.latents import encoding
-from latentbench.specs import EncoderSpec
-
-encoding.SHARD_SECONDS = 0.0
-
-class Slow(LogMelEncoder):
-    max_batch_seconds = 6.0
-
-    def encode(self, audio, lengths):
-        time.sleep(0.2)
-        return super().encode(audio, lengths)
-
-@hookimpl
-def latentbench_encoders():
-    factory = f"{__name__}:Slow"
-    yield EncoderSpec(name="slow", summary="slow", factory=factory, options=LogMelOptions)
-"""
-NOISE = {"speakers": 8, "utterances": 6, "seconds": 3.0, "sample_rate": 16_000}
-SHARDS = 24
-
-
-def encoded(folder):
-    """The latents of a cache, made by this process where they are not there: id -> [F, D]."""
-    config = RunConfig(
-        encoder=ComponentConfig(name="slow"),
-        corpus=ComponentConfig(name="white-noise", **NOISE),
-        device="cpu",
-    )
-    made = encode_corpus(config, Workspace(folder / "cache"), load_registry([folder / "slow.py"]))
-    return made.fresh, dict(made.arrays())
-
-
-def shards(folder):
-    return len([*folder.glob("cache/latents/*/shards/*/*.parquet")])
-
-
-def test_kill_9_of_the_command_while_jobs_encode(commands, tmp_path, soon, monkeypatch):
-    # What the plugin sets is for this alone.
-    monkeypatch.setattr(encoding, "SHARD_SECONDS", encoding.SHARD_SECONDS)
-    (tmp_path / "slow.py").write_text(SLOW)
+def test_kill_9_of_the_command_while_jobs_encode(commands, slow_encoding, soon):
+    slow = slow_encoding(6, 0.2)
     slurm = ("engine.name=slurm", "engine.executor=local", "engine.at_once=2")
-    sets = (*slurm, *(f"corpus.{name}={value}" for name, value in NOISE.items()))
-    arguments = (
-        *("--plugin", tmp_path / "slow.py", "encode", "--encoder", "slow", "--device", "cpu"),
-        *("--corpus", "white-noise", *(word for one in sets for word in ("--set", one))),
-    )
+    arguments = slow.arguments(*slurm)
     for more in (1, 3):
-        driver, before = commands.start(*arguments), shards(tmp_path)
-        assert soon(lambda: shards(tmp_path) >= before + more)  # noqa: B023 - asked at once
+        driver, before = commands.start(*arguments), slow.shards()
+        assert soon(lambda: slow.shards() >= before + more)  # noqa: B023 - asked at once
         driver.kill()
         driver.wait()
         assert commands.nobody_is_left(driver)
-        assert shards(tmp_path) < SHARDS
+        assert slow.shards() < slow.shards_in_all
     said = commands.run(*arguments)
-    assert "encoding: done, 2.4 min of audio in " in said  # 48 x 3 s, with those of before
-    assert shards(tmp_path) == SHARDS
-    fresh, found = encoded(tmp_path)
-    assert fresh == 0
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
-    (undisturbed / "slow.py").write_text(SLOW)
-    _, expected = encoded(undisturbed)
-    assert found.keys() == expected.keys()
-    assert all(np.array_equal(found[name], rows) for name, rows in expected.items())
+    assert f"encoding: done, {slow.minutes:.1f} min of audio in " in said  # with those of before
+    slow.assert_undisturbed()
 
 
 # Stands for sbatch, srun, scontrol, scancel and sacct: each task of an array is run by bash, and
