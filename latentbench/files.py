@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -65,14 +66,19 @@ class DamagedFileError(UsageError):
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """A path to write to; it takes the place of `path` at the end, readable as umask says.
 
     It lies in a folder of its own, `NAME.partial`, with whatever the writing library puts beside
     it. Where the block raises, `path` stays as it was and nothing else is left behind; what a
     killed process left is removed by the next one that writes the file.
+
+    Args:
+        path: of the file.
+        shared: several processes may write it at once, each aside; what the last one wrote stays.
     """
-    aside = path.with_name(f"{path.name}{PARTIAL}")
+    own = f".{secrets.token_hex(4)}" if shared else ""
+    aside = path.with_name(f"{path.name}{own}{PARTIAL}")
     _remove(aside)
     aside.mkdir()
     try:
@@ -94,9 +100,9 @@ def sealed(path: Path) -> Iterator[Path]:
         _record(path, file_digest(partial, XXH3))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, UTF-8."""
-    with atomic(path) as partial:
+def write_text(path: Path, text: str, *, shared: bool = False) -> None:
+    """Write a text file atomically, UTF-8; `shared` as in `atomic`."""
+    with atomic(path, shared=shared) as partial:
         partial.write_text(text, "utf-8")
 
 

@@ -124,6 +124,16 @@ def test_leftovers_of_killed_writers_are_removed_by_the_next(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
+def test_processes_that_write_one_file_at_once_leave_what_the_last_one_wrote(tmp_path):
+    """As the same comparison given twice does with an export, and a grid with its table."""
+    with atomic(tmp_path / "a", shared=True) as first:
+        first.write_text("first")
+        write_text(tmp_path / "a", "second", shared=True)
+        assert (tmp_path / "a").read_text() == "second"
+    assert (tmp_path / "a").read_text() == "first"
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
 def test_files_have_the_rights_of_umask(tmp_path, umask):
     before = os.umask(umask)

@@ -89,7 +89,7 @@ class Exports:
         for file in self.exports:
             text = self.text(SUFFIXES[file.suffix], answer)
             try:
-                write_text(file, text)
+                write_text(file, text, shared=True)
             except OSError as error:
                 raise UsageError(f"--export {file} cannot be written: {error.strerror}.") from None
             echo(f"Wrote {file}", err=True)

@@ -89,8 +89,8 @@ def factorize(
         rows=_once(rows),
         answers=tuple(answers),
     )
-    write_text(out / "factorization.json", found.model_dump_json(indent=2))
-    write_text(out / "factorization.csv", found.to_csv())
+    write_text(out / "factorization.json", found.model_dump_json(indent=2), shared=True)
+    write_text(out / "factorization.csv", found.to_csv(), shared=True)
     return found
 
 
