@@ -63,6 +63,11 @@ class Validation:
         return self._without_gain >= self.config.patience
 
     @property
+    def converged(self) -> bool:
+        """Whether no more is to be gained, from a loss that is a number."""
+        return self.patience_is_over and math.isfinite(self._best)
+
+    @property
     def ends_training(self) -> bool:
         """Whether the training is to stop here."""
         return self.config.select == "best" and self.patience_is_over

@@ -91,7 +91,7 @@ def train(predictor: Predictor, frames: TaskFrames, training: Training) -> None:
     if not course.ended:
         _run(course, frames, training)
     course.validation.bring_back_the_best()
-    training.curve.end(steps=course.done, converged=course.validation.patience_is_over)
+    training.curve.end(steps=course.done, converged=course.validation.converged)
     predictor.eval()
 
 

@@ -125,6 +125,18 @@ def test_what_a_gain_is_does_not_hang_on_the_units_of_a_loss(name, changed, monk
     assert ends(losses) == ends([changed(one) for one in losses]) == expected
 
 
+@pytest.mark.parametrize("least", [math.inf, 1.5])
+def test_a_loss_that_never_is_a_number_has_not_converged(least, monkeypatch):
+    predictor = MixtureDensityNetwork(MdnOptions(width=4), context_frames=2, dim=2)
+    config = TrainingConfig(select="best", patience=2)
+    validation = Validation(predictor, Training(config, 7, CPU, None, SilentProgress(), OTHERS))
+    monkeypatch.setattr(validation, "_loss", lambda: least)
+    for _ in range(3):
+        validation.evaluate()
+    assert validation.patience_is_over
+    assert validation.converged is (least == 1.5)
+
+
 def test_what_is_stopped_by_the_number_of_steps_has_not_converged():
     _, curve = train(steps=30)
     found = curve.convergence
