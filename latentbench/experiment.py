@@ -134,14 +134,25 @@ def run_experiment(
         UsageError: the configuration, the corpus or the folder cannot be used.
         LatentbenchError: the disk is full, or the latents cannot be had.
     """
-    if (result := RunFolder(folder).finished(config)) is not None:
-        _compare_audio(folder, config, workspace, registry)
-        workspace.progress.say(f"{folder} is finished; nothing is computed again.")
-        return result
-    parent_there = folder.parent.exists()
+    result = RunFolder(folder).finished(config)
+    if result is None:
+        parent_there = folder.parent.exists()
+        with RunFolder.open(folder, config, workspace.progress) as run:
+            # Another process may have ended it since.
+            if (result := run.ended) is None:
+                with _no_stub_left(folder, keep_parent=parent_there):
+                    return _computed(run, config, workspace, registry)
+    _compare_audio(folder, config, workspace, registry)
+    workspace.progress.say(f"{folder} is finished; nothing is computed again.")
+    return result
+
+
+def _computed(
+    run: RunFolder, config: RunConfig, workspace: Workspace, registry: Registry
+) -> Result:
+    """The road itself, in a folder that is ours alone."""
+    folder = run.path
     with (
-        RunFolder.open(folder, config, workspace.progress) as run,
-        _no_stub_left(folder, keep_parent=parent_there),
         disk_full_explained(folder),
         journal_of(run.journal_file, workspace.progress, config=config.digest()) as journal,
     ):

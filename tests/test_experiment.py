@@ -31,6 +31,7 @@ from latentbench.latents.transform import restore_transforms
 from latentbench.planning import plan_experiment
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
+from latentbench.results.folder import RunFolder
 from latentbench.results.standing import withheld
 from latentbench.workspace import Workspace
 
@@ -255,6 +256,21 @@ def test_a_finished_run_is_read_not_computed(speech, tmp_path):
     again = run(config, tmp_path, progress=progress)
     assert again.to_json() == first.to_json()  # nan is not equal to itself
     assert any("is finished" in text for text in progress.said)
+
+
+def test_a_run_that_another_process_ends_while_it_is_opened_is_read(speech, tmp_path, monkeypatch):
+    config, looked = configure(speech), []
+    first = run(config, tmp_path)
+
+    def not_yet(folder, config):
+        looked.append(folder)
+        return sooner(folder, config) if len(looked) > 1 else None
+
+    sooner = RunFolder.finished
+    monkeypatch.setattr(RunFolder, "finished", not_yet)
+    monkeypatch.setattr("latentbench.experiment.encode_corpus", None)
+    assert run(config, tmp_path).to_json() == first.to_json()
+    assert len(looked) == 2
 
 
 def test_the_store_is_shared_by_runs_that_differ_only_in_training(speech, tmp_path):

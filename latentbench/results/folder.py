@@ -59,10 +59,12 @@ class RunFolder:
 
     Attributes:
         path: the folder.
+        ended: its result, where it had ended before it was opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.ended: Result | None = None
 
     @classmethod
     @contextmanager
@@ -76,7 +78,7 @@ class RunFolder:
         Raises:
             BusyError: another process works in it.
             UsageError: it holds another configuration (names what differs) or something else,
-                cannot be made.
+                or cannot be made.
             LatentbenchError: the disk is full.
         """
         from latentbench.locks import Timeout, locked  # noqa: PLC0415 - reading needs no lock
@@ -99,9 +101,11 @@ class RunFolder:
                     "Choose another --out.",
                 ) from None
             run._refuse_other_config(config)
-            with disk_full_explained(path, 10_000):
-                run._remove_damaged(progress)
-                write_sealed(run.config_file, config.to_yaml())
+            run.ended = run.finished(config)
+            if run.ended is None:
+                with disk_full_explained(path, 10_000):
+                    run._remove_damaged(progress)
+                    write_sealed(run.config_file, config.to_yaml())
             yield run
 
     def finished(self, config: RunConfig) -> Result | None:
