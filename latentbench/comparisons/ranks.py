@@ -127,11 +127,9 @@ def _better(
         if found.verdict not in SETTLED:
             unsettled.append((one, other, found.reason))
         elif found.verdict == "distinguishable":
-            less, low_is_good = (
-                (found.value or 0.0) < 0,
-                sides[one].metrics[figure].better == "lower",
-            )
-            better[other if less == low_is_good else one] += 1
+            is_less = (found.value or 0.0) < 0
+            less_is_better = sides[one].metrics[figure].better == "lower"
+            better[other if is_less == less_is_better else one] += 1
     return better, unsettled
 
 

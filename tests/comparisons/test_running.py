@@ -27,17 +27,8 @@ SMALL = {
 }
 
 
-class Noted(SilentProgress):
-    def __init__(self):
-        super().__init__()
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-
-
 def test_a_run_that_another_process_is_at_has_its_turn_later(tmp_path, monkeypatch):
-    progress, folder = Noted(), tmp_path / "out" / "latents-marginal-full-world-ar1"
+    progress, folder = SilentProgress(), tmp_path / "out" / "latents-marginal-full-world-ar1"
     folder.mkdir(parents=True)
     slept, really = [], time.sleep
     with ExitStack() as held:

@@ -29,17 +29,6 @@ W, DIM = 4, 3
 TINY = {"head": "gaussian", "width": 16, "codes": 12, "hashes": 2, "rows": 256, "row_width": 8}
 
 
-class Noted(SilentProgress):
-    """Keeps what is said."""
-
-    def __init__(self):
-        super().__init__()
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-
-
 def frames_of(x):
     names = list(map(str, range(len(x))))
     arrays = dict(zip(names, x.astype(np.float32), strict=True))
@@ -171,7 +160,7 @@ def test_collisions_are_counted_in_each_table():
 
 
 def test_what_was_seen_is_said_after_training():
-    progress = Noted()
+    progress = SilentProgress()
     fitted(second_order(1, 4, 60), "tables", 1, progress)
     assert re.search(
         r"training saw 100\.0 % of the 2-grams .* 100\.0 % of the 3-grams .*share a row",

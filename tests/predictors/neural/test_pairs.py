@@ -93,19 +93,8 @@ def test_a_head_that_is_none_is_named():
         build_options(config, "predictor", load_registry())
 
 
-class Noted(SilentProgress):
-    """Keeps what is said."""
-
-    def __init__(self):
-        super().__init__()
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-
-
 def test_the_errors_of_a_likelihood_by_probes_are_said(make, fit, utterances):
-    progress = Noted()
+    progress = SilentProgress()
     frames = utterances((40, 40), dim=70)
     fit(make(dim=70, head="flow-matching"), frames, 1, progress=progress)
     assert len(progress.said) == 1
