@@ -309,6 +309,7 @@ class _Work:
         self.progress = progress
         self.curves: dict[str, LearningCurve] = {}  # of each role that was trained
         self.fits: dict[str, str] = {}  # digest of what decided the model of each role
+        self.taken_over: dict[str, str] = {}  # the run beside that fitted the model of a role
         self.seen = latents_digest(cell, registry)
         self.device = choose_device(cell.config.device)
         stored, self.sides = open_latents(
@@ -352,6 +353,7 @@ class _Work:
             steps=self._convergence["predictor"].steps if "predictor" in self._convergence else 0,
             convergence=self._convergence,
             fits=self.fits,
+            taken_over=self.taken_over,
             dim=self.latents.dim,
             iid_floor=iid_floor(train),
             seconds=seconds,
@@ -406,14 +408,16 @@ class _Work:
 
     def _fitted_before(self, role: str) -> Predictor | None:
         """The model of a role, where a finished cell has fitted it: here or in a run beside."""
-        runs = (self.cell.folder.parents[1], *self.cell.beside)
-        for digest, found in fitted_models(runs, self.cell.seed):
+        own = self.cell.folder.parents[1]
+        for digest, found in fitted_models((own, *self.cell.beside), self.cell.seed):
             if digest == self.fits[role] and found.folder != self.cell.folder:
                 model = self._made(SECTION_OF[role])
                 try:
                     self.curves[role] = found.load(model)
                 except LatentbenchError:  # it says so when it is its turn, or is asked for it
                     continue
+                if (run := found.folder.parents[1]) != own:
+                    self.taken_over[role] = run.name
                 return model.eval()
         return None
 

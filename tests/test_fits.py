@@ -10,9 +10,12 @@ from safetensors.torch import load_file
 from latentbench.api import compare, plan_comparison
 from latentbench.config import read_layers, resolve
 from latentbench.experiment import run_experiment
+from latentbench.pictures.report import provenance_of
 from latentbench.plugins import load_registry
 from latentbench.progress import SilentProgress
-from latentbench.results.folder import read_record
+from latentbench.reports.run import run_report
+from latentbench.reports.tables import Line
+from latentbench.results.folder import read_record, read_result
 from latentbench.tensors import load_tensors, save_tensors
 from latentbench.workspace import Workspace
 
@@ -72,7 +75,7 @@ def numbers(folder):
     result = json.loads((folder / "result.json").read_text("utf-8"))
     del result["provenance"], result["config"]["engine"]
     for horizon in result["horizons"]:
-        del horizon["seconds"]
+        del horizon["seconds"], horizon["taken_over"]
     tables = [pq.read_table(file).to_pydict() for file in sorted(folder.glob("*.parquet"))]
     weights = [load_file(file) for file in sorted(folder.glob("model-*"))]
     exact = [{name: each[name].numpy().tobytes() for name in sorted(each)} for each in weights]
@@ -101,6 +104,23 @@ def first(tmp_path_factory):
 @pytest.fixture
 def place(first, tmp_path):
     return shutil.copytree(first, tmp_path / "place")
+
+
+def test_a_run_says_whose_networks_it_took_over(place):
+    run(place, "second", FIRST, *OTHERWISE, beside=["first"])
+    result = read_result(place / "second")
+    told = "predictor, unconditional, x target of first"
+    roles = {"predictor", "unconditional", "baseline", "x_baseline"}
+    assert [horizon.taken_over for horizon in result.horizons] == [
+        dict.fromkeys(roles, ("first",)),
+        # The one without a context is that of k = 1.
+        dict.fromkeys(roles - {"unconditional"} | {"x_target"}, ("first",)),
+    ]
+    lines = [one.text for one in run_report(result) if isinstance(one, Line)]
+    assert f"taken over, so in no time: {told}" in lines
+    assert dict(provenance_of(result))["taken over"].startswith(told)
+    assert not any(one.taken_over for one in read_result(place / "first").horizons)
+    assert "taken over" not in dict(provenance_of(read_result(place / "first")))
 
 
 @pytest.mark.parametrize(

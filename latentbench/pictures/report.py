@@ -20,7 +20,7 @@ from latentbench.pictures.vega import bundle
 from latentbench.reports.columns import compact, time_text
 from latentbench.reports.comparison import comparison_page
 from latentbench.reports.rollout import rollout_report, words_of_rollout
-from latentbench.reports.run import failures, summary_table, title_of
+from latentbench.reports.run import failures, summary_table, taken_over, title_of
 from latentbench.reports.tables import BLANK, Table, column
 from latentbench.reports.words import words_of_run
 from latentbench.reports.words_of_comparison import words_of_comparison
@@ -186,6 +186,8 @@ def provenance_of(result: Result) -> Iterator[tuple[str, str]]:
     yield "corpus", _listed(result.corpus.identity)
     yield "digests", _listed(made.digests)
     yield "seconds", _listed({name: f"{value:.1f}" for name, value in made.seconds.items()})
+    if models := taken_over(result):
+        yield "taken over", f"{models}; their time is not in the seconds"
     yield "memory", f"{made.peak_memory_bytes / 2**20:.0f} MiB at most"
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "run_page",
     "run_report",
     "summary_table",
+    "taken_over",
     "title_of",
 ]
 
@@ -152,8 +153,20 @@ def _circumstances(result: Result) -> Iterator[str]:
     seeds = result.config["seeds"]
     told = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     yield f"{sizes or 'no'} parameters, {how}, {told}"
+    if models := taken_over(result):
+        yield f"taken over, so in no time: {models}"
     if result.protocol:
         yield f"protocol: {result.protocol}"
+
+
+def taken_over(result: Result) -> str:
+    """Which networks another run of the comparison had trained, and which run."""
+    found: dict[str, set[str]] = {}
+    for horizon in result.horizons:
+        for role, runs in horizon.taken_over.items():
+            if role in horizon.convergence:  # what is of closed form takes no time anyhow
+                found.setdefault(", ".join(runs), set()).add(role.replace("_", " "))
+    return "; ".join(f"{', '.join(sorted(roles))} of {runs}" for runs, roles in found.items())
 
 
 def _trained(result: Result) -> str:

@@ -181,9 +181,19 @@ def _horizon(
             for role in (first.convergence if first else {})
         },
         seconds=_sums([record.seconds for record in done.values()]),
+        taken_over=_taken_over(list(done.values())),
         **alike,
     )
     return horizon.model_copy(update={"notes": tuple(_notes(horizon, config, density))})
+
+
+def _taken_over(records: Sequence[CellRecord]) -> dict[str, tuple[str, ...]]:
+    """Roles of models -> the runs beside this one that fitted them."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for role, run in record.taken_over.items():
+            found.setdefault(role, set()).add(run)
+    return {role: tuple(sorted(runs)) for role, runs in found.items()}
 
 
 def _facts(records: Sequence[CellRecord]) -> dict[str, float]:

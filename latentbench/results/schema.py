@@ -73,6 +73,7 @@ class CellRecord(Record):
         peak_memory_bytes: of the process that ran it, 0 where unknown.
         inputs: digest of the configuration, the corpus and the transforms.
         fits: digest of all that decided each model, by its role.
+        taken_over: the run beside this one that fitted a model, by its role, where one had.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=False)  # filled in as the cell goes on
@@ -94,6 +95,7 @@ class CellRecord(Record):
     peak_memory_bytes: int = 0
     inputs: str = ""
     fits: dict[str, str] = {}
+    taken_over: dict[str, str] = {}
 
 
 class Figure(Record):
@@ -234,6 +236,8 @@ class HorizonResult(Record):
         rollout: None where no seed is done.
         notes: the facts, and why figures are blank or have no interval.
         seconds: wall time per phase, summed over seeds.
+        taken_over: the runs beside this one that fitted its models, by their roles; what they
+            took is not in `seconds`.
     """
 
     k: int
@@ -255,6 +259,7 @@ class HorizonResult(Record):
     rollout: RolloutFigures | None = None
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = {}
+    taken_over: dict[str, tuple[str, ...]] = {}
 
     def find(self, split: str, slice_: str, name: str) -> Figure | None:
         """The figure of that split, slice and metric; None where it was not measured."""
