@@ -398,16 +398,30 @@ def factorize(
     """
     from latentbench.answers import Answer
     from latentbench.factoring.factorize import factorize as factorized
-    from latentbench.factoring.grid import points_of
     from latentbench.reports.factoring import factoring_report
 
-    settings["preset"] = settings.get("preset") or "lb1"
-    asked = _asked({"factorization": "linear", **settings})
-    points = points_of(asked.config, vary, asked.registry)
+    asked, points = _grid(settings, vary)
     configs = [asked.factored(one) for one in points]
     folder = _folder("factorize", configs) if out is None else Path(out)
     found = factorized(points, asked.factored, folder, asked.workspace, asked.registry)
     return Answer(found, factoring_report)
+
+
+def plan_factorization(
+    *, vary: Varied = (), **settings: Unpack[Settings]
+) -> dict[str, Answer[Plan]]:
+    """The plan of every run that `factorize` is known to make, by its label; arguments as there.
+
+    One control more of each point is as large as the others turn out to need.
+    """
+    from latentbench.factoring.factorize import foreseen
+
+    asked, points = _grid(settings, vary)
+    planned: set[str] = set()
+    return {
+        label: _planned(asked.factored(one), asked, planned)
+        for label, one in foreseen(points, asked.factored).items()
+    }
 
 
 def plan_comparison(
@@ -763,6 +777,15 @@ def _combined(
         chosen, match, asked.settings, asked.assignments, asked.preset, asked.file, vary
     )
     return replace(asked, registry=registry), combine(request, registry)
+
+
+def _grid(settings: Settings, vary: Varied) -> tuple[_Asked, list[dict[str, Any]]]:
+    """What `factorize` is asked, and the points of its grid."""
+    from latentbench.factoring.grid import points_of
+
+    settings["preset"] = settings.get("preset") or "lb1"
+    asked = _asked({"factorization": "linear", **settings})
+    return asked, points_of(asked.config, vary, asked.registry)
 
 
 def _planned(config: RunConfig, asked: _Asked, planned: set[str] | None = None) -> Answer[Plan]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -11,17 +9,15 @@ import click
 from latentbench import api
 from latentbench.cli.configuration import run_options, settings_of
 from latentbench.cli.export import Exports, export_options
-from latentbench.cli.output import Verb, echo, json_option, show
+from latentbench.cli.output import Verb, echo, json_option, show, show_plans
 from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, debug_option
 from latentbench.cli.show import finished_runs
 from latentbench.errors import CellFailedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from latentbench.answers import Answer, Comparison
-    from latentbench.planning import Plan
+    from latentbench.answers import Comparison
 
 __all__ = ["compare"]
 
@@ -133,7 +129,7 @@ def compare(
     settings = settings_of(session, {**given, "cache": cache})
     if dry_run:
         plans = api.plan_comparison(**components, vary=vary, match=match, **settings)
-        _show_plans(plans, as_json=as_json)
+        show_plans(plans, as_json=as_json)
         return
     found = api.compare(**components, vary=vary, match=match, strict=strict, out=out, **settings)
     _show(found, format_, asked, full=full)
@@ -144,17 +140,6 @@ def _set_by_user(given: dict[str, Any]) -> list[str]:
     names = {"assignments": "set", "config_file": "config", "transforms": "transform"}
     names["slices"] = "slice"
     return [names.get(name, name) for name, value in given.items() if value not in (None, ())]
-
-
-def _show_plans(plans: Mapping[str, Answer[Plan]], *, as_json: bool) -> None:
-    if as_json:
-        records = {label: asdict(plan.record) for label, plan in plans.items()}
-        echo(json.dumps(records, indent=2))
-        return
-    for label, plan in plans.items():
-        echo(f"{label}:")
-        show(plan)
-        echo()
 
 
 def _show(found: Comparison, format_: str, exports: Exports, *, full: bool) -> None:

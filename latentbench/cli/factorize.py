@@ -8,7 +8,7 @@ import click
 
 from latentbench import api
 from latentbench.cli.configuration import configuration_options, settings_of
-from latentbench.cli.output import Verb, json_option, show
+from latentbench.cli.output import Verb, json_option, show, show_plans
 from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = ["factorize"]
     help="Where the run folders are made [default: runs/factorize-<digest>].",
 )
 @cache_option
+@click.option("--dry-run", is_flag=True, help="Print what each run would do, and stop.")
 @json_option
 @debug_option
 @click.pass_obj
@@ -42,6 +43,7 @@ def factorize(
     vary: tuple[str, ...],
     out: Path | None,
     cache: Path | None,
+    dry_run: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -51,5 +53,9 @@ def factorize(
     its own, as are its controls: one that is finished is not run again. By default the protocol is
     lb1 and the factorisation is linear.
     """
-    found = api.factorize(vary=vary, out=out, **settings_of(session, {**given, "cache": cache}))
+    settings = settings_of(session, {**given, "cache": cache})
+    if dry_run:
+        show_plans(api.plan_factorization(vary=vary, **settings), as_json=as_json)
+        return
+    found = api.factorize(vary=vary, out=out, **settings)
     show(found, as_json=as_json)

@@ -7,25 +7,30 @@ JSON and nothing else. All that commands write goes through `echo`, `console` an
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
+from latentbench.errors import counted
 from latentbench.escapes import escaped, printable
 from latentbench.reports import tables
+from latentbench.reports.plan import time_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from io import TextIOWrapper
 
     from rich.console import Console
 
     from latentbench.answers import Answer
+    from latentbench.planning import Plan
 
-__all__ = ["Verb", "console", "echo", "json_option", "show", "spell_out"]
+__all__ = ["Verb", "console", "echo", "json_option", "show", "show_plans", "spell_out"]
 
 STDOUT = "latentbench.stdout"
 FD = 1
@@ -64,6 +69,18 @@ def show(answer: Answer[Any], *, as_json: bool = False) -> None:
         echo(answer.to_json())
     else:
         tables.show(answer.parts(), console())
+
+
+def show_plans(plans: Mapping[str, Answer[Plan]], *, as_json: bool) -> None:
+    """Print the plans of several runs by their labels, and what they take in all."""
+    if as_json:
+        echo(json.dumps({label: asdict(one.record) for label, one in plans.items()}, indent=2))
+        return
+    for label, plan in plans.items():
+        echo(f"{label}:")
+        show(plan)
+        echo()
+    echo(f"{counted(len(plans), 'run')}: {time_of(*(one.record for one in plans.values()))} in all")
 
 
 def spell_out() -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     # The factorisation as a mapping of name and options, or none -> the run's configuration.
     Configure: TypeAlias = Callable[[Mapping[str, Any]], RunConfig]
 
-__all__ = ["CONTROLS", "factorize", "label_of"]
+__all__ = ["CONTROLS", "factorize", "foreseen", "label_of"]
 
 CONTROLS = ("pca", "random")
 STILL = 0.05  # movement below which a state stands still; a published one moved less
@@ -94,6 +94,31 @@ def factorize(
     return found
 
 
+def foreseen(
+    points: Sequence[Mapping[str, Any]], configure: Configure
+) -> dict[str, Mapping[str, Any]]:
+    """The factorisations of all runs that `factorize` is known to make before one is made.
+
+    The components that rebuild x about as well as a point are as many as the runs will show.
+
+    Args:
+        points: as of `factorize`; so is the next.
+        configure: gives the run of one.
+
+    Returns:
+        Label -> name and options, in the order of the runs.
+
+    Raises:
+        UsageError: as `factorize`.
+    """
+    _refuse_blind(configure({"name": "none"}))
+    found, common = [{"name": "none"}, *points], _common(points)
+    for point in points:
+        dim = getattr(configure(point).factorization.options, "dim", None)
+        found += [{"name": name, "dim": dim} for name in CONTROLS if dim]
+    return {_label(one, common): one for one in found}
+
+
 class _Run(NamedTuple):
     label: str
     config: RunConfig
@@ -145,7 +170,7 @@ class _Grid:
 
     def label(self, point: Mapping[str, Any]) -> str:
         """Design and options, but those that all points share."""
-        return label_of({key: point[key] for key in point if key not in self.common})
+        return _label(point, self.common)
 
     def keep(self, point: Mapping[str, Any]) -> float:
         """The least share of variance by which the coordinates of nats are chosen."""
@@ -251,6 +276,10 @@ def label_of(point: Mapping[str, Any]) -> str:
         return "x"
     options = (f"{key}={value}" for key, value in point.items() if key != "name")
     return " ".join((point["name"], *options))
+
+
+def _label(point: Mapping[str, Any], common: frozenset[str]) -> str:
+    return label_of({key: point[key] for key in point if key not in common})
 
 
 def _common(points: Sequence[Mapping[str, Any]]) -> frozenset[str]:

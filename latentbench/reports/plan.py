@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from latentbench.planning import Plan
 
-__all__ = ["plan_report"]
+__all__ = ["plan_report", "time_of"]
 
 
 def plan_report(plan: Plan) -> Iterator[Table | Line]:
@@ -27,6 +27,12 @@ def plan_report(plan: Plan) -> Iterator[Table | Line]:
         yield _per_side("frames at", {f"k = {k}": frames for k, frames in plan.frames.items()})
         yield Line()
     yield from map(Line, (*_costs(plan), *plan.notes))
+
+
+def time_of(*plans: Plan) -> str:
+    """What runs take in all, in words."""
+    most = "at most " if any(one.steps and one.may_end_sooner for one in plans) else ""
+    return f"{most}about {duration_text(sum(one.seconds for one in plans))}"
 
 
 def _per_side(heading: str, counts: Mapping[str, Mapping[str, int]]) -> Table:
@@ -59,6 +65,5 @@ def _costs(plan: Plan) -> Iterator[str]:
         "rollout": plan.rollout_seconds,
     }
     times = [f"{name} {duration_text(time)}" for name, time in parts.items() if time is not None]
-    most = "at most about" if plan.steps and plan.may_end_sooner else "about"
-    yield f"{most} {duration_text(plan.seconds)} in all: {', '.join(times)}"
+    yield f"{time_of(plan)} in all: {', '.join(times)}"
     yield f"disk about {bytes_text(plan.disk_bytes)}"

@@ -266,6 +266,7 @@ def test_a_dry_run_plans_every_run_and_leaves_nothing(compare, tmp_path):
     assert found.exit_code == 0, found.output
     assert found.stdout.index("fine:") < found.stdout.index("coarse:")
     assert found.stdout.count("parameters, 3 steps each") == 2
+    assert found.stdout.splitlines()[-1].startswith("2 runs: about ")
     assert not (tmp_path / "out").exists()
 
 

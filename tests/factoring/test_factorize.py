@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import latentbench as lb
-from latentbench.api import configure
+from latentbench.api import configure, plan_factorization
 from latentbench.cli import main
 from latentbench.errors import UsageError
 from latentbench.factoring.factorize import _Grid, _stamps
@@ -56,6 +57,30 @@ def test_every_point_stands_beside_its_controls(rows):
     assert list(rows)[:4] == wanted
     assert {"linear dim=6", "pca dim=6", "random dim=6"} < set(rows)
     assert rows["x"].role == "latents"
+
+
+def test_a_dry_run_plans_the_runs_and_makes_none(made, tmp_path):
+    """All that `factorize` then makes, but principal components as good as a point."""
+    asked = {**SETTINGS, "cache": made[0] / "cache"}
+    plans = plan_factorization(vary=["factorization.dim=3,6"], **asked)
+    assert plans.keys() == {"x"} | {
+        f"{name} dim={dim}" for name in ("linear", "pca", "random") for dim in (3, 6)
+    }
+    runs = {row.label: row.folder for row in made[1].record.rows}
+    assert {row.matched for row in made[1].record.answers} >= runs.keys() - plans.keys()
+    for label, plan in plans.items():
+        used = lb.read(runs[label]).record.horizons[0]
+        assert plan.record.frames[used.k] == {side: used.frames[side] for side in ("train", "eval")}
+    file = tmp_path / "asked.yaml"
+    file.write_text(configure(**SETTINGS, preset="lb1").to_yaml())
+    command = ["factorize", "--config", file, "--vary", "factorization.dim=3", "--dry-run"]
+    found = CliRunner().invoke(main, [*map(str, command), "--cache", str(tmp_path / "cache")])
+    assert found.exit_code == 0, found.stderr
+    assert "random dim=3:" in found.stdout
+    assert re.fullmatch("4 runs: about .* s in all", found.stdout.splitlines()[-1])
+    assert not (tmp_path / "runs").exists()
+    found = CliRunner().invoke(main, [*map(str, command), "--json"])
+    assert json.loads(found.stdout)["linear dim=3"]["networks"] == 2
 
 
 def test_the_state_gains_what_the_world_allows(rows):
