@@ -45,7 +45,8 @@ class Controls:
     Attributes:
         unconditional: the same predictor fitted on zeros for a context.
         x: the same predictor fitted on x_t for a target; None where it would be the predictor
-            itself, shifted by x_{t-m}, because the context holds that frame.
+            itself, whose target is x_t, or shifted by x_{t-m}, because the context holds that
+            frame.
         x_baseline: the baseline fitted on x_t.
         one_row: the density without a context is computed once and holds for all frames.
     """
@@ -98,16 +99,25 @@ class Controls:
             )
             prediction = replace(prediction, unconditional=blind)
         if self.x_baseline is not None:
-            device = context.device
-            model = (
-                self.x.densities(frames, which, context)
-                if self.x is not None
-                else Shifted(prediction.model, frames.previous(which).to(device))
-            )
-            target = frames.with_target("x").targets(which).to(device)
+            model = self._of_x(prediction.model, context, frames, which)
+            target = frames.with_target("x").targets(which).to(context.device)
             shown = Prediction(model, self.x_baseline(context), target)
             prediction = replace(prediction, x=shown)
         return prediction
+
+    def _of_x(
+        self,
+        model: Distribution,
+        context: torch.Tensor,
+        frames: TaskFrames,
+        which: NDArray[np.int64],
+    ) -> Distribution:
+        """The densities of x_t: the control's, the own, or those of a change moved by x_{t-m}."""
+        if self.x is not None:
+            return self.x.densities(frames, which, context)
+        if frames.target == "x":
+            return model
+        return Shifted(model, frames.previous(which).to(context.device))
 
 
 def _log_densities(

@@ -83,6 +83,29 @@ def test_white_latents_score_the_floor_and_gain_nothing_on_x():
     assert abs(dnll.mean() - iid_floor(frames)) < 5 * error
 
 
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_model_of_x_is_its_own_control_of_x(k):
+    """Nothing is added to x_t: the gain on it is ½ D ln(1 - rho^2k) of an AR(1), its ΔNLL."""
+    rho, random = 0.8, np.random.default_rng(1)
+    rows = random.normal(size=(20_000, DIM)).astype(np.float32)
+    for t in range(1, len(rows)):
+        rows[t] = rho * rows[t - 1] + math.sqrt(1 - rho**2) * rows[t]
+    frames = frames_of(Latents.from_arrays({"u": rows}, {"u": "s"}), k, target="x")
+    found = score(
+        LastFrame(rho**k, math.sqrt(1 - rho ** (2 * k))),
+        LastFrame(0.0, 1.0),
+        frames,
+        {"nll_x": nll_x, "nll_x_baseline": nll_x_baseline, "nll": nll},
+        max_frames=len(frames),
+        batch_size=2_000,
+        device=CPU,
+        controls=Controls(x_baseline=LastFrame(0.0, 1.0)),
+    )
+    np.testing.assert_array_equal(found["nll_x"], found["nll"])
+    gain = (found["nll_x"] - found["nll_x_baseline"]).mean()
+    assert gain == pytest.approx(0.5 * DIM * math.log(1 - rho ** (2 * k)), rel=0.05)
+
+
 def test_a_blind_model_is_shown_zeros_and_the_targets_are_the_same():
     frames = frames_of(white(50), 2)
     blind = frames.without_context()
