@@ -28,7 +28,7 @@ from latentbench.results.schema import (
     Side,
     Split,
 )
-from latentbench.results.standing import sampled
+from latentbench.results.standing import sampled, scored_speakers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +70,7 @@ class ComparedRun(Record):
         utterances: used, per split.
         stamps: what must be known before comparing.
         protocol: that it followed, and what it changed of it.
-        speakers: that were scored, of eval.
+        speakers: of eval that were scored, at the horizon with most.
         dim: of the encoder, before any transform.
         sampled: what they are: `speakers`, or `files` of the same speakers.
     """
@@ -292,7 +292,7 @@ def _run(run: FinishedRun) -> ComparedRun:
         utterances=result.corpus.utterances,
         stamps=result.stamps,
         protocol=result.protocol,
-        speakers=len(result.corpus.speakers["eval"]),
+        speakers=max(scored_speakers(result, one) for one in result.horizons),
         sampled=sampled(result),
         dim=result.encoder.dim,
     )

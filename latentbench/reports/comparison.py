@@ -190,7 +190,7 @@ def _summary(comparison: Comparison) -> Table:
         column(
             "/".join(dict.fromkeys(run.sampled for run in comparison.runs)),
             rows,
-            lambda one: str(runs[one.run].speakers),
+            lambda one: _speakers(one, runs[one.run]),
         ),
         column("D", rows, lambda one: _dims(one, runs[one.run])),
     ]
@@ -236,6 +236,11 @@ def _ranked(comparison: Comparison, *, units: bool = False) -> Iterator[Column]:
             cell, unit = partial(shown, figure), unit_of.get(figure, "")
             yield column(heading_of(figure), here, cell, name=figure, unit=unit)
     yield column("rank", here, lambda one: str((one and one.rank) or BLANK))
+
+
+def _speakers(one: ComparedHorizon, run: ComparedRun) -> str:
+    told = {found.speakers for found in one.result.figures if found.split == "eval"}
+    return str(max(told, default=0) or run.speakers)
 
 
 def _dims(one: ComparedHorizon, run: ComparedRun) -> str:

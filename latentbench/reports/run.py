@@ -30,7 +30,7 @@ from latentbench.reports.tables import BLANK, Column, Line, Page, Table, column,
 from latentbench.reports.words import TITLE, words_of_run
 from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, Figures, median_gap_at
 from latentbench.results.horizons import horizons_csv
-from latentbench.results.standing import not_fitted, sampled
+from latentbench.results.standing import not_fitted, sampled, scored_speakers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -199,7 +199,7 @@ def summary_table(result: Result) -> Table:
     shown = unquoted(columns, unfit)
     counts = (
         column("n", rows, lambda one: str(one.scored.get("eval", 0)) if one.seeds else "failed"),
-        column(sampled(result), rows, lambda one: str(_speakers(one) or BLANK)),
+        column(sampled(result), rows, lambda one: _speakers(result, one)),
     )
     keys = (
         column("k", rows, lambda one: str(one.k)),
@@ -208,9 +208,9 @@ def summary_table(result: Result) -> Table:
     return Table(keys, ((*counts, *shown),), title="Eval, all frames; nats are per frame")
 
 
-def _speakers(horizon: HorizonResult) -> int:
+def _speakers(result: Result, horizon: HorizonResult) -> str:
     """Eval speakers whose frames were scored."""
-    return max((one.speakers for one in horizon.figures if one.split == "eval"), default=0)
+    return str(scored_speakers(result, horizon)) if horizon.scored.get("eval") else BLANK
 
 
 def _tables(result: Result, *, units: bool) -> Iterator[Table]:

@@ -13,7 +13,7 @@ from latentbench.encoders.encoder import WHOLE_UTTERANCE
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.columns import compact, time_text
 from latentbench.results.schema import ALONE
-from latentbench.results.standing import gain_of, not_fitted, sampled
+from latentbench.results.standing import gain_of, not_fitted, sampled, scored_speakers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -184,16 +184,16 @@ def _overfits(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
 
 def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
     """The smallest gain that so many speakers can show: half the width of its interval."""
-    speakers = len(result.corpus.speakers.get("eval", ()))
     widths = [
-        (gain.high - gain.low) / 2.0
+        ((gain.high - gain.low) / 2.0, scored_speakers(result, one))
         for one in usable
         if (gain := gain_of(one)) is not None and gain.low is not None and gain.high is not None
     ]
     if widths:
+        widest, speakers = max(widths)
         yield (
             f"With {speakers} eval {sampled(result)} a gain below about "
-            f"{compact(max(widths), 1)} nats cannot be told from 0."
+            f"{compact(widest, 1)} nats cannot be told from 0."
         )
     elif usable and gain_of(usable[0]) is not None:
         yield f"There is no interval: how much of this is these {sampled(result)} is unknown."

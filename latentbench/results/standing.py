@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from latentbench.errors import counted
+
 if TYPE_CHECKING:
     from latentbench.results.schema import Figure, HorizonResult, Result
 
-__all__ = ["FEWEST_SPEAKERS", "NOT_FITTED", "gain_of", "not_fitted", "sampled", "withheld"]
+__all__ = [
+    "FEWEST_SPEAKERS",
+    "NOT_FITTED",
+    "gain_of",
+    "not_fitted",
+    "sampled",
+    "scored_speakers",
+    "withheld",
+]
 
 FEWEST_SPEAKERS = 4
 NOT_FITTED = "not fitted"
@@ -45,6 +55,15 @@ def sampled(result: Result) -> str:
     return f"{result.config['split'].get('by', 'speaker')}s"
 
 
+def scored_speakers(result: Result, horizon: HorizonResult) -> int:
+    """How many eval speakers have a scored frame; `evaluation.max_frames` may leave some out.
+
+    Of an older result, which does not say, and of a horizon without figures: all of eval.
+    """
+    told = max((one.speakers for one in horizon.figures if one.split == "eval"), default=0)
+    return told or len(result.corpus.speakers.get("eval", ()))
+
+
 def withheld(result: Result, horizon: HorizonResult) -> tuple[str, ...]:
     """Why the gain of a horizon takes no part in a comparison; empty where it does.
 
@@ -56,9 +75,9 @@ def withheld(result: Result, horizon: HorizonResult) -> tuple[str, ...]:
         reasons.append(NOT_FITTED)
     if horizon.leaky:
         reasons.append("leaky")
-    speakers = len(result.corpus.speakers.get("eval", ()))
-    if speakers < FEWEST_SPEAKERS:
-        reasons.append(f"{speakers} eval {sampled(result)}, at least {FEWEST_SPEAKERS} are needed")
+    if (speakers := scored_speakers(result, horizon)) < FEWEST_SPEAKERS:
+        whose = counted(speakers, f"eval {sampled(result)[:-1]}")
+        reasons.append(f"{whose}, at least {FEWEST_SPEAKERS} are needed")
     if 0 < horizon.frames.get("train", 0) * horizon.dim < horizon.parameters:
         reasons.append("fewer numbers to train on than parameters")
     gain = gain_of(horizon)

@@ -15,6 +15,7 @@ from latentbench.reports.run import failures, summary_table, title_of
 from latentbench.reports.tables import BLANK, Table, column
 from latentbench.reports.words import words_of_run
 from latentbench.results.figures import Figures
+from latentbench.results.standing import scored_speakers
 from latentbench.sharing.boards import boards_of
 from latentbench.sharing.submissions import submissions_in
 
@@ -107,7 +108,7 @@ def _cells(row: Row) -> dict[str, Any]:
         "gain": _text(row.gain),
         "dim": _dims(result.encoder.dim, row.horizon.dim),
         "rate": f"{result.encoder.frame_rate:.5g}",
-        "speakers": str(len(result.corpus.speakers["eval"])),
+        "speakers": str(scored_speakers(result, row.horizon)),
         "stamps": result.stamps,
     }
 

@@ -241,6 +241,22 @@ def test_by_the_variogram_alone_where_it_is_all_that_they_have(make_run, make_re
     ]  # fmt: skip
 
 
+def test_speakers_whose_frames_were_not_scored_do_not_count(make_run, make_result):
+    """`evaluation.max_frames` may leave three of fifty-one."""
+    runs = []
+    for label in ("a", "b"):
+        run = scored(make_run, make_result, label, 0.5)
+        (horizon,) = run.result.horizons
+        (r2i,) = horizon.figures
+        cut = horizon.model_copy(update={"figures": (r2i.model_copy(update={"speakers": 3}),)})
+        runs.append(make_run(label, result=run.result.model_copy(update={"horizons": (cut,)})))
+    found = compare_runs(runs)
+    assert len(runs[0].result.corpus.speakers["eval"]) == 51
+    assert {one.reasons for one in found.ranks} == {("3 eval speakers, at least 4 are needed",)}
+    (table,) = (one for one in comparison_report(found) if isinstance(one, Table))
+    assert {one.heading: one.cells for one in table.columns}["speakers"] == ("3", "3")
+
+
 def test_a_run_alone_has_no_rank(make_run, make_result):
     runs = [
         scored(make_run, make_result, "leaky", 5.0, leaky=True),

@@ -15,14 +15,14 @@ from latentbench.results.schema import (
     HorizonResult,
     RolloutFigures,
 )
-from latentbench.results.standing import gain_of, withheld
+from latentbench.results.standing import gain_of, scored_speakers, withheld
 
 DONE = Convergence(steps=400, best_step=200, best_loss=1.0, last_loss=1.1, converged=True)
 CUT = DONE.model_copy(update={"converged": False})
 UNKNOWN = DONE.model_copy(update={"converged": None})
 
 
-def figure(name, value, low=None, high=None, split="eval"):
+def figure(name, value, low=None, high=None, *, split="eval", speakers=6):
     return Figure(
         split=split,
         slice="all",
@@ -32,16 +32,16 @@ def figure(name, value, low=None, high=None, split="eval"):
         high=high,
         n=1000,
         better="higher",
-        speakers=6,
+        speakers=speakers,
     )
 
 
 def horizon(k=1, gain=(5.0, 4.0, 6.0), train=(5.0, 4.0, 6.0), fits=(DONE, DONE), **changes):
     figures = [
-        figure("gain", *gain),
+        figure("gain", *gain, speakers=changes.pop("speakers", 6)),
         figure("gain", *train, split="train"),
-        figure("dnll", changes.pop("dnll", -10.0)),
-        figure("dnll_capacity", changes.pop("capacity", -4.0)),
+        figure("dnll", changes.pop("dnll", -10.0), speakers=0),
+        figure("dnll_capacity", changes.pop("capacity", -4.0), speakers=0),
         figure("dnll_capacity", changes.pop("capacity_on_train", -4.0), split="train"),
     ]
     convergence = dict(zip(("predictor", "unconditional"), ((one,) for one in fits), strict=False))
@@ -72,13 +72,13 @@ def test_the_gain_of_phase1_is_its_context_with_the_sign_turned():
 
 @pytest.fixture
 def result(make_result):
-    def make(*horizons, speakers=6, target="x"):
+    def make(*horizons, target="x"):
         made = make_result()
         config = made.config | {"task": made.config["task"] | {"target": target}}
         corpus = CorpusFacts(
             name="speech",
-            speakers={"train": ("a", "b"), "eval": tuple(map(str, range(speakers)))},
-            utterances={"train": 2, "eval": speakers},
+            speakers={"train": ("a", "b"), "eval": tuple(map(str, range(20)))},
+            utterances={"train": 2, "eval": 20},
             seconds={"train": 9.0, "eval": 9.0},
         )
         encoder = EncoderFacts(name="e", dim=8, frame_rate=50.0, hop=320, sample_rate=16000)
@@ -218,6 +218,7 @@ def test_a_control_that_diverged_is_not_fitted(result):
     [
         ({}, 4, None),
         ({}, 3, "3 eval speakers, at least 4 are needed"),
+        ({}, 1, "1 eval speaker, at least 4 are needed"),
         ({"parameters": 8000}, 6, None),
         ({"parameters": 8001}, 6, "fewer numbers to train on than parameters"),
         ({"leaky": True}, 6, "leaky"),
@@ -226,8 +227,15 @@ def test_a_control_that_diverged_is_not_fitted(result):
     ],
 )
 def test_why_a_horizon_takes_no_part_in_ranks(result, changes, speakers, reason):
-    of_run = result(horizon(**changes), speakers=speakers)
+    # Of the 20 eval speakers, evaluation.max_frames has left so many to score.
+    of_run = result(horizon(speakers=speakers, **changes))
     assert withheld(of_run, of_run.horizons[0]) == ((reason,) if reason else ())
+
+
+def test_a_result_that_tells_no_scored_speakers_has_those_of_eval(result):
+    of_run = result(horizon(speakers=0))
+    assert scored_speakers(of_run, of_run.horizons[0]) == 20
+    assert withheld(of_run, of_run.horizons[0]) == ()
 
 
 def test_the_published_result_speaks_from_its_context_part(make_result):
