@@ -122,7 +122,8 @@ def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
         )
         return
     sure = [(one, gain) for one, gain in gains if _above_zero(gain)]
-    others = [one for one, gain in gains if not _above_zero(gain) and not _below_zero(gain)]
+    others = [one for one, gain in gains if _holds_zero(gain)]
+    unknown = [(one, gain) for one, gain in gains if gain.low is None]
     worse = [one for one, gain in gains if _below_zero(gain)]
     if sure:
         told = "; ".join(
@@ -134,6 +135,13 @@ def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
     if others:
         before = "No information was found" if not sure else "Nothing that can be told from 0"
         yield f"{before} at {_times(others)}: the interval of the gain holds 0."
+    if unknown:
+        told = "; ".join(f"{_nats(gain)} at {_time(one)}" for one, gain in unknown)
+        why = dict.fromkeys(gain.interval_note for _, gain in unknown if gain.interval_note)
+        yield (
+            f"Whether the context is worth anything is unknown where the gain has no interval: "
+            f"{told} ({'; '.join(why) or 'none was computed'})."
+        )
     if worse:
         yield (
             f"No information was found by this model at {_times(worse)}: it predicts new "
@@ -188,6 +196,7 @@ def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
         ((gain.high - gain.low) / 2.0, scored_speakers(result, one))
         for one in usable
         if (gain := gain_of(one)) is not None and gain.low is not None and gain.high is not None
+        if math.isfinite(gain.high - gain.low)
     ]
     if widths:
         widest, speakers = max(widths)
@@ -195,8 +204,6 @@ def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
             f"With {speakers} eval {sampled(result)} a gain below about "
             f"{compact(widest, 1)} nats cannot be told from 0."
         )
-    elif usable and gain_of(usable[0]) is not None:
-        yield f"There is no interval: how much of this is these {sampled(result)} is unknown."
 
 
 def _convergence(done: Sequence[HorizonResult]) -> Iterator[str]:
@@ -247,6 +254,10 @@ def _gain(horizon: HorizonResult, split: str = "eval") -> Figure:
 
 def _above_zero(gain: Figure) -> bool:
     return gain.low is not None and gain.low > 0.0
+
+
+def _holds_zero(gain: Figure) -> bool:
+    return gain.low is not None and not _above_zero(gain) and not _below_zero(gain)
 
 
 def _below_zero(gain: Figure) -> bool:

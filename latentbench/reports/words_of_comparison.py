@@ -203,15 +203,25 @@ def _fitted(comparison: Comparison) -> bool:
 def _reach(comparison: Comparison) -> Iterator[str]:
     """Until when the context is worth anything beyond its interval."""
     reach: dict[str, list[str]] = {}
+    unsure: dict[str, None] = {}
     for one in comparison.horizons:
         gain = gain_of(one.result)
         if gain is None or not_fitted(one.result) or one.result.leaky:
             continue
-        sure = gain.low is not None and gain.low > 0
-        reach.setdefault(one.run, []).extend([one.matched] if sure else [])
+        if gain.low is None:
+            unsure[one.run] = None
+            continue
+        reach.setdefault(one.run, []).extend([one.matched] if gain.low > 0 else [])
+    if unknown := [run for run in unsure if run not in reach]:
+        yield (
+            f"Whether a context tells anything of what comes is unknown of {_listed(unknown)}: "
+            "there is no interval of the gain."
+        )
     if not any(reach.values()):
         if reach:
-            yield "No model here found a context to tell anything of what comes."
+            whose = _listed(list(reach)) if unknown else "No model here"
+            found = "found no context" if unknown else "found a context"
+            yield f"{whose} {found} to tell anything of what comes."
         return
     alike: dict[str, list[str]] = {}
     for run, where in reach.items():

@@ -195,6 +195,35 @@ def test_a_leaky_gain_tells_nothing_of_what_comes(make_run, make_result):
     assert told == ["A context tells something of what comes: causal at 80 ms."]
 
 
+def test_a_gain_without_an_interval_leaves_open_whether_it_is_one(make_run, make_result):
+    columns = {"nll_unconditional": np.ones(FRAMES * len(SPEAKERS))}
+    runs = [measured(make_run, make_result, one, columns, {"gain": 1.0}) for one in ("a", "b")]
+    found = compare_runs(runs)
+
+    def told(**bounds):
+        horizons = []
+        for one in found.horizons:
+            (gain,) = one.result.figures
+            low, high = bounds[one.run]
+            changed = (gain.model_copy(update={"low": low, "high": high}),)
+            result = one.result.model_copy(update={"figures": changed})
+            horizons.append(one.model_copy(update={"result": result}))
+        return list(_reach(found.model_copy(update={"horizons": tuple(horizons)})))
+
+    none, sure, zero = (None, None), (0.5, 1.5), (-0.5, 1.5)
+    unknown = (
+        "Whether a context tells anything of what comes is unknown of a: there is no interval of "
+        "the gain."
+    )
+    assert told(a=none, b=sure) == [
+        unknown, "A context tells something of what comes: b at 80 ms.",
+    ]  # fmt: skip
+    assert told(a=none, b=zero) == [
+        unknown, "b found no context to tell anything of what comes.",
+    ]  # fmt: skip
+    assert told(a=zero, b=zero) == ["No model here found a context to tell anything of what comes."]
+
+
 def test_models_that_only_sample_are_ranked_by_energy_and_beside_it_by_variogram(
     make_run, make_result
 ):

@@ -32,6 +32,7 @@ def figure(name, value, low=None, high=None, *, split="eval", speakers=6):
         high=high,
         n=1000,
         better="higher",
+        interval_note="one speaker" if low is None else "",
         speakers=speakers,
     )
 
@@ -164,8 +165,22 @@ def test_the_smallest_difference_is_half_the_widest_interval(result):
     assert told == ["With 6 eval speakers a gain below about 3.0 nats cannot be told from 0."]
 
 
-def test_without_an_interval_that_is_said(result):
-    assert said(result(horizon(gain=(5.0, None, None))), "There is no interval")
+@pytest.mark.parametrize("value", [5.0, 0.0, -5.0, math.nan])
+def test_without_an_interval_nothing_is_said_of_its_sign(result, value):
+    told = words_of_run(result(horizon(gain=(value, None, None))))
+    shown = "nan" if math.isnan(value) else f"{value:.1f}"
+    assert told[0] == (
+        "Whether the context is worth anything is unknown where the gain has no interval: "
+        f"{shown} at 20 ms (one speaker)."
+    )
+    assert not any("No information" in one or "holds 0" in one for one in told)
+    assert not any("cannot be told from 0" in one for one in told)
+
+
+def test_an_endless_interval_has_no_width_to_tell(result):
+    told = words_of_run(result(horizon(gain=(-math.inf, -math.inf, -math.inf))))
+    assert told[0].startswith("No information was found by this model")
+    assert not any("nan" in one for one in told)
 
 
 def test_convergence_is_said_where_it_is_known(result):
