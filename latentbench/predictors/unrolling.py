@@ -162,5 +162,9 @@ def with_noise(context: torch.Tensor, deviation: float) -> torch.Tensor:
 
 
 def _scale(frames: torch.Tensor) -> torch.Tensor:
-    """The standard deviation of each dimension of frames [B, T, D], [D]."""
-    return frames.flatten(0, 1).std(0).clamp_min(LEAST_SCALE)
+    """The standard deviation of each dimension of frames [B, T, D], [D]; next to 0 of a single one.
+
+    A single one is what an epoch's last batch may hold.
+    """
+    rows = frames.flatten(0, 1)
+    return rows.std(0, correction=min(1, len(rows) - 1)).clamp_min(LEAST_SCALE)

@@ -112,6 +112,18 @@ def test_noise_on_contexts_attenuates_the_gain_as_a_regression_on_noise(world, n
     assert sigma**2 == pytest.approx(1 - A * expected, rel=0.05)
 
 
+@pytest.mark.parametrize("rollout", [{"noise": 0.5}, {"noise": 0.5, "steps": 1}])
+def test_a_last_batch_of_one_frame_is_trained_on(rollout):
+    # 33 frames of a window of one, 16 in a batch: the third batch of an epoch holds one.
+    frames = frames_of(ar1(A, (1, 34), np.random.default_rng(5)))
+    assert len(frames) == 33
+    config = TrainingConfig(steps=7, batch_size=16, rollout=UnrollingConfig(**rollout))
+    model = OneGain()
+    model.fit(frames, Training(config, 0, CPU, None, SILENT))
+    assert model.gain.isfinite()
+    assert model.log_sigma.isfinite()
+
+
 def loss_of(frames, model, step=1, **rollout):
     config = UnrollingConfig(**rollout)
     units = Unrolled(frames, config.steps)
