@@ -269,9 +269,10 @@ def load_registry(files: Iterable[Path] = ()) -> Registry:
     """Load the built-in plugins, the installed ones, and the inline plugin `files`.
 
     Raises:
-        UsageError: a file is not there or is no plugin.
+        UsageError: a file is not there or is no plugin, or two have one name.
     """
     files = tuple(files)
+    _refuse_one_name(files)
     registry, release = Registry(files=files), version("latentbench")
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -370,6 +371,21 @@ def _validated(kind: type[ComponentSpec], spec: Any) -> ComponentSpec:
         raise ValueError(f"{whose} has an option '{name}', which says which component it is")
     get_type_hints(spec.options)  # raises where a type is not importable at run time
     return spec
+
+
+def _refuse_one_name(files: Sequence[Path]) -> None:
+    """Refuse files whose modules would have one name: factories would find the last one's classes.
+
+    Raises:
+        UsageError: names two of them.
+    """
+    known: dict[str, Path] = {}
+    for file in files:
+        if (other := known.setdefault(file.stem, file)) is not file:
+            raise UsageError(
+                f"Two plugin files are called '{file.stem}': '{other}' and '{file}'.",
+                "Name each once, and rename one of two: its name is that of its module.",
+            )
 
 
 def _load_file(file: Path) -> ModuleType:

@@ -233,6 +233,18 @@ def test_a_file_is_a_plugin_and_its_classes_can_be_imported(tmp_path):
     assert found.create(1).made == 1
 
 
+def test_two_files_of_one_name_are_refused(tmp_path):
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        files.append(tmp_path / name / "mine.py")
+        files[-1].write_text(good(name, factory="latentbench_inline_mine:Encoder"))
+    with pytest.raises(UsageError, match="Two plugin files are called 'mine'") as caught:
+        load_registry(files)
+    assert all(str(file) in caught.value.message for file in files)
+    assert load_registry(files[1:]).get("encoder", "two")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
