@@ -74,7 +74,8 @@ def test_listing_what_is_made_imports_no_torch(kind, tmp_path, registry):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Mine", "1st", "my encoder", "-mine", "mine-", "a--b", "../mine", "class", "ä"]
+    "name",
+    ["", "Mine", "1st", "my encoder", "-mine", "mine-", "a--b", "../mine", "class", "none", "ä"],
 )
 def test_names_that_cannot_be_used_are_refused(name, tmp_path, registry):
     with pytest.raises(UsageError, match="cannot be the name of a plugin") as caught:

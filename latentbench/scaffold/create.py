@@ -94,12 +94,14 @@ def create(kind: str, name: str, out: Path, registry: Registry) -> Made:
 
 
 def _check_name(kind: str, name: str, registry: Registry) -> None:
-    if not NAME.fullmatch(name) or keyword.iskeyword(name):
+    words = _words(kind, name)
+    if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(words["Class"]):
         raise UsageError(
             f"'{name}' cannot be the name of a plugin.",
-            "Use lower-case letters, digits and single dashes, a letter first, e.g. my-encoder.",
+            "Use lower-case letters, digits and single dashes, a letter first, and no word of "
+            "Python's own, e.g. my-encoder.",
         )
-    distribution = _words(kind, name)["distribution"]
+    distribution = words["distribution"]
     for component in registry.components:
         if (component.spec.kind, component.spec.name) == (kind, name):
             raise UsageError(
