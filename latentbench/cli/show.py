@@ -67,12 +67,11 @@ def show(
     RUN is the folder that was given to --out of 'run', or one that holds such folders.
     """
     registry = session.registry()
-    if curves:
-        _show_curves(folder, registry, as_json=as_json)
-        return
     how = reporter_of(reporter, registry, as_json=as_json, full=full)
     exports = Exports(**asked)
     exports.check()
+    if curves and (full or exports.exports or how.name not in ("table", "json")):
+        raise click.UsageError("--curves prints losses, as a table or with --json, and no figures.")
     runs = finished_runs(folder)
     if exports.exports and len(runs) > 1:
         raise UsageError(
@@ -81,20 +80,21 @@ def show(
         )
     results = (api.read(run, registry=registry) for run in runs)
     if how.name == "json" and runs != [folder]:
-        echo(f"[{','.join(result.to_json() for result in results)}]")
+        echo(f"[{','.join(_as_json(result, exports, curves=curves) for result in results)}]")
         return
     for number, result in enumerate(results):
         if number:
             echo()
+        if curves:
+            show_answer(result.learning(), as_json=how.name == "json")
+            continue
         exports.write(result)
         show_run(result, how)
 
 
-def _show_curves(folder: Path, registry: Registry, *, as_json: bool) -> None:
-    for number, run in enumerate(finished_runs(folder)):
-        if number:
-            echo()
-        show_answer(api.read(run, registry=registry).learning(), as_json=as_json)
+def _as_json(result: Result, exports: Exports, *, curves: bool) -> str:
+    exports.write(result)
+    return result.learning().to_json() if curves else result.to_json()
 
 
 def finished_runs(folder: Path) -> list[Path]:

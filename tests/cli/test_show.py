@@ -81,6 +81,19 @@ def test_a_folder_of_runs_shows_all_of_them(invoke, runs):
     assert names == ["soundstream", "mimi"]
 
 
+def test_the_losses_of_a_folder_of_runs_are_one_list(invoke, runs):
+    alone = json.loads(invoke("show", runs / "one", "--curves", "--json").stdout)
+    assert json.loads(invoke("show", runs, "--curves", "--json").stdout) == [alone, alone]
+
+
+@pytest.mark.parametrize("asked", [["--full"], ["--export", "x.csv"], ["--reporter", "csv"]])
+def test_what_does_not_go_with_losses_is_refused(invoke, run_folder, monkeypatch, asked):
+    monkeypatch.chdir(run_folder)
+    found = invoke("show", run_folder, "--curves", *asked)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "--curves prints losses" in found.stderr
+
+
 @pytest.mark.parametrize("verb", ["verify", "rollout", "explain"])
 def test_what_takes_one_run_names_those_in_a_folder(invoke, runs, verb):
     found = invoke(verb, runs)
@@ -153,6 +166,15 @@ def test_an_export_that_cannot_be_made_is_told(invoke, run_folder, monkeypatch, 
     found = invoke("show", run_folder, *asked)
     assert message in found.stderr
     assert (found.exit_code, found.stdout) == (2, "")
+
+
+def test_the_one_run_in_a_folder_is_exported_with_json_too(invoke, run_folder, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (run_folder / "result.json").rename(tmp_path / "deep" / "result.json")
+    found = invoke("show", tmp_path, "--json", "--export", tmp_path / "x.csv")
+    assert len(json.loads(found.stdout)) == 1
+    figures = Figures.of(api.read(tmp_path / "deep").record, "deep")
+    assert (tmp_path / "x.csv").read_text() == figures.to_csv()
 
 
 def test_a_folder_of_runs_is_exported_by_compare(invoke, runs, tmp_path):
