@@ -9,14 +9,18 @@ import click
 from latentbench import api
 from latentbench.cli.output import Verb, json_option, show
 from latentbench.cli.session import RunPath, Session, cache_option, debug_option
+from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["rollout"]
 
 
 PUBLISHED = "published"
+# What that protocol decides itself -> what it is where nobody asked.
+DECIDED = {"target": None, "utterances": 16, "depths": (), "full": False}
 
 
 class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
@@ -101,7 +105,17 @@ def rollout(
     """
     run = api.read(folder, cache=cache, registry=session.registry())
     if given["inject"] == PUBLISHED:
+        _refuse_what_is_published(given)
         asked = {name: given[name] for name in ("horizons", "mode", "device")}
         show(run.injection(**asked), as_json=as_json)
     else:
         show(run.rollout(**given), as_json=as_json)
+
+
+def _refuse_what_is_published(given: Mapping[str, Any]) -> None:
+    if idle := [name for name, default in DECIDED.items() if given[name] != default]:
+        raise UsageError(
+            f"--inject {PUBLISHED} is the protocol as it was published; --{idle[0]} would change "
+            "nothing.",
+            "Leave it out, or take --inject never, once:N, every:N, until:N or teacher.",
+        )

@@ -116,3 +116,11 @@ def test_utterances_that_are_too_short_are_told(tmp_path):
     )  # fmt: skip
     with pytest.raises(LatentbenchError, match="has 16 frames to roll out"):
         lb.read(tmp_path / "run", cache=tmp_path / "cache").injection()
+
+
+@pytest.mark.parametrize("asked", [["--depths", "1,2"], ["--target", "x"], ["--full"]])
+def test_what_the_published_protocol_decides_is_not_asked_for_in_vain(folder, asked):
+    common = ["rollout", str(folder / "run"), "--cache", str(folder / "cache")]
+    ended = CliRunner().invoke(main, [*common, "--inject", "published", *asked])
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert f"{asked[0]} would change nothing" in ended.stderr
