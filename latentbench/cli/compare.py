@@ -113,10 +113,13 @@ def compare(
     folders, or a folder of them.
     """
     format_ = "json" if as_json else format_
+    if full and format_ != "table":
+        raise click.UsageError("--full is of the tables; the other formats show all they have.")
     asked = Exports(exports, columns, caption, label)
     asked.check(format_)
     if runs:
-        if idle := sorted({*_set_by_user({**given, "vary": vary}), *(["out"] if out else [])}):
+        asked_for = {**given, "vary": vary, "out": out, "dry-run": dry_run}
+        if idle := sorted(_set_by_user(asked_for)):
             raise UsageError(
                 f"Finished runs are compared as they are; --{idle[0]} would change nothing.",
                 "Leave it out, or leave out the run folders.",
@@ -129,7 +132,7 @@ def compare(
     settings = settings_of(session, {**given, "cache": cache})
     if dry_run:
         plans = api.plan_comparison(**components, vary=vary, match=match, **settings)
-        show_plans(plans, as_json=as_json)
+        show_plans(plans, as_json=format_ == "json")
         return
     found = api.compare(**components, vary=vary, match=match, strict=strict, out=out, **settings)
     _show(found, format_, asked, full=full)
@@ -139,7 +142,8 @@ def _set_by_user(given: dict[str, Any]) -> list[str]:
     """The options that say what to run, as the user typed them."""
     names = {"assignments": "set", "config_file": "config", "transforms": "transform"}
     names["slices"] = "slice"
-    return [names.get(name, name) for name, value in given.items() if value not in (None, ())]
+    idle = (None, (), False)
+    return [names.get(name, name) for name, value in given.items() if value not in idle]
 
 
 def _show(found: Comparison, format_: str, exports: Exports, *, full: bool) -> None:

@@ -62,7 +62,7 @@ def run(
     settings = settings_of(session, given)
     how = reporter_of(reporter, session.registry(), as_json=as_json, full=full)
     if dry_run:
-        show(api.plan(**settings), as_json=as_json)
+        show(api.plan(**settings), as_json=how.name == "json")
         return
     result = api.run(out=out, **settings | {"trackers": trackers})
     show_run(result, how)

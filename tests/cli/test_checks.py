@@ -1,5 +1,6 @@
 """What is wrong with a run is told before anything is downloaded, made, encoded or trained."""
 
+import json
 import textwrap
 from functools import partial
 
@@ -108,6 +109,8 @@ def test_a_horizon_without_frames_is_said_and_the_others_are_planned(invoke, tmp
     found = invoke("run", *arguments)
     assert found.exit_code == 0, found.stderr
     assert "k = 40: no eval utterance has the 48 frames" in found.stdout.replace("\n", " ")
+    for how in (["--json"], ["--reporter", "json"]):
+        assert json.loads(invoke("run", *arguments, *how).stdout)["encoder"] == "latents"
 
 
 def test_a_fingerprint_that_is_no_text_is_told_before_encoding(bad, tmp_path):

@@ -267,6 +267,9 @@ def test_a_dry_run_plans_every_run_and_leaves_nothing(compare, tmp_path):
     assert found.stdout.index("fine:") < found.stdout.index("coarse:")
     assert found.stdout.count("parameters, 3 steps each") == 2
     assert found.stdout.splitlines()[-1].startswith("2 runs: about ")
+    for how in (["--json"], ["--format", "json"]):
+        told = compare(*TWO_HOPS, *FINE, "--dry-run", *how)
+        assert list(json.loads(told.stdout)) == ["fine", "coarse"]
     assert not (tmp_path / "out").exists()
 
 
@@ -280,6 +283,8 @@ def test_a_dry_run_plans_every_run_and_leaves_nothing(compare, tmp_path):
         (["{fine}", "{coarse}", "--set", "seeds=[1]"], "--set would change nothing"),
         (["{fine}", "{coarse}", "--encoder", "mimi"], "--encoder would change nothing"),
         (["{fine}", "{coarse}", "--out", "x"], "--out would change nothing"),
+        (["{fine}", "{coarse}", "--dry-run"], "--dry-run would change nothing"),
+        (["{fine}", "{coarse}", "--full", "--json"], "--full is of the tables"),
         (["{fine}", "{coarse}", "--export", "x.xlsx"], "'.xlsx' names no format.\nUse one of .csv"),
         (["{fine}", "{coarse}", "--export", "no/x.csv"], "cannot be written: No such file"),
         (["{fine}", "{coarse}", "--format", "html"], "'html' is not one of"),
