@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.encoders.encoder import sight_text
 from latentbench.errors import counted
-from latentbench.reports.columns import compact, shown_interval, time_text
+from latentbench.reports.columns import compact, number_text, shown_interval, time_text
 from latentbench.reports.tables import BLANK, Interval, Line, Table, column
 from latentbench.reports.words import TITLE
 
@@ -132,7 +132,7 @@ def _gain(card: Card) -> Iterator[str]:
         return
     many = directions_for([max(0.0, one) for one in first.directions], MANY)
     where = f", 90 % of it in {counted(many, 'direction')}" if many and first.gain > 0 else ""
-    yield f"{seen} {first.gain:.2f} nats on speakers that it has not seen{where}."
+    yield f"{seen} {number_text(first.gain, 2)} nats on speakers that it has not seen{where}."
     sure = list(takewhile(lambda one: one.low is not None and one.low > 0, card.predictable))
     if sure and len(sure) < len(card.predictable):
         yield (

@@ -22,6 +22,7 @@ __all__ = [
     "decimals_of",
     "heading_of",
     "is_tabled",
+    "number_text",
     "shown_interval",
     "shown_value",
     "tabled_names",
@@ -98,6 +99,13 @@ def compact(value: float, decimals: int, width: int = 8) -> str:
         return str(value)
     plain = f"{value:.{decimals}f}"
     return plain if len(plain) <= width else f"{value:.1e}"
+
+
+def number_text(value: float, decimals: int) -> str:
+    """A number of a sentence: two digits of one that so many decimals would hide."""
+    if 0.0 < abs(value) < 10.0**-decimals:
+        decimals = 1 - math.floor(math.log10(abs(value)))
+    return compact(value, decimals)
 
 
 def time_text(milliseconds: float) -> str:

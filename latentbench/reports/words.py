@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.encoders.encoder import WHOLE_UTTERANCE
 from latentbench.metrics.units import is_rate, scale
-from latentbench.reports.columns import compact, time_text
+from latentbench.reports.columns import number_text, time_text
 from latentbench.results.schema import ALONE
 from latentbench.results.standing import gain_of, not_fitted, sampled, scored_speakers
 
@@ -28,7 +28,7 @@ ALL = "all"
 MOSTLY = 0.5
 # Of a gain on eval: what is lost against train beyond it is called overfitting.
 OVERFIT = 1.0 / 3.0
-UNCONDITIONAL = "unconditional"
+FEW_BITS = 10.0  # a second, below which a decimal is told
 # Phase 0's rule, and what it published: key and count -> left by keys and by permuted keys.
 PASS, LOST = 0.6, 0.2
 PUBLISHED = {("mean-kmeans", 64): ("0.997", "0.999"), ("pca-kmeans", 256): ("0.988", "0.995")}
@@ -159,7 +159,9 @@ def _split(usable: Sequence[HorizonResult]) -> Iterator[str]:
     if not (math.isfinite(dnll.value) and math.isfinite(capacity.value)) or dnll.value >= 0:
         return
     share = capacity.value / dnll.value
-    floor = f" White latents would score {compact(first.iid_floor, 1)}." if first.iid_floor else ""
+    floor = (
+        f" White latents would score {number_text(first.iid_floor, 1)}." if first.iid_floor else ""
+    )
     if share > 1.0:
         yield (
             f"ΔNLL is {_nats(dnll)} at {_time(first)}, and {_nats(capacity)} is won without any "
@@ -202,7 +204,7 @@ def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
         widest, speakers = max(widths)
         yield (
             f"With {speakers} eval {sampled(result)} a gain below about "
-            f"{compact(widest, 1)} nats cannot be told from 0."
+            f"{number_text(widest, 1)} nats cannot be told from 0."
         )
 
 
@@ -265,13 +267,13 @@ def _below_zero(gain: Figure) -> bool:
 
 
 def _nats(figure: Figure) -> str:
-    return compact(figure.value, 1)
+    return number_text(figure.value, 1)
 
 
 def _bounds(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return ""
-    return f" ({compact(figure.low, 1)} to {compact(figure.high, 1)})"
+    return f" ({number_text(figure.low, 1)} to {number_text(figure.high, 1)})"
 
 
 def _rate(result: Result, sure: Sequence[tuple[HorizonResult, Figure]]) -> str:
@@ -280,7 +282,9 @@ def _rate(result: Result, sure: Sequence[tuple[HorizonResult, Figure]]) -> str:
     if not is_rate("gain", target=result.config["task"]["target"], horizon=horizon.k):
         return ""
     kbps = scale(gain.value, dim=horizon.dim, frame_rate=hertz, rate=True).kbps
-    return f", {1000 * (kbps or 0):,.0f} bits a second at {_time(horizon)}"
+    bits = 1000 * (kbps or 0.0)
+    shown = f"{bits:,.0f}" if bits >= FEW_BITS else number_text(bits, 1)
+    return f", {shown} bits a second at {_time(horizon)}"
 
 
 def _time(horizon: HorizonResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from latentbench.reports.columns import compact, decimals_of, heading_of, time_text
+from latentbench.reports.columns import decimals_of, heading_of, number_text, time_text
 from latentbench.results.figures import SCORES
 from latentbench.results.standing import gain_of, not_fitted
 
@@ -131,7 +131,7 @@ def _told(
     scored = figure in SCORES  # lower is better, and it says how good a model is
 
     def of(run: str) -> str:
-        return f"{run} ({compact(values[run], decimals_of(figure))})"
+        return f"{run} ({number_text(values[run], decimals_of(figure))})"
 
     if len(tiers) == 1:
         (runs,) = tiers.values()
@@ -191,7 +191,9 @@ def _from_first(comparison: Comparison) -> Iterator[str]:
 def _difference(one: FigureDifference) -> str:
     decimals = decimals_of(one.name) + (2 if one.unit.endswith("/dim") else 0)
     unit = f" {one.unit}" if one.unit else ""
-    value, low, high = (compact(found or 0.0, decimals) for found in (one.value, one.low, one.high))
+    value, low, high = (
+        number_text(found or 0.0, decimals) for found in (one.value, one.low, one.high)
+    )
     return f"{value}{unit} ({low} to {high})"
 
 
@@ -247,7 +249,7 @@ def _smallest(comparison: Comparison) -> Iterator[str]:
     decimals = decimals_of(figure) + (2 if unit.endswith("/dim") else 0)
     yield (
         f"With {speakers} eval speakers a difference of {heading_of(figure)} below about "
-        f"{compact(width / 2, decimals)}{f' {unit}' if unit else ''} cannot be seen."
+        f"{number_text(width / 2, decimals)}{f' {unit}' if unit else ''} cannot be seen."
     )
 
 

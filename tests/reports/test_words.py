@@ -122,6 +122,26 @@ def test_what_the_interval_does_not_carry_is_not_said(result, low, high, word):
     assert sum("nformation" in one or "is worth" in one for one in told) == 1
 
 
+@pytest.mark.parametrize(
+    ("gain", "worth", "rate", "least"),
+    [
+        # Of one dimension: nats times 50 / ln 2 are bits a second.
+        ((0.054, 0.039, 0.069), "0.054 nats a frame at 20 ms (0.039 to 0.069)", "3.9", "0.015"),
+        ((1.2, 0.0048, 2.3952), "1.2 nats a frame at 20 ms (0.0048 to 2.4)", "87", "1.2"),
+        ((1e-9, 4e-10, 1.6e-9), "1.0e-09 nats a frame at 20 ms (4.0e-10 to 1.6e-09)", "7.2e-08",
+         "6.0e-10"),
+    ],
+)  # fmt: skip
+def test_no_number_of_a_sentence_is_rounded_to_nothing(result, gain, worth, rate, least):
+    told = words_of_run(result(horizon(gain=gain, dnll=-0.09, capacity=-0.06, iid_floor=-0.04)))
+    assert told[0] == f"The context is worth {worth}, {rate} bits a second at 20 ms."
+    assert told[1] == (
+        "Of ΔNLL -0.090 at 20 ms, -0.060 was won without any context: most of it is the shape of "
+        "the marginal, not prediction. White latents would score -0.040."
+    )
+    assert f"a gain below about {least} nats cannot" in " ".join(told)
+
+
 def test_several_horizons_are_told_in_one_sentence_each_way(result):
     told = words_of_run(
         result(
