@@ -19,7 +19,7 @@ from latentbench.results import RunFolder
 from latentbench.results.finished import FinishedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
     from pathlib import Path
 
     import torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from latentbench.latents import Latents
     from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
+    from latentbench.results.schema import HorizonResult
     from latentbench.tasks import TaskFrames
     from latentbench.workspace import Workspace
 
@@ -109,18 +110,28 @@ class OpenedRun:
         load_model(file, role, model)
         return model.to(self.device).eval()
 
+    def horizons(self, asked: Sequence[int] = ()) -> list[HorizonResult]:
+        """The horizons that are asked for; none: all of them.
+
+        Raises:
+            UsageError: the run has no such horizon; says which there are.
+        """
+        found = {one.k: one for one in self.result.horizons}
+        for k in asked:
+            if k not in found:
+                known = ", ".join(map(str, found))
+                raise UsageError(f"The run has no horizon k = {k}.", f"It has: {known}.")
+        return [found[k] for k in asked or found]
+
     def require(self, horizon: int, seed: int) -> None:
         """Refuse a horizon or a seed that the run has no finished cell of.
 
         Raises:
             UsageError: says which there are.
         """
-        done: Mapping[int, tuple[int, ...]] = {one.k: one.seeds for one in self.result.horizons}
-        if horizon not in done:
-            known = ", ".join(map(str, done))
-            raise UsageError(f"The run has no horizon k = {horizon}.", f"It has: {known}.")
-        if seed not in done[horizon]:
-            known = ", ".join(map(str, done[horizon])) or "none"
+        (found,) = self.horizons((horizon,))
+        if seed not in found.seeds:
+            known = ", ".join(map(str, found.seeds)) or "none"
             raise UsageError(
                 f"The run has no finished cell of seed {seed} at k = {horizon}.",
                 f"Finished seeds there: {known}.",

@@ -188,7 +188,7 @@ def rollout_curves(run: OpenedRun, rolling: Rolling, progress: Progress) -> Roll
         LatentbenchError: the run's files do not hold its models.
     """
     targets, notes = _targets(run, rolling)
-    horizons = _horizons(run, rolling)
+    horizons = run.horizons(rolling.horizons)
     moments = first_order(run.latents, run.sides["train"], run.config.evaluation.max_frames)
     curves = [
         _Curve(run, rolling, moments, horizon, target).measured(progress)
@@ -213,15 +213,6 @@ def rollout_curves(run: OpenedRun, rolling: Rolling, progress: Progress) -> Roll
         curves=tuple(curves),
         notes=tuple(notes),
     )
-
-
-def _horizons(run: OpenedRun, rolling: Rolling) -> list[HorizonResult]:
-    found = {one.k: one for one in run.result.horizons}
-    for k in rolling.horizons:
-        if k not in found:
-            known = ", ".join(map(str, found))
-            raise UsageError(f"The run has no horizon k = {k}.", f"It has: {known}.")
-    return [found[k] for k in rolling.horizons or found]
 
 
 def _targets(run: OpenedRun, rolling: Rolling) -> tuple[list[Target], list[str]]:

@@ -121,10 +121,11 @@ def injected_rollouts(
     """Roll every horizon out under every condition; none given: all horizons.
 
     Raises:
+        UsageError: the run has no such horizon.
         LatentbenchError: no eval utterance drawn is long enough.
     """
+    done = [one for one in run.horizons(horizons) if one.seeds]
     centre = first_order(run.latents, run.sides["train"], run.config.evaluation.max_frames).mean
-    done = [one for one in run.result.horizons if one.seeds and one.k in (horizons or (one.k,))]
     found = [(one, _segments(run, one)) for one in done]
     protocol = _Protocol(run, mode, torch.from_numpy(centre), progress)
     rows = [

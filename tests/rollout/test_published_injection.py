@@ -11,7 +11,7 @@ from torch.distributions import Independent, Normal
 
 import latentbench as lb
 from latentbench.cli import main
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, UsageError
 from latentbench.latents import Latents
 from latentbench.predictors import Predictor
 from latentbench.rollout.engine import Injection, rollout, rollout_frames
@@ -106,6 +106,13 @@ def test_a_command_shows_the_four_conditions(folder):
     errors = {one["condition"]: one["state_error"] for one in found["rows"] if one["k"] == 1}
     assert errors["A"] < errors["B"] < errors["C"] < errors["D"]
     assert all(one["n"] == found["utterances"] * 8 * 16 for one in found["rows"])
+
+
+def test_a_horizon_that_the_run_does_not_have_is_refused_beside_others_too(folder):
+    run = lb.read(folder / "run", cache=folder / "cache")
+    for asked in ((3,), (1, 3)):
+        with pytest.raises(UsageError, match=r"no horizon k = 3.\nIt has: 1, 2."):
+            run.injection(horizons=asked)
 
 
 def test_utterances_that_are_too_short_are_told(tmp_path):
