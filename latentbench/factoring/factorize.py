@@ -61,8 +61,8 @@ def factorize(
         registry: where components are looked up.
 
     Raises:
-        UsageError: the run has no control without a context, the target is a delta, or a point
-            cannot be made.
+        UsageError: the run has no control without a context, at every staleness the context has
+            seen the target, or a point cannot be made.
         LatentbenchError: a run failed.
     """
     grid = _Grid(configure, out, workspace, registry, _common(points))
