@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, takewhile
+from itertools import accumulate
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -133,11 +133,11 @@ def _gain(card: Card) -> Iterator[str]:
     many = directions_for([max(0.0, one) for one in first.directions], MANY)
     where = f", 90 % of it in {counted(many, 'direction')}" if many and first.gain > 0 else ""
     yield f"{seen} {number_text(first.gain, 2)} nats on speakers that it has not seen{where}."
-    sure = list(takewhile(lambda one: one.low is not None and one.low > 0, card.predictable))
-    if sure and len(sure) < len(card.predictable):
+    sure = [one for one in card.predictable if one.low is not None and one.low > 0]
+    if sure and sure[-1] is not card.predictable[-1]:
         yield (
-            f"Beyond {time_text(sure[-1].ms)} ms of staleness such a gain cannot be told from 0 by "
-            f"{counted(first.speakers, 'speaker')}."
+            f"Beyond {time_text(sure[-1].ms)} ms of staleness {counted(first.speakers, 'speaker')} "
+            "show no gain above 0."
         )
 
 

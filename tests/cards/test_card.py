@@ -69,19 +69,21 @@ def test_a_gain_that_may_be_0_is_not_called_one(place):
 
 
 @pytest.mark.parametrize(
-    ("lows", "said"),
+    ("bounds", "said"),
     [
-        ((0.1, 0.1, -0.1), "Beyond 160 ms of staleness such a gain cannot be told from 0 by 3"),
-        ((0.1, -0.1, 0.1), "Beyond 80 ms of staleness"),
-        ((0.1, 0.1, 0.1), None),
-        ((None, None, None), None),
+        ("+ + 0", "Beyond 160 ms of staleness 3 speakers show no gain above 0."),
+        ("+ 0 -", "Beyond 80 ms of staleness 3 speakers show no gain above 0."),
+        ("+ 0 +", None),  # there is one beyond 80 ms
+        ("+ + +", None),
+        ("? ? ?", None),
     ],
 )
-def test_how_far_a_gain_can_be_told_from_0(place, lows, said):
+def test_how_far_a_gain_can_be_told_from_0(place, bounds, said):
+    known = {"+": (0.1, 2.0), "0": (-0.1, 2.0), "-": (-2.0, -0.1), "?": (None, None)}
     card = lb.card("logmel", corpus="white-noise", limit=18, cache=place, progress=False).record
     sure = [
-        replace(card.predictable[0], ms=80.0 * 2**number, gain=1.0, low=low, high=2.0, speakers=3)
-        for number, low in enumerate(lows)
+        replace(card.predictable[0], ms=80.0 * 2**number, gain=1.0, low=low, high=high, speakers=3)
+        for number, (low, high) in enumerate(known[one] for one in bounds.split())
     ]
     words = " ".join(words_of_card(replace(card, predictable=tuple(sure))))
     assert (said in words) if said else ("Beyond" not in words)
