@@ -21,7 +21,9 @@ from latentbench.device import seeded
 from latentbench.errors import UsageError, nearest
 from latentbench.metrics.columns import NORM_FLOOR, nll, nll_baseline
 from latentbench.metrics.scoring import score, unvalidated
+from latentbench.predictors import Predictor
 from latentbench.predictors.densities import most_likely_component
+from latentbench.predictors.sequences import SequencePredictor
 from latentbench.rollout.figures import DISTANCES, LAGGED, STATE_COLUMNS, STATES
 from latentbench.tasks import TaskFrames, WindowTask
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from torch.distributions import Distribution
 
     from latentbench.latents import Latents
-    from latentbench.predictors import Predictor
+    from latentbench.predictors import Training
     from latentbench.progress import Meter
 
 __all__ = [
@@ -192,6 +194,8 @@ def rollout(
         Columns in the order of `frames`: `utterance` int32, `frame` int32 (t), `depth` int32
         (t - t0 - k + 1); of a predictor with a log-density `nll_teacher`, `nll_rollout` and
         `nll_baseline` float64, inf where an NLL or its context is not finite; and the states.
+        A predictor that sees further than its window is shown windows in both, as they differ
+        in whose frames they hold and in nothing else.
 
         The states, float64, are x̂_t as the model made it, before a true frame takes its place,
         and x̂_{t-m} as its later contexts see it: `state_error` ||x̂_t - x_t||; `change_cosine` of
@@ -209,7 +213,7 @@ def rollout(
     """
     scored = predictor.density != "samples"
     taught = score(
-        predictor,
+        _shown_windows(predictor, frames),
         baseline,
         frames,
         {"nll_teacher": nll, "nll_baseline": nll_baseline} if scored else {},
@@ -262,6 +266,30 @@ def frames_made(
         rolled.made = torch.empty(len(frames), frames.dim)
         rolled.run(None)
     return rolled.made
+
+
+class _Windowed(Predictor):
+    """A predictor of utterances that is shown the window of each frame and no more."""
+
+    def __init__(self, whole: Predictor) -> None:
+        super().__init__(context_frames=whole.context_frames, dim=whole.dim)
+        self.density = whole.density
+        self.whole = whole
+
+    def fit(self, train: TaskFrames, training: Training) -> None:
+        """Fit the predictor."""
+        self.whole.fit(train, training)
+
+    def forward(self, context: torch.Tensor) -> Distribution:
+        """The density of each window, [B, W, D]."""
+        density: Distribution = self.whole(context)
+        return density
+
+
+def _shown_windows(predictor: Predictor, frames: TaskFrames) -> Predictor:
+    """The predictor; shown windows alone where it would see further."""
+    further = isinstance(predictor, SequencePredictor) and predictor.reach > frames.context_frames
+    return _Windowed(predictor) if further else predictor
 
 
 class _Rollout:

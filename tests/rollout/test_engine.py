@@ -9,6 +9,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from latentbench.latents import Latents
 from latentbench.predictors import Predictor
+from latentbench.predictors.sequences import SequencePredictor
 from latentbench.rollout.engine import rollout, rollout_frames
 from latentbench.rollout.figures import by_depth, rollout_gap, summarize_gap
 
@@ -68,6 +69,35 @@ class Exploding(Fixed):
 class Broken(Fixed):
     def forward(self, context):
         return Independent(Normal(context[:, -1] * torch.nan, torch.ones(len(context), DIM)), 1)
+
+
+class LongSighted(SequencePredictor):
+    """N(x_{t-k}, 1/n) after n frames: what does not change goes on, the surer the longer seen."""
+
+    reach = 1_000
+
+    def __init__(self):
+        super().__init__(context_frames=W, dim=DIM)
+
+    def fit(self, train, training):
+        raise NotImplementedError
+
+    def states(self, context):
+        seen = torch.arange(1.0, context.shape[1] + 1.0).view(1, -1, 1)
+        return torch.cat([context, seen.expand(len(context), -1, 1)], -1)
+
+    def density_of(self, states):
+        mean, seen = states[..., :-1], states[..., -1:]
+        return Independent(Normal(mean, seen.rsqrt().expand_as(mean)), 1)
+
+    def state_loss(self, states, target):
+        raise NotImplementedError
+
+    def begin(self, prompt):
+        raise NotImplementedError
+
+    def advance(self, state, frame):
+        raise NotImplementedError
 
 
 def latents_of(lengths, seed=0):
@@ -307,3 +337,13 @@ def test_figures_by_depth_are_those_of_numpy():
     whole = summarize_gap(found)
     assert (whole.mean, whole.non_finite) == (np.inf, 1)
     assert whole.median == np.median(gap)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_model_that_makes_the_true_frames_has_no_gap_however_far_it_sees(k):
+    # Frames that stay as they are: what the model makes of them is what they are, at any depth.
+    still = np.repeat(np.random.default_rng(0).normal(size=(1, DIM)), 30, axis=0)
+    latents = Latents.from_arrays({"u": still.astype(np.float32)}, {"u": "s"})
+    columns = run(LongSighted(), chosen(latents, k, "x"))
+    assert (columns["depth"] > 1).any()
+    np.testing.assert_allclose(rollout_gap(columns), 0.0, atol=1e-6)
