@@ -25,6 +25,7 @@ __all__ = ["cache"]
 
 FOLDERS = {
     "downloads": "corpora and weights",
+    "hf": "audio of data sets of Hugging Face",
     "latents": "every latent store",
     "speech-demo": "speech made by espeak-ng",
 }
@@ -100,8 +101,7 @@ def remove_from_cache(
             )
     total = bytes_text(sum(present[name] for name in names))
     if not yes and not click.confirm(f"Remove {', '.join(names)} ({total}) from {root}?"):
-        echo("Nothing was removed.")
-        return
+        names = ()
     for name in names:
         _remove(root, name, stores)
     if as_json:
@@ -109,7 +109,7 @@ def remove_from_cache(
             json.dumps({"removed": names, "bytes": sum(present[name] for name in names)}, indent=2)
         )
         return
-    echo(f"Removed {', '.join(names)} ({total}).")
+    echo(f"Removed {', '.join(names)} ({total})." if names else "Nothing was removed.")
 
 
 def _is_ours(root: Path, name: str) -> bool:

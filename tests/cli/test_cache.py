@@ -1,6 +1,8 @@
 """`latentbench cache` tells and removes what can be made again, and nothing else."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from latentbench.latents.store import LatentStore
 from latentbench.progress import SilentProgress
 from latentbench.workspace import EXPLANATION, SIGNATURE, make_ours
 
+SOURCES = Path(__file__).parents[2]
 MARK = len(SIGNATURE + EXPLANATION)
 
 
@@ -44,6 +47,29 @@ def test_remove_asks_first(invoke, cache):
     assert "Remove downloads (2.5 kB)" in gone.stderr
     assert not (cache / "downloads").exists()
     assert (cache / "speech-demo").exists()
+
+
+def test_what_was_kept_is_told_as_json_too(invoke, cache):
+    kept = invoke("cache", "remove", "downloads", "--cache", cache, "--json", input="n\n")
+    assert json.loads(kept.stdout) == {"removed": [], "bytes": 0}
+    assert (cache / "downloads").exists()
+
+
+def test_every_folder_that_corpora_and_encoders_make_is_listed(invoke, tmp_path):
+    made = set()
+    for file in [
+        *SOURCES.glob("latentbench/**/*.py"),
+        *SOURCES.glob("plugins/*/latentbench_*/*.py"),
+    ]:
+        made |= set(re.findall(r'orkspace\.folder\("([^"]+)"\)', file.read_text("utf-8")))
+    assert made >= {"downloads", "hf", "speech-demo"}
+    for name in made:
+        make_ours(tmp_path / name)
+        (tmp_path / name / "x").write_text("x")
+    listed = json.loads(invoke("cache", "list", "--json", "--cache", tmp_path).stdout)["folders"]
+    assert set(listed) == made
+    assert invoke("cache", "remove", *made, "--yes", "--cache", tmp_path).exit_code == 0
+    assert not any(tmp_path.iterdir())
 
 
 def test_remove_with_yes_takes_several(invoke, cache):
