@@ -26,8 +26,9 @@ class Tensorboard(Tracker):
 
     def begin(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Open a file of events."""
-        place = Path(self.options.folder) / folder.name if self.options.folder else None
-        self._writer = SummaryWriter(str(place or folder / "trackers" / "tensorboard"))
+        named = Path(self.options.folder).expanduser() / folder.name
+        place = named if self.options.folder else folder / "trackers" / "tensorboard"
+        self._writer = SummaryWriter(str(place))
         text = json.dumps(config, indent=2)
         self._writer.add_text("config", f"```\n{text}\n```")
 

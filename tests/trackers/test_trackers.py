@@ -94,6 +94,12 @@ def test_tensorboard_reads_the_losses(followed):
     assert "ended/text_summary" in events.Tags()["tensors"]
 
 
+def test_the_folder_of_tensorboard_may_be_below_home(followed, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    followed('{name: tensorboard, folder: "~/boards"}')
+    assert [one.name for one in (tmp_path / "home" / "boards").iterdir()] == ["run"]
+
+
 def test_wandb_keeps_the_losses_offline(followed):
     (file,) = followed("wandb").glob("trackers/wandb/offline-run-*/run-*.wandb")
     wanted = [text.encode() for text in (LOSS, "1.5", "gain/k2", "Infinity", "latentbench")]
