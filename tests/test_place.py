@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -13,10 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from latentbench.cli import main
+from latentbench.cli.session import GivenPath
 from latentbench.errors import UsageError
 from latentbench.workspace import default_cache
 
@@ -52,6 +55,8 @@ def run(folder):
         ("verify", ""),
         ("compare", "", ""),
         ("--plugin", "", "plugins", "list"),
+        ("publish", "downloads", "--to", ""),
+        ("leaderboard", "build", ""),
     ],
 )
 def test_an_empty_path_is_refused_everywhere(arguments, tmp_path, monkeypatch):
@@ -61,6 +66,23 @@ def test_an_empty_path_is_refused_everywhere(arguments, tmp_path, monkeypatch):
     assert found.exit_code == 2
     assert "path is empty" in found.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["downloads"]
+
+
+def parameters(command, context):
+    """Every parameter of a command and of those below it."""
+    yield from ((context.command_path, one) for one in command.params)
+    for name in getattr(command, "list_commands", lambda _: ())(context):
+        below = command.get_command(context, name)
+        yield from parameters(below, click.Context(below, parent=context, info_name=name))
+
+
+def test_whatever_names_a_place_takes_home_and_no_empty_path():
+    found = [*parameters(main, click.Context(main, info_name="latentbench"))]
+    places = re.compile("FOLDER|FILE|PLACE|RUN")
+    named = [(verb, one) for verb, one in found if places.search(one.metavar or "")]
+    others = [(verb, one.name) for verb, one in named if not isinstance(one.type, GivenPath)]
+    assert len(named) > 20
+    assert others == [("latentbench plot", "style")]  # a file, or a name that matplotlib knows
 
 
 def test_an_empty_variable_is_refused(monkeypatch):

@@ -10,7 +10,7 @@ import click
 from latentbench import api
 from latentbench.cli.groups import NamingGroup
 from latentbench.cli.output import echo, json_option
-from latentbench.cli.session import GivenPath, debug_option
+from latentbench.cli.session import GivenPath, GivenPlace, debug_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def leaderboard() -> None:
 
 
 @leaderboard.command("build")
-@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True)
+@click.argument("sources", metavar="FOLDER...", nargs=-1, required=True, type=GivenPlace())
 @click.option(
     "--out",
     metavar="FOLDER",
@@ -35,7 +35,7 @@ def leaderboard() -> None:
 )
 @json_option
 @debug_option
-def build_leaderboard(sources: tuple[str, ...], out: Path, *, as_json: bool) -> None:
+def build_leaderboard(sources: tuple[Path | str, ...], out: Path, *, as_json: bool) -> None:
     """Write the pages of every result below these folders.
 
     FOLDER holds runs, or what 'publish' wrote; hf://datasets/OWNER/NAME is a data set of the
@@ -43,5 +43,5 @@ def build_leaderboard(sources: tuple[str, ...], out: Path, *, as_json: bool) -> 
     """
     page = api.leaderboard(sources, out)
     if as_json:
-        echo(json.dumps({"out": str(page), "sources": list(sources)}, indent=2))
+        echo(json.dumps({"out": str(page), "sources": list(map(str, sources))}, indent=2))
     echo(f"Wrote {page}", err=True)

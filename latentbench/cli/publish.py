@@ -9,7 +9,7 @@ import click
 
 from latentbench import api
 from latentbench.cli.output import Verb, echo, json_option
-from latentbench.cli.session import RunPath, debug_option
+from latentbench.cli.session import GivenPlace, RunPath, debug_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,12 +22,13 @@ __all__ = ["publish"]
 @click.option(
     "--to",
     metavar="PLACE",
+    type=GivenPlace(),
     required=True,
     help="A folder, or a data set of the Hugging Face hub: hf://datasets/OWNER/NAME.",
 )
 @json_option
 @debug_option
-def publish(run: Path, to: str, *, as_json: bool) -> None:
+def publish(run: Path, to: Path | str, *, as_json: bool) -> None:
     """Put the result of a run where others find it.
 
     That is its result, its figures and its configuration: no weights, no latents, no audio, and of

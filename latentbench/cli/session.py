@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latentbench.plugins import Registry
     from latentbench.workspace import Workspace
 
-__all__ = ["GivenPath", "RunPath", "Session", "cache_option", "debug_option"]
+__all__ = ["GivenPath", "GivenPlace", "RunPath", "Session", "cache_option", "debug_option"]
 
 
 class GivenPath(click.Path):
@@ -35,6 +35,16 @@ class GivenPath(click.Path):
             self.fail("The path is empty.", param, ctx)
         found = super().convert(os.path.expanduser(given), param, ctx)  # noqa: PTH111 - no home is no error here
         return Path(os.fsdecode(found))
+
+
+class GivenPlace(GivenPath):
+    """A folder, or a place on the hub, which is left as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or the text of a place on the hub."""
+        from latentbench.sharing.hub import PREFIX  # noqa: PLC0415 - not for --help
+
+        return value if str(value).startswith(PREFIX) else super().convert(value, param, ctx)
 
 
 class RunPath(GivenPath):
