@@ -123,7 +123,7 @@ class SoundStream(Encoder):
     def _file(self, model: type[LyraGan | SoundStreamModel]) -> Path:
         """The file that an option names; the published decoder may lie beside local weights."""
         named = str(getattr(self._options, model.option))
-        beside = Path(self._options.weights).expanduser().with_name(model.asset)
+        beside = Path(self._options.weights).expanduser().parent / model.asset
         if named != PRETRAINED:
             return Path(named).expanduser()
         if self._options.weights != PRETRAINED and beside.is_file():

@@ -202,6 +202,12 @@ def test_weights_that_are_no_file_are_named(tmp_path, name):
     assert "encoder.weights=" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_weights_that_are_a_folder_are_refused(tmp_path, name):
+    with pytest.raises(UsageError, match=r"weights '.*' cannot be read: Is a directory"):
+        made(tmp_path, weights=name).load(torch.device("cpu"))
+
+
 def test_without_network_the_error_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_module, "URL", "http://127.0.0.1:9/soundstream_encoder.tflite")
     with pytest.raises(UsageError, match=r"127\.0\.0\.1:9.* cannot be downloaded") as caught:
