@@ -4,14 +4,15 @@ Models of the same latents are ranked by what their frames scored. A gain or a s
 model first whose control is poor: one that always answers with the mean gains much over the same
 without a context. Other latents have other scores, so there gains and skills are all there is.
 
-The rank of a run is 1 and the number of runs that are better beyond the interval of the
-difference. So runs that cannot be told apart share one, and none is ahead by chance alone. What is
+The rank of a run is 1 and the number of ranked runs that are better beyond the interval of the
+difference. So those that share one cannot be told apart, and none is ahead by chance alone. What is
 withheld (`results.standing`) has a reason in the place of a rank.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from latentbench.results.schema import Number, Record
 from latentbench.results.standing import withheld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from latentbench.comparisons.against import Side
 
@@ -81,24 +82,26 @@ def _ranked(matched: str, here: Sequence[Side]) -> Iterator[Rank]:
         if not math.isfinite(_value(here[at], figure) or 0.0):
             reasons[at].append(NOT_FINITE)
     able = [at for at in able if not reasons[at]]
-    better, unsettled = _better(matched, figure, {at: here[at] for at in able})
+    beaten, unsettled = _settled(matched, figure, {at: here[at] for at in able})
     for one, other, reason in unsettled:
         for at, against in ((one, other), (other, one)):
             label = here[against].run.label
             reasons[at].append(f"not to be held against {label}: {reason}")
-    second, ranks = _beside(matched, figure, {at: here[at] for at in able if not reasons[at]})
+    held = {at: here[at] for at in able if not reasons[at]}
+    first = _counted(beaten, held)
+    second, ranks = _beside(matched, figure, held)
     for number, side in enumerate(here):
         why = reasons[number]
-        if number in better and len(able) == 1:
+        if number in held and len(held) == 1:
             why.append("no other run to rank against")
-        if number in better and not figure:
+        if number in held and not figure:
             why.append("no figure that all have")
         yield Rank(
             run=side.run.label,
             matched=matched,
             figure=figure,
             value=_value(side, figure),
-            rank=None if why else 1 + better[number],
+            rank=None if why else first[number],
             reasons=tuple(why),
             beside="" if why else second,
             value_beside=None if why else _value(side, second),
@@ -117,11 +120,11 @@ def _value(side: Side, figure: str) -> float | None:
     return None if table is None else float(table.values(np.ones((1, len(table.speakers))))[0])
 
 
-def _better(
+def _settled(
     matched: str, figure: str, sides: Mapping[int, Side]
-) -> tuple[dict[int, int], list[tuple[int, int, str]]]:
-    """How many are better than each by a figure, and which two have no verdict, and why."""
-    better, unsettled = dict.fromkeys(sides, 0), []
+) -> tuple[list[tuple[int, int]], list[tuple[int, int, str]]]:
+    """Which are better than which by a figure, and which two have no verdict, and why."""
+    beaten, unsettled = [], []
     for one, other in combinations(sides, 2) if figure else ():
         found = compared(matched, figure, sides[one], sides[other])
         if found.verdict not in SETTLED:
@@ -129,8 +132,15 @@ def _better(
         elif found.verdict == "distinguishable":
             is_less = (found.value or 0.0) < 0
             less_is_better = sides[one].metrics[figure].better == "lower"
-            better[other if is_less == less_is_better else one] += 1
-    return better, unsettled
+            pair = (one, other) if is_less == less_is_better else (other, one)
+            beaten.append(pair)
+    return beaten, unsettled
+
+
+def _counted(beaten: Sequence[tuple[int, int]], held: Collection[int]) -> dict[int, int]:
+    """1 and how many of those that are ranked are better than each of them."""
+    counts = Counter(loser for winner, loser in beaten if winner in held)
+    return {at: 1 + counts[at] for at in held}
 
 
 def _beside(matched: str, figure: str, sides: Mapping[int, Side]) -> tuple[str, dict[int, int]]:
@@ -138,8 +148,8 @@ def _beside(matched: str, figure: str, sides: Mapping[int, Side]) -> tuple[str, 
     second = BESIDE.get(figure, "")
     if not all(second in side.units for side in sides.values()):
         return "", {}
-    better, unsettled = _better(matched, second, sides)
-    return ("", {}) if unsettled else (second, {at: 1 + one for at, one in better.items()})
+    beaten, unsettled = _settled(matched, second, sides)
+    return ("", {}) if unsettled else (second, _counted(beaten, sides))
 
 
 def _barred(side: Side) -> Iterator[str]:

@@ -286,6 +286,38 @@ def test_speakers_whose_frames_were_not_scored_do_not_count(make_run, make_resul
     assert {one.heading: one.cells for one in table.columns}["speakers"] == ("3", "3")
 
 
+def on_utterances(make_run, run, corpus, *more):
+    """The same run on a corpus, with further eval utterances."""
+    own = [ManifestRow(f"u-{one}", one, "eval", f"{corpus} {one}", 4.0) for one in SPEAKERS]
+    own += [ManifestRow(f"u-{one}", one, "eval", one, 4.0) for one in more]
+    own.append(ManifestRow("u-train", "train", "train", "t", 4.0))
+    there = run.result.corpus.model_copy(update={"identity": {"corpus": corpus}})
+    result = run.result.model_copy(update={"corpus": there})
+    return make_run(run.label, result=result, rows=own)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_rank_counts_the_runs_that_have_one(make_run, make_result, alone):
+    """Two of one corpus used other utterances; those of another corpus stand beside both."""
+    gains = {"best": 0.9, "good": 0.7, "fair": 0.5} | ({} if alone else {"poor": 0.1})
+    runs = [scored(make_run, make_result, label, gain) for label, gain in gains.items()]
+    where = (("one",), ("one", "z"), ("two",), ("two",))
+    found = compare_runs(
+        [on_utterances(make_run, run, *place) for run, place in zip(runs, where, strict=False)]
+    )
+    ranks = {one.run: one for one in found.ranks}
+    unlike = "not to be held against good: the eval utterances are not the same"
+    assert (ranks["best"].rank, ranks["best"].reasons) == (None, (unlike,))
+    told = " ".join(words_of_comparison(found))
+    if alone:
+        assert (ranks["fair"].rank, ranks["fair"].reasons) == (
+            None, ("no other run to rank against",)
+        )  # fmt: skip
+        assert "fair" not in told.partition("No two runs can be ranked.")[0]
+    else:
+        assert (ranks["fair"].rank, ranks["poor"].rank) == (1, 2)
+
+
 def test_a_run_alone_has_no_rank(make_run, make_result):
     runs = [
         scored(make_run, make_result, "leaky", 5.0, leaky=True),
