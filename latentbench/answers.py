@@ -259,7 +259,8 @@ class Result(_Tabled[Any]):
         """Roll the models of the run out again, as `latentbench rollout` does.
 
         Args:
-            inject: which true frames are given back: `never`, `once:N`, `every:N`, `teacher`.
+            inject: which true frames are given back: `never`, `once:N`, `every:N`, `until:N`,
+                `teacher`.
             device: where the models run; empty: where they were trained.
             full: whether the tables show the autocorrelation and the energy distance too.
             **rolling: attributes of `latentbench.rollout.curves.Rolling`: `horizons`, `mode`,

@@ -29,6 +29,7 @@ INJECTED = {
     "teacher": "every true frame given back",
     "once": "the true frame given back once, at step {}",
     "every": "a true frame given back at every step that {} divides",
+    "until": "every true frame given back up to step {}",
 }
 LEGEND = """\
 target Δ: changes are added up; x: frames are predicted one by one

@@ -133,7 +133,8 @@ class RolloutCurves(Record):
         run: the folder.
         encoder, corpus, predictor: by name.
         mode: what the model moved by: `mean`, `sample` or `component`.
-        inject: which true frames were given back: `never`, `once:N`, `every:N`, `teacher`.
+        inject: which true frames were given back: `never`, `once:N`, `every:N`, `until:N`,
+            `teacher`.
         utterances: asked for.
         step_frames: m of the change.
         stamps: of the run.

@@ -11,6 +11,7 @@ from latentbench.reports.rollout import rollout_report
 from latentbench.reports.tables import show
 from latentbench.results.schema import DepthGap
 from latentbench.rollout.curves import CurvePoint, RolloutCurve, RolloutCurves
+from latentbench.rollout.engine import KINDS, Injection
 
 
 def point(depth, **changes):
@@ -148,3 +149,10 @@ def test_a_run_shows_the_median_gap_at_a_few_depths_in_80_columns(make_result):
     rows = rows_of(console.file.getvalue())
     assert "k ms split rollout n gap mean median non-finite med j=1 med j=8 med j=64" in rows
     assert "8 640 eval 2345 5.7e+10 412.50 0 0.25 13117.18 -" in rows
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_way_to_give_frames_back_is_said(kind, shown):
+    text = shown(found_with(inject=str(Injection(kind, 37))))
+    assert "true frame" in text
+    assert ("37" in text) == (kind in {"once", "every", "until"})
