@@ -18,7 +18,11 @@ __all__ = ["MlflowOptions", "TensorboardOptions", "WandbOptions", "latentbench_t
 class TensorboardOptions:
     """Options of `tensorboard`."""
 
-    folder: Annotated[str, "of its files; empty: `trackers` in the run folder"] = ""
+    folder: Annotated[
+        str,
+        "below which each run has a folder of its own; empty: `trackers/tensorboard` in that of "
+        "the run",
+    ] = ""
 
 
 @dataclass(frozen=True)
