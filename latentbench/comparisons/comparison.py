@@ -175,6 +175,11 @@ class Comparison(Record):
         names = [one.name for horizon in self.horizons for one in horizon.result.figures]
         return tuple(dict.fromkeys((self.headline, *names)))
 
+    @property
+    def sampled(self) -> str:
+        """What the eval sides are samples of: `speakers`, `files`, or in one run either."""
+        return "/".join(dict.fromkeys(run.sampled for run in self.runs))
+
     @cached_property
     def figures(self) -> Figures:
         """Every figure of every run as one tidy table."""

@@ -188,7 +188,7 @@ def _summary(comparison: Comparison) -> Table:
     columns = [
         column("n", rows, _count),
         column(
-            "/".join(dict.fromkeys(run.sampled for run in comparison.runs)),
+            comparison.sampled,
             rows,
             lambda one: _speakers(one, runs[one.run]),
         ),
@@ -465,18 +465,19 @@ def _decimals(one: FigureDifference) -> int:
 def _verdict_notes(comparison: Comparison) -> Iterator[str]:
     """What a reader of the verdicts must know, a sentence each."""
     reference, found = comparison.runs[0].label, comparison.against
+    sampled = comparison.sampled
     if apart := dict.fromkeys(one.run for one in found if not one.paired):
         yield (
-            f"{', '.join(apart)}: no eval speaker in common with {reference}, so a difference is "
-            "between two samples of speakers, less sure than one of pairs, and one of the audio "
-            "as well."
+            f"{', '.join(apart)}: no eval {sampled[:-1]} in common with {reference}, so a "
+            f"difference is between two samples of {sampled}, less sure than one of pairs, and one "
+            "of the audio as well."
         )
     if speakers := sorted({one.speakers for one in found if one.speakers and one.paired}):
         yield (
             f"Differences are this run minus {reference}, paired over the "
-            f"{'/'.join(map(str, speakers))} eval speakers both have. Intervals are over speakers, "
-            "the trained models being these; of many differences, one in twenty excludes 0 by "
-            "chance."
+            f"{'/'.join(map(str, speakers))} eval {sampled} both have. Intervals are over "
+            f"{sampled}, the trained models being these; of many differences, one in twenty "
+            "excludes 0 by chance."
         )
     if scaled := dict.fromkeys(one.run for one in found if one.unit == PER_DIM):
         yield (

@@ -247,8 +247,9 @@ def _smallest(comparison: Comparison) -> Iterator[str]:
         return
     width, unit, speakers = max(found)
     decimals = decimals_of(figure) + (2 if unit.endswith("/dim") else 0)
+    whose = f"{speakers} eval {comparison.sampled}"
     yield (
-        f"With {speakers} eval speakers a difference of {heading_of(figure)} below about "
+        f"With {whose} a difference of {heading_of(figure)} below about "
         f"{number_text(width / 2, decimals)}{f' {unit}' if unit else ''} cannot be seen."
     )
 

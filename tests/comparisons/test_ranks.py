@@ -286,6 +286,23 @@ def test_speakers_whose_frames_were_not_scored_do_not_count(make_run, make_resul
     assert {one.heading: one.cells for one in table.columns}["speakers"] == ("3", "3")
 
 
+def test_where_files_are_the_sample_no_sentence_speaks_of_speakers(make_run, make_result):
+    runs = []
+    for label, gain in (("a", 0.5), ("b", 0.1)):
+        run = scored(make_run, make_result, label, gain)
+        split = run.result.config["split"] | {"by": "file"}
+        config = run.result.config | {"split": split}
+        result = run.result.model_copy(update={"config": config})
+        rows = [ManifestRow(f"u-{one}", one, "eval", one, 4.0) for one in SPEAKERS]
+        runs.append(make_run(label, result=result, rows=rows))
+    found = compare_runs(runs)
+    told = words_of_comparison(found)
+    assert told[-1].startswith("With 10 eval files a difference of NLL")
+    notes = comparison_page(found).notes["Against a"]
+    assert "paired over the 10 eval files both have. Intervals are over files," in notes[0]
+    assert not any("speaker" in one for one in (*told, *notes))
+
+
 def on_utterances(make_run, run, corpus, *more):
     """The same run on a corpus, with further eval utterances."""
     own = [ManifestRow(f"u-{one}", one, "eval", f"{corpus} {one}", 4.0) for one in SPEAKERS]
