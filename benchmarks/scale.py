@@ -6,7 +6,7 @@ are compared with their checksums. The books are a straight line over the shards
 is fitted on the first shards, and what it says of the next ones is printed beside what they took.
 
 Usage: python benchmarks/scale.py [--hours 60000] [--seconds 15] [--utterances 20000]
-           [--shards 400]
+           [--shards 1200]
 """
 
 from __future__ import annotations
