@@ -229,11 +229,13 @@ class LatentStore:
 
     def clear_up(self, stretch: str = "") -> None:
         """Remove what killed writers of a stretch, or of any, left half-written."""
-        for folder in _left(self.shards, stretch):
-            is_begun = any((folder / name).exists() for name in (ALIVE, SUMS))
-            _clear_up(folder)
-            if is_begun and not any(folder.glob("*.parquet")):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in of_writers(self.shards, stretch):
+            # Asked in this order: a writer whose folder was just made has not said yet that it is
+            # at work.
+            if any((folder / name).exists() for name in (ALIVE, SUMS)) and not at_work(folder):
+                _clear_up(folder)
+                if not any(folder.glob("*.parquet")):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def add(
         self,
@@ -368,9 +370,9 @@ class LatentStore:
         return "" if file_digest(shard) == expected else "its checksum is not that of its index"
 
 
-def _left(shards: Path, stretch: str = "") -> list[Path]:
+def _left(shards: Path) -> list[Path]:
     """The folders of writers who are not at work any more."""
-    return [one for one in of_writers(shards, stretch) if not at_work(one)]
+    return [one for one in of_writers(shards) if not at_work(one)]
 
 
 def _clear_up(folder: Path) -> None:

@@ -264,3 +264,19 @@ def test_a_writer_whose_process_is_gone_is_not_waited_for_and_its_half_is_remove
         store.drop_damaged(SILENT)
     assert [one.name for one in store.shards.iterdir()] == ["a-2-0"]
     assert {one.name for one in far.iterdir()} == {ALIVE, "000000.safetensors"}
+
+
+def test_a_writer_that_begins_just_now_keeps_its_folder(tmp_path, monkeypatch):
+    store = LatentStore(tmp_path / "store", {"encoder": "e", "corpus": "c"})
+    new = store.shards / "a-1-0"
+    new.mkdir(parents=True)
+
+    def asked_too_early(folder):
+        found = at_work(folder)
+        (new / ALIVE).write_text("1 another machine")  # the writer goes on meanwhile
+        return found
+
+    monkeypatch.setattr("latentbench.latents.store.at_work", asked_too_early)
+    store.clear_up()
+    store.clear_up("a")
+    assert new.exists()
