@@ -9,6 +9,7 @@ import itertools
 import re
 import shutil
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,8 +127,9 @@ class LibriSpeech(Corpus):
         for subset in self._known():
             if not (root / subset).is_dir():
                 self._download(subset, folder, root)
-            # Also where the process was killed after unpacking.
-            (folder / f"{subset}.tar.gz").unlink(missing_ok=True)
+            # Also where the process was killed after unpacking; not where others own the cache.
+            with suppress(OSError):
+                (folder / f"{subset}.tar.gz").unlink()
         return root
 
     @property

@@ -209,6 +209,19 @@ def test_two_at_once_download_once(root, corpus, publish, workspace):
     assert set(workspace.progress.said) <= {said}
 
 
+def test_a_cache_that_cannot_be_written_is_read(root, corpus, workspace, monkeypatch):
+    there = workspace.cache / "downloads" / "librispeech"
+    there.mkdir(parents=True)
+    root.rename(there / "LibriSpeech")
+
+    def refuse(path, **_):
+        # A file system mounted to read says so of files that are not there, too.
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert [one.id for one in corpus(subset="dev-clean").utterances()] == ORDER
+
+
 def test_a_folder_that_cannot_be_listed(root, corpus, monkeypatch):
     def forbidden(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
