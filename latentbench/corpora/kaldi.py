@@ -137,6 +137,8 @@ def _cut(recording: Utterance, name: str, speaker: str, segment: _Segment) -> Ut
     if recording.problem or (segment.start, end) == (0.0, recording.seconds):
         return one
     source = Stretch(recording.source, recording.sample_rate, segment.start, end)
-    late = f"ends at {end:g} s, after its recording" if end > recording.seconds else ""
+    rate = recording.sample_rate
+    is_late = round(end * rate) > round(recording.seconds * rate)  # times are written in decimals
+    late = f"ends at {end:g} s, after its recording" if is_late else ""
     problem = late or ("" if segment.start < end else "begins after its recording")
     return replace(one, source=source, seconds=max(0.0, end - segment.start), problem=problem)

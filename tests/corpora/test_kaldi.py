@@ -66,6 +66,16 @@ def test_a_segment_after_its_recording_is_skipped(data, tmp_path):
     }
 
 
+def test_an_end_rounded_up_in_decimals_is_that_of_the_recording(data, tmp_path):
+    rate, samples = 44_100, 61_923  # 1.40414966 s
+    soundfile.write(data / "rec1 a.wav", np.arange(samples, dtype=np.int16), rate)
+    (data / "segments").write_text("anna-1 rec1 0.5 1.40415\nanna-2 rec1 0.5 1.4042\n")
+    (data / "utt2spk").write_text("anna-1 anna\nanna-2 anna\n")
+    whole, late = corpus(data, tmp_path).utterances()
+    assert (whole.problem, late.problem) == ("", "ends at 1.4042 s, after its recording")
+    assert whole.source.read().shape == (1, samples - rate // 2)
+
+
 def test_paths_are_relative_to_base(data, tmp_path):
     (data / "wav.scp").write_text("rec1 train/rec1 a.wav\nrec2 train/rec2 a.wav\n")
     assert corpus(data, tmp_path).utterances()[0].problem == "not there"
