@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 STORE = b"latentbench.store"
+SIDES = ("train", "validation", "eval")
 # Of the energies in the first frames: an utterance of fewer different ones says too little.
 VARIED, HEAD = 4, 64
 RUN_AGAIN = "Give the same 'latentbench run' command again: it is made again."
@@ -152,18 +154,19 @@ def open_latents(
 
 
 def require_disjoint_speakers(rows: Sequence[ManifestRow]) -> None:
-    """Refuse a manifest with a speaker on both sides.
+    """Refuse a manifest with a speaker on two sides.
 
     Raises:
         LatentbenchError: names the speakers.
     """
-    sides = {side: {row.speaker for row in rows if row.split == side} for side in ("train", "eval")}
-    if both := sorted(sides["train"] & sides["eval"]):
-        raise LatentbenchError(
-            f"{len(both)} speaker(s) are in train and in eval: {', '.join(both[:5])}.",
-            "Every score on eval would be of known voices. The split of latentbench never does "
-            "this: remove the run folder, and look at what wrote its manifest.",
-        )
+    sides = {side: {row.speaker for row in rows if row.split == side} for side in SIDES}
+    for one, other in combinations(SIDES, 2):
+        if both := sorted(sides[one] & sides[other]):
+            raise LatentbenchError(
+                f"{len(both)} speaker(s) are in {one} and in {other}: {', '.join(both[:5])}.",
+                "What is scored or chosen would be of known voices. The split of latentbench never "
+                "does this: remove the run folder, and look at what wrote its manifest.",
+            )
 
 
 def same_sound(latents: Latents) -> dict[str, str]:

@@ -138,7 +138,10 @@ def row(speaker, split):
 
 
 def test_a_speaker_on_both_sides_is_refused_by_name():
-    sound = [row("anna", "train"), row("bert", "eval")]
+    sound = [row("anna", "train"), row("bert", "eval"), row("cleo", "validation")]
     require_disjoint_speakers(sound)
+    for speaker, other in (("anna", "train"), ("bert", "eval")):
+        with pytest.raises(LatentbenchError, match=rf"\b{other}\b.*: {speaker}"):
+            require_disjoint_speakers([*sound, row(speaker, "validation")])
     with pytest.raises(LatentbenchError, match=r"1 speaker\(s\) are in train and in eval: anna"):
         require_disjoint_speakers([*sound, row("anna", "eval")])
