@@ -17,10 +17,11 @@ from latentbench.files import write_text
 from latentbench.metrics.statistics import Mean
 from latentbench.opened import OpenedRun
 from latentbench.results.folder import read_result
+from latentbench.results.standing import NOT_FITTED, not_fitted
 from latentbench.results.uncertainty import difference, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from latentbench.config import ComponentConfig, RunConfig
@@ -41,6 +42,7 @@ __all__ = ["CONTROLS", "factorize", "foreseen", "label_of"]
 CONTROLS = ("pca", "random")
 STILL = 0.05  # movement below which a state stands still; a published one moved less
 OFF_BUDGET = 0.2
+UNSOUND = ("collapsed", NOT_FITTED)  # how stamps begin that leave a state without an answer
 Role = Literal["latents", "point", "control"]
 
 
@@ -218,9 +220,18 @@ class _Grid:
             r2i=_measured(one.r2i()),
             excess=self._excess(label, config),
             **(self._rollouts(rolled) if rolled else {}),
-            stamps=tuple(_stamps(config.factorization, one, movement, kl)),
+            stamps=(
+                *self._unfit(label),
+                *_stamps(config.factorization, one, movement, kl),
+            ),
         )
         return self.rows[label]
+
+    def _unfit(self, label: str) -> Iterator[str]:
+        """Says of a run whose models were still learning that they were."""
+        for one in self.results[label].horizons:
+            if one.k == self.horizon and not_fitted(one):
+                yield NOT_FITTED
 
     def _rollouts(self, rolled: RolledIntoX) -> dict[str, Any]:
         """The figures of rollouts, by the names that a row calls them."""
@@ -259,14 +270,17 @@ class _Grid:
         mine, other = self.label(point), self.label(matched)
         apart = difference(self.frames[mine].r2i(), self.frames[other].r2i())
         row = self.rows[mine]
-        verdict = _verdict(row, apart.low, apart.high)
+        barred = _barred(row, self.rows[other], apart.note)
+        verdict = "withheld" if barred else _verdict(apart.low, apart.high)
         found = _measure(apart, len(self.frames[mine].speaker))
         return PointAnswer(
             label=mine,
             matched=other,
             difference=found,
             verdict=verdict,
-            sentence=_sentence(row, self.rows[other], self.rows["x"], found, verdict),
+            sentence=f"{_left(row)}. No answer: {'; '.join(barred)}."
+            if barred
+            else _sentence(row, self.rows[other], self.rows["x"], found, verdict),
         )
 
 
@@ -327,26 +341,31 @@ def _stamps(
     return found
 
 
-def _verdict(
-    row: FactoredRow, low: float, high: float
-) -> Literal["easier", "harder", "not distinguishable", "withheld"]:
-    if any(one.startswith("collapsed") for one in row.stamps):
-        return "withheld"
+def _barred(row: FactoredRow, matched: FactoredRow, note: str) -> list[str]:
+    """Why a state has no answer beside the summary that it is matched with."""
+    found = list(row.stamps) if any(one.startswith(UNSOUND) for one in row.stamps) else []
+    found += [f"{matched.label} {NOT_FITTED}"] if NOT_FITTED in matched.stamps else []
+    return [*found, *([f"no interval: {note}"] if note else [])]
+
+
+def _verdict(low: float, high: float) -> Literal["easier", "harder", "not distinguishable"]:
     if low > 0:
         return "easier"
     return "harder" if high < 0 else "not distinguishable"
+
+
+def _left(row: FactoredRow) -> str:
+    """What a state gives up."""
+    return f"{row.label} leaves {row.error.value:.0%} of the variance of x untold"
 
 
 def _sentence(
     row: FactoredRow, matched: FactoredRow, x: FactoredRow, apart: Measure, verdict: str
 ) -> str:
     """The answer, with what was given up for it."""
-    left = f"{row.label} leaves {row.error.value:.0%} of the variance of x untold"
-    if verdict == "withheld":
-        return f"{left}. No answer: {'; '.join(row.stamps)}."
     bounds = "" if apart.low is None else f" ({apart.low:+.3f} to {apart.high:+.3f})"
     text = (
-        f"{left}, and {matched.label} {matched.error.value:.0%}. R²_I is {row.r2i.value:.3f} "
+        f"{_left(row)}, and {matched.label} {matched.error.value:.0%}. R²_I is {row.r2i.value:.3f} "
         f"against {matched.r2i.value:.3f}, {apart.value:+.3f}{bounds}, and {x.r2i.value:.3f} of x "
         f"itself: at matched reconstruction the state is {verdict}"
         f"{' from it' if verdict == 'not distinguishable' else ' to model'}."

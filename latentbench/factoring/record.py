@@ -86,7 +86,8 @@ class PointAnswer(Record):
         label: of the point.
         matched: label of the principal components that rebuild x about as well.
         difference: R²_I of the state minus that of these, over the same speakers.
-        verdict: `easier`, `harder`, `not distinguishable`, or `withheld` from a stamped row.
+        verdict: `easier`, `harder`, `not distinguishable`; or `withheld` where a state collapsed or
+            a model was not fitted, and where there is no interval, as the sentence says.
         sentence: the same in words.
     """
 

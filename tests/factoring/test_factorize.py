@@ -15,7 +15,8 @@ from latentbench.cli import main
 from latentbench.errors import UsageError
 from latentbench.factoring.factorize import _Grid, _stamps
 from latentbench.factoring.frames import ScoredFrames
-from latentbench.factoring.record import Measure
+from latentbench.factoring.record import FactoredRow, Measure
+from latentbench.predictors.learning_curve import Convergence
 
 RHO, D, STATE = 0.9, 12, 3
 # One frame of context is all that a Markov world tells, and a model of x has few parameters.
@@ -210,6 +211,66 @@ def test_what_is_stamped(movement, rank, budget, kl, wanted):
     told = None if kl is None else Measure(value=kl)
     component = configure().factorization.model_copy(update={"options": options})
     assert _stamps(component, frames, moved, told) == wanted
+
+
+def answered(*, gains=(0.6, 0.2), speakers=6, **stamps):
+    """The answer of a state of 2 dimensions, of these gains it and its match have."""
+    measure = Measure(value=0.5)
+    grid = _Grid(None, Path(), None, None, frozenset())
+    names = ("linear dim=2", "pca dim=2", "x")
+    for name, gain in zip(names, (*gains, 0.0), strict=True):
+        owner = np.repeat(np.arange(speakers), 5)
+        nll = np.random.default_rng(0).normal(size=len(owner))
+        columns = {"nll": nll, "nll_unconditional": nll + gain + 0.01 * owner}
+        grid.frames[name] = ScoredFrames(
+            2, columns, owner, tuple(map(str, range(speakers))), np.zeros((len(owner), 3)), 2.0,
+            past_only=False, log_volume=0.0,
+        )  # fmt: skip
+        grid.rows[name] = FactoredRow(
+            label=name, role="point", folder="", dim=2, error=measure, rebuilt_error=None, kl=None,
+            movement=measure, rank=2.0, gain=measure, r2i=measure, excess=None,
+            stamps=stamps.get(name.partition(" ")[0], ()),
+        )  # fmt: skip
+    return grid.answer({"name": "linear", "dim": 2}, {"name": "pca", "dim": 2})
+
+
+def test_an_answer_is_the_difference_of_r2i_over_the_same_speakers():
+    found = answered()
+    # R²_I = 1 - exp(-2 G / d), d = 2, and speakers are 0.025 off on the mean.
+    assert found.difference.value == pytest.approx(math.exp(-0.225) - math.exp(-0.625))
+    assert found.verdict == "easier"
+    assert answered(gains=(0.2, 0.6)).verdict == "harder"
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ({"linear": ("not fitted",)}, "not fitted"),
+        ({"pca": ("not fitted",)}, "pca dim=2 not fitted"),
+        ({"linear": ("collapsed: movement 0.040",)}, "collapsed: movement 0.040"),
+        ({"speakers": 1}, "no interval: one speaker: how speakers differ is unknown"),
+        ({"gains": (math.inf, 0.2)}, ""),
+        ({"gains": (math.nan, 0.2)}, "no interval: not finite for some choice of speakers"),
+    ],
+)
+def test_there_is_no_answer_without_fitted_models_and_an_interval(case, reason):
+    found = answered(**case)
+    if reason:
+        assert found.verdict == "withheld"
+        assert found.sentence.endswith(f"untold. No answer: {reason}.")
+    else:  # R²_I is 1
+        assert found.verdict == "easier"
+
+
+def test_a_state_whose_models_were_still_learning_is_stamped(make_result):
+    result = make_result()
+    cut = Convergence(steps=1, best_step=1, best_loss=1.0, last_loss=1.0, converged=False)
+    first, *others = result.horizons
+    unfit = first.model_copy(update={"convergence": {"predictor": (cut,)}})
+    for horizons, stamps in (((first, *others), []), ((unfit, *others), ["not fitted"])):
+        grid = _Grid(None, Path(), None, None, frozenset())
+        grid.results["x"] = result.model_copy(update={"horizons": horizons})
+        assert list(grid._unfit("x")) == stamps
 
 
 def test_a_state_of_the_past_costs_what_the_bound_says(made):
