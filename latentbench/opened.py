@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentbench.cells import make_predictor, task_frames
+from latentbench.cells import make_predictor, scored_frames, task_frames
 from latentbench.config import RunConfig
 from latentbench.device import choose_device
 from latentbench.errors import UsageError
@@ -86,8 +86,12 @@ class OpenedRun:
         return restore_factorization(self.config, self.registry, self._factorization).decode(frames)
 
     def frames(self, horizon: int, side: str) -> TaskFrames:
-        """The frames of one side at one horizon, in the order of `frames.parquet`."""
+        """The frames of one side at one horizon, in stream order."""
         return task_frames(self.config, horizon, self.latents, self.sides)[side]
+
+    def scored(self, horizon: int, side: str) -> TaskFrames:
+        """Those of them that were scored, in the order of `frames.parquet`."""
+        return scored_frames(self.config.evaluation, self.frames(horizon, side), self.sides[side])
 
     def model(
         self, horizon: int, seed: int, role: str = "predictor", section: str = "predictor"

@@ -182,7 +182,7 @@ class _Cell:
         self.scores = scores
         self.search = search
         self.device = run.device
-        self.frames = run.frames(scores.horizon, scores.split)
+        self.frames = run.scored(scores.horizon, scores.split)
         scores.require_same(self.frames)
         self.train = run.frames(scores.horizon, "train")
         self.model = run.model(scores.horizon, scores.seed)
@@ -190,8 +190,8 @@ class _Cell:
         self.distance, self.norm = self.contexts.distances(self.frames, len(scores.nll))
         of_train = self.distance
         if scores.split != "train":
-            count = min(len(self.train), run.config.evaluation.max_frames)
-            of_train, _ = self.contexts.distances(self.train, count)
+            train = run.scored(scores.horizon, "train")
+            of_train, _ = self.contexts.distances(train, len(train))
         self.quantile: Floats = np.searchsorted(np.sort(of_train), self.distance) / len(of_train)
 
     def look(self, which: Numbers) -> Looks:

@@ -72,7 +72,7 @@ class Scores:
         Raises:
             LatentbenchError: they are not.
         """
-        if not np.array_equal(frames.t[: len(self.t)], self.t):
+        if not np.array_equal(frames.t, self.t):
             raise LatentbenchError(
                 f"The frames of k = {self.horizon}, {self.split}, are not those that were scored.",
                 "frames.parquet and the latents in the cache are of different runs: run again "

@@ -155,6 +155,29 @@ def test_what_the_run_does_not_have_is_refused(open_planted, asked, message):
         explain_run(open_planted("none"), **asked)
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ("evaluation.max_frames=500",),
+        ("evaluation.order=round_robin", "evaluation.max_frames=500"),
+        ("evaluation.order=round_robin", "evaluation.max_seconds_per_speaker=10.0"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_the_frames_that_are_named_are_those_that_were_scored(open_planted, chosen, split):
+    """Whatever chose them: each worst frame is a row of the table, and the baseline's too."""
+    run = open_planted("none", *chosen)
+    table = pq.read_table(run.folder.frames_file).to_pylist()
+    rows = {(one["utterance"], one["frame"]): one for one in table if one["split"] == split}
+    whole = run.frames(2, split)
+    assert len(rows) < len(whole)
+    found = explain_run(run, split=split, top=5)
+    assert found.worst[0].nll == max(one["nll"] for one in rows.values())
+    for one in found.worst:
+        row = rows[one.utterance, one.frame]
+        assert (one.nll, one.nll_baseline) == (row["nll"], row["nll_baseline"])
+
+
 def test_scores_of_other_frames_are_refused(open_planted, tmp_path):
     run = open_planted("none")
     table = pq.read_table(run.folder.frames_file)
