@@ -133,7 +133,8 @@ def training_digest(
     device = next(module.parameters()).device.type
     task = (frames.horizon, frames.context_frames, frames.target, frames.dim, len(frames))
     digest.update(f"{config.model_dump_json()}|{ORDER}|{seed}|{device}".encode())
-    digest.update(f"{task}|{module!r}".encode())
+    with torch.random.fork_rng(devices=[]):  # flows of zuko draw to show what they are
+        digest.update(f"{task}|{module!r}".encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
