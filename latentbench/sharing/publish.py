@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["publish"]
 
-# A text that is an absolute path and nothing else.
-PATH = re.compile(r"(?:~?/|[A-Za-z]:[\\/])[^\n:]*?([^\\/\n:]*)[\\/]?")
+# A text that is an absolute path and nothing else, or one that a message has in quotes.
+PATH = re.compile(r"(?:~[^\\/']*[\\/]|/|[A-Za-z]:[\\/]).*?([^\\/]*)[\\/]?", re.DOTALL)
+QUOTED = re.compile(r"'((?:~[^\\/'\n]*[\\/]|/|[A-Za-z]:[\\/])[^'\n]*)'")
 
 
 def publish(run: Path, place: Path | str) -> str:
@@ -63,8 +64,15 @@ def _plain(value: Any) -> Any:
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
-    found = PATH.fullmatch(value) if isinstance(value, str) else None
-    return found[1] if found and found[1] else value
+    if isinstance(value, str):
+        return QUOTED.sub(lambda found: f"'{_last_name(found[1])}'", _last_name(value))
+    return value
+
+
+def _last_name(text: str) -> str:
+    """Of a path; any other text as it is."""
+    found = PATH.fullmatch(text)
+    return found[1] if found and found[1] else text
 
 
 def _write(result: Result, place: Path, card: Card | None) -> Path:

@@ -34,6 +34,32 @@ def test_a_run_is_published_without_weights_and_paths(run, tmp_path):
     assert "0.4" in files["figures.csv"]
 
 
+@pytest.mark.parametrize(
+    ("text", "published"),
+    [
+        ("/home/me/a:b/x.csv", "x.csv"),
+        ("~you/data/", "data"),
+        ("C:\\me\\x", "x"),
+        ("The disk is full: '/home/me/runs/x' needs more.", "The disk is full: 'x' needs more."),
+        ("'~/it's' and '/home/me/a b'", "'it's' and 'a b'"),
+        ("the speaker's loss/gain, 3/4", "the speaker's loss/gain, 3/4"),
+        ("https://example.org/x", "https://example.org/x"),
+    ],
+)
+def test_paths_in_whatever_is_said_are_published_by_their_last_names(
+    run, tmp_path, text, published
+):
+    told = json.loads((run / "result.json").read_text("utf-8"))
+    told["config"]["corpus"]["root"] = text
+    told["horizons"][0]["errors"] = [text]
+    (run / "result.json").write_text(json.dumps(told), "utf-8")
+    found = json.loads(
+        pathlib.Path(lb.publish(run, tmp_path / "p"), "result.json").read_text("utf-8")
+    )
+    assert found["config"]["corpus"]["root"] == published
+    assert found["horizons"][0]["errors"] == [published]
+
+
 def test_what_was_published_is_a_row_by_the_same_name(run, tmp_path):
     where = pathlib.Path(lb.publish(run, tmp_path / "p"))
     assert lb.publish(run, tmp_path / "p") == str(where)
