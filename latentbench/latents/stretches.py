@@ -39,6 +39,7 @@ from latentbench.latents.encoding import (
     usable,
 )
 from latentbench.latents.store import LatentStore, store_key
+from latentbench.latents.writers import at_work, own_folder
 from latentbench.plugins import load_registry
 from latentbench.progress import SILENT, Together
 from latentbench.workspace import Workspace
@@ -345,19 +346,19 @@ def _heard(stretch: Stretch) -> Heard:
 @contextmanager
 def _folder_of_run(parent: Path) -> Iterator[Path]:
     """A folder for the stretches of this run; it stays where one failed, for a day."""
-    folder = parent / secrets.token_hex(4)
-    folder.mkdir(parents=True)
-    for other in parent.iterdir():
-        if time.time() - other.stat().st_mtime > LEFT:
-            shutil.rmtree(other, ignore_errors=True)
-    try:
-        yield folder
-    except LatentbenchError:  # its logs may say more
-        raise
-    except BaseException:
+    with own_folder(parent, secrets.token_hex(4), SILENT) as folder:
+        for other in parent.iterdir():
+            with suppress(OSError):  # its run removes it meanwhile
+                if not at_work(other) and time.time() - other.stat().st_mtime > LEFT:
+                    shutil.rmtree(other, ignore_errors=True)
+        try:
+            yield folder
+        except LatentbenchError:  # its logs may say more
+            raise
+        except BaseException:
+            _remove(folder)
+            raise
         _remove(folder)
-        raise
-    _remove(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -50,7 +50,7 @@ def own_folder(shards: Path, stretch: str, progress: Progress) -> Iterator[Path]
         OSError: it cannot be made.
     """
     folder = shards / f"{stretch}-{time.time_ns():020d}-{secrets.token_hex(2)}"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     ended = threading.Event()
     alive = folder / ALIVE
     alive.write_text(f"{os.getpid()} {platform.node()}", "utf-8")

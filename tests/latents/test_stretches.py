@@ -4,9 +4,11 @@ import io
 import os
 import pickle
 import platform
+import shutil
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -20,7 +22,15 @@ from latentbench.errors import LatentbenchError
 from latentbench.experiment import encode_corpus
 from latentbench.latents import encoding
 from latentbench.latents.store import LatentStore, ShardEntry
-from latentbench.latents.stretches import LONGEST, SHORTEST, STRETCHES, EncodeWork, plan_stretches
+from latentbench.latents.stretches import (
+    LEFT,
+    LONGEST,
+    SHORTEST,
+    STRETCHES,
+    EncodeWork,
+    _folder_of_run,
+    plan_stretches,
+)
 from latentbench.latents.writers import ALIVE, at_work, of_writers, own_folder
 from latentbench.plugins import load_registry
 from latentbench.progress import SILENT, SilentProgress
@@ -280,3 +290,30 @@ def test_a_writer_that_begins_just_now_keeps_its_folder(tmp_path, monkeypatch):
     store.clear_up()
     store.clear_up("a")
     assert new.exists()
+
+
+def test_a_run_of_days_keeps_its_folder_and_what_a_killed_one_left_goes(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    killed = tmp_path / "runs" / "dead-1-0"
+    (killed / "stretch").mkdir(parents=True)
+    (killed / ALIVE).write_text(f"{child.pid} {platform.node()}")
+    with _folder_of_run(tmp_path / "runs") as folder:
+        for one in (folder, killed):
+            os.utime(one, (time.time() - 2 * LEFT,) * 2)
+        with _folder_of_run(tmp_path / "runs"):
+            assert folder.exists()
+            assert not killed.exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_folder_of_another_run_may_go_while_it_is_looked_at(tmp_path, monkeypatch):
+    with _folder_of_run(tmp_path / "runs") as other:
+
+        def gone(folder):
+            shutil.rmtree(other, ignore_errors=True)
+            return at_work(folder)
+
+        monkeypatch.setattr("latentbench.latents.stretches.at_work", gone)
+        with _folder_of_run(tmp_path / "runs") as folder:
+            assert folder.exists()
