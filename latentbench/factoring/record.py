@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from latentbench.results.schema import Record
+from latentbench.escapes import csv_text
+from latentbench.results.schema import Number, Record
 
 __all__ = ["FactoredRow", "Factoring", "Measure", "PointAnswer"]
 
@@ -12,22 +13,23 @@ FIGURES = (
     *("error", "rebuilt_error", "kl", "movement", "gain", "r2i", "excess"),
     *("rolled", "rolled_spread"),
 )
+HEADER = ("row", "role", "dim", "figure", "value", "low", "high", "n", "speakers")
 
 
 class Measure(Record):
     """A figure over the scored eval frames, and its 95 % interval over speakers.
 
     Attributes:
-        value: of all frames.
+        value: of all frames; infinite where one of a rollout is not finite.
         low: lower bound; None where there is none.
         high: upper bound.
         n: frames.
         speakers: whose.
     """
 
-    value: float
-    low: float | None = None
-    high: float | None = None
+    value: Number
+    low: Number | None = None
+    high: Number | None = None
     n: int = 0
     speakers: int = 0
 
@@ -122,18 +124,17 @@ class Factoring(Record):
 
     def to_csv(self) -> str:
         """One line a figure: row, role, d, figure, value, low, high, n, speakers."""
-        lines = ["row,role,dim,figure,value,low,high,n,speakers"]
+        rows: list[tuple[object, ...]] = [HEADER]
         for row in self.rows:
+            place = (row.label, row.role, row.dim)
             for name in FIGURES:
                 one = getattr(row, name)
                 if one is not None:
-                    found = (one.value, one.low, one.high, one.n, one.speakers)
-                    told = ["" if value is None else repr(value) for value in found]
-                    lines.append(",".join((row.label, row.role, str(row.dim), name, *told)))
+                    rows.append((*place, name, one.value, one.low, one.high, one.n, one.speakers))
             bare = {"rank": row.rank, "stable_milliseconds": row.stable_milliseconds}
-            lines += [
-                f"{row.label},{row.role},{row.dim},{name},{value!r},,,,"
+            rows += [
+                (*place, name, value, None, None, None, None)
                 for name, value in bare.items()
                 if value is not None
             ]
-        return "\n".join((*lines, ""))
+        return csv_text(rows)

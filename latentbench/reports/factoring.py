@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentbench.reports.columns import time_text
+from latentbench.reports.columns import compact, time_text
 from latentbench.reports.tables import BLANK, Line, Table, column
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _label(row: FactoredRow) -> str:
 
 
 def _number(one: Measure | None, decimals: int = 3) -> str:
-    return BLANK if one is None else f"{one.value:.{decimals}f}"
+    return BLANK if one is None else compact(one.value, decimals)
 
 
 def _stable(row: FactoredRow) -> str:

@@ -1,5 +1,6 @@
 """`latentbench factorize` where the truth is known."""
 
+import csv
 import json
 import math
 import re
@@ -15,7 +16,7 @@ from latentbench.cli import main
 from latentbench.errors import UsageError
 from latentbench.factoring.factorize import _Grid, _stamps
 from latentbench.factoring.frames import ScoredFrames
-from latentbench.factoring.record import FactoredRow, Measure
+from latentbench.factoring.record import FactoredRow, Factoring, Measure
 from latentbench.predictors.learning_curve import Convergence
 
 RHO, D, STATE = 0.9, 12, 3
@@ -260,6 +261,28 @@ def test_there_is_no_answer_without_fitted_models_and_an_interval(case, reason):
         assert found.sentence.endswith(f"untold. No answer: {reason}.")
     else:  # R²_I is 1
         assert found.verdict == "easier"
+
+
+def test_what_is_not_finite_is_kept_and_read_back():
+    """As rollouts that run away are, and a name that holds a comma is one cell."""
+    measure = Measure(value=math.inf, low=1.5, high=math.inf, n=3, speakers=2)
+    row = FactoredRow(
+        label="own lags=1,2", role="point", folder="", dim=2, error=measure, rebuilt_error=None,
+        kl=None, movement=Measure(value=math.nan), rank=2.0, gain=measure, r2i=measure,
+        excess=None, rolled=measure,
+    )  # fmt: skip
+    found = Factoring(
+        folder="", encoder="e", corpus="c", predictor="p", k=1, ms=80.0, rows=(row,), answers=()
+    )
+    back = Factoring.model_validate_json(found.to_json())
+    assert back.rows[0].rolled == measure
+    assert math.isnan(back.rows[0].movement.value)
+    lines = list(csv.DictReader(found.to_csv().splitlines()))
+    rolled = next(one for one in lines if one["figure"] == "rolled")
+    assert rolled == {
+        "row": "own lags=1,2", "role": "point", "dim": "2", "figure": "rolled", "value": "inf",
+        "low": "1.5", "high": "inf", "n": "3", "speakers": "2",
+    }  # fmt: skip
 
 
 def test_a_state_whose_models_were_still_learning_is_stamped(make_result):
