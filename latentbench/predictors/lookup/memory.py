@@ -155,7 +155,8 @@ class KeyedMemory(FittedBuffers):
         w = \mathrm{softmax}(-d_i^2 / T), \quad
         m = \sum_i w_i m_i, \quad v = \sum_i w_i (v_i + m_i^2) - m^2
 
-    over the `nearest` keys i, at distances d_i. Empty, it answers with mean 0 and variance 1.
+    over the `nearest` keys i that training frames have, at distances d_i. Empty, it answers with
+    mean 0 and variance 1.
 
     Args:
         options: of the plugin.
@@ -196,7 +197,10 @@ class KeyedMemory(FittedBuffers):
                 centroids=centroids_of(newest, options.keys, training.seed, few=FEW_FRAMES)
             )
         mean, variance = (one.double() for one in prior)
-        self.table.fit(self._keys(frames), mean, variance, lambda: values)
+        # A key that no frame is nearest to, as the second at one place, would answer for it.
+        used, keys = torch.unique(self._keys(frames), return_inverse=True)
+        self.set_buffers(centroids=self.centroids[used])
+        self.table.fit(keys, mean, variance, lambda: values)
 
     def forward(self, context: torch.Tensor) -> Gaussian:
         """Mean and variance for contexts [B, W, D], each float64 [B, D]."""

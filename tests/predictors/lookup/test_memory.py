@@ -167,3 +167,20 @@ def test_frames_that_are_not_finite_are_refused(world):
     x[0, 5, 0] = np.nan
     with pytest.raises(LatentbenchError, match="hold values that are not finite"):
         fitted(frames_of(x))
+
+
+def test_frames_that_repeat_answer_by_what_followed_them_however_many_keys_there_are():
+    # Digital silence repeats to the bit: fewer distinct frames than keys, whose rest have nothing.
+    random = np.random.default_rng(3)
+    states = random.choice(3, size=300, p=[0.8, 0.1, 0.1])
+    places = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+    frames = frames_of([places[states]])
+    predictor = fitted(frames, keys=2_048, shrinkage=0.0, temperature=0.1)
+    batch = frames.batch(np.arange(len(frames)))
+    with torch.no_grad():
+        told = predictor(batch.context).mean.numpy()
+    before, after = states[W - 1 : -1], places[states[W:]]
+    for state in range(3):
+        here = before == state
+        expected = np.tile(after[here].mean(0), (here.sum(), 1))
+        np.testing.assert_allclose(told[here], expected, atol=1e-5)
