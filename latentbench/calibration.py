@@ -197,7 +197,7 @@ def calibrate(
     Args:
         registry: where encoder, corpora, predictors and metrics are.
         progress: told which trial is under way.
-        quick: under a minute on two cores, with wider intervals.
+        quick: about a minute, with wider intervals.
         plan: other trials than `trials(quick=quick)`.
 
     Raises:
