@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.reports.columns import decimals_of, heading_of, number_text, time_text
 from latentbench.results.figures import SCORES
-from latentbench.results.standing import gain_of, not_fitted
+from latentbench.results.standing import BOUND, gain_of, not_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["words_of_comparison"]
 
+BY_NLL = ("nll", "r2i")  # of what runs are ranked by
+
 
 def words_of_comparison(comparison: Comparison) -> list[str]:
     """What the order is and how sure, how far information reaches, and what was left out.
@@ -27,7 +29,8 @@ def words_of_comparison(comparison: Comparison) -> list[str]:
     if len(comparison.runs) == 1:
         return ["There is one run only: nothing to hold it against."]
     if any(one.figure for one in comparison.ranks):
-        told = [*_length(comparison), *_order(comparison), *_left_out(comparison)]
+        told = [*_length(comparison), *_order(comparison), *_bounds(comparison)]
+        told += _left_out(comparison)
     else:
         told = [*_from_first(comparison), *_left_out(comparison)]
     if _fitted(comparison):
@@ -85,6 +88,20 @@ def _order(comparison: Comparison) -> Iterator[str]:
         yield f"The order is the same at {_listed(same)}."
     if others and others[-1] not in same:
         yield from _told_by_all(ranks[others[-1]], others[-1], orders[others[-1]])
+
+
+def _bounds(comparison: Comparison) -> Iterator[str]:
+    """What a place by NLL says of a model that only bounds it."""
+    bound = {one.run for one in comparison.horizons if BOUND in one.result.notes}
+    ranked = [one for one in comparison.ranks if one.rank is not None and one.run in bound]
+    for figure in dict.fromkeys(one.figure for one in ranked if one.figure in BY_NLL):
+        runs = _listed(list(dict.fromkeys(one.run for one in ranked if one.figure == figure)))
+        yield (
+            f"The NLL of {runs} is a bound from above: by the true one the place may be better."
+            if figure in SCORES
+            else f"The NLLs of {runs} are bounds from above, with a context and without: the true "
+            f"{heading_of(figure)} may be higher or lower."
+        )
 
 
 def _orders(ranks: Sequence[Rank]) -> dict[str, dict[int, list[str]]]:

@@ -22,6 +22,7 @@ from latentbench.results.figures import GAP, Figures
 from latentbench.results.folder import AGAIN, CURVES, read_record
 from latentbench.results.horizons import FIGURES, horizons_csv
 from latentbench.results.schema import ALONE, SPLITS, CellRecord, HorizonResult, Result
+from latentbench.results.standing import BOUND
 from latentbench.results.summary import summarise_frames, summarise_rollouts
 from latentbench.specs import PredictorSpec
 
@@ -243,7 +244,7 @@ def _notes(horizon: HorizonResult, config: RunConfig, density: Density) -> list[
             reason = f"by samples and without a gap: {NO_LOG_DENSITY}"
         notes.append(f"rollout: {reason}")
     if density == "bound":
-        notes.append("the predictor bounds its NLL from above: the true one may be lower")
+        notes.append(BOUND)
     measured = {one.name for one in horizon.figures}
     published = dict.fromkeys(name for _, name, _ in FIGURES.values() if name != GAP)
     notes.extend(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from latentbench.results.schema import Figure, HorizonResult, Result
 
 __all__ = [
+    "BOUND",
     "FEWEST_SPEAKERS",
     "NOT_FITTED",
     "gain_of",
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 FEWEST_SPEAKERS = 4
+# The note of a horizon whose model gives no more.
+BOUND = "the predictor bounds its NLL from above: the true one may be lower"
 NOT_FITTED = "not fitted"
 UNCONDITIONAL = "unconditional"
 # Of a gain: a control that loses more of it against the mere marginal was not fitted.

@@ -12,6 +12,7 @@ from latentbench.reports.comparison import comparison_page, comparison_report
 from latentbench.reports.tables import Table
 from latentbench.reports.words_of_comparison import _length, _reach, words_of_comparison
 from latentbench.results.schema import Figure
+from latentbench.results.standing import BOUND
 
 
 def words(make_run, *ranks, matched="80 ms"):
@@ -284,6 +285,24 @@ def test_speakers_whose_frames_were_not_scored_do_not_count(make_run, make_resul
     assert {one.reasons for one in found.ranks} == {("3 eval speakers, at least 4 are needed",)}
     (table,) = (one for one in comparison_report(found) if isinstance(one, Table))
     assert {one.heading: one.cells for one in table.columns}["speakers"] == ("3", "3")
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["nll", "r2i"])
+def test_a_place_by_a_bound_is_said_to_be_one(make_run, make_result, own):
+    runs = [scored(make_run, make_result, "exact", 0.5, own=own)]
+    other = scored(make_run, make_result, "bound", 0.1, own=own)
+    (horizon,) = other.result.horizons
+    noted = horizon.model_copy(update={"notes": (BOUND,)})
+    result = other.result.model_copy(update={"horizons": (noted,)})
+    found = compare_runs([*runs, make_run("bound", result=result, rows=other.utterances)])
+    assert [one.rank for one in found.ranks] == [1, 2]
+    said = [one for one in words_of_comparison(found) if "from above" in one]
+    assert said == [
+        "The NLLs of bound are bounds from above, with a context and without: the true R²_I may be "
+        "higher or lower."
+        if own
+        else "The NLL of bound is a bound from above: by the true one the place may be better."
+    ]
 
 
 def test_where_files_are_the_sample_no_sentence_speaks_of_speakers(make_run, make_result):
