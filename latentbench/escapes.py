@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["csv_text", "escaped", "for_csv", "for_latex", "for_markdown", "printable"]
+__all__ = ["as_utf8", "csv_text", "escaped", "for_csv", "for_latex", "for_markdown", "printable"]
 
 SUSPECT = re.compile(r"[^ -~]")
 FORMULA = "=+-@\t\r＝＋－＠"  # noqa: RUF001 - spreadsheets take these for = + - @
@@ -56,6 +57,18 @@ def printable(text: str, keep: str = "") -> str:
         return escaped(one)
 
     return SUSPECT.sub(shown, text)
+
+
+def as_utf8(name: str) -> str:
+    r"""A name that UTF-8 can hold, as files of results need: what it cannot is written out.
+
+    That is a byte of a file's name that is no UTF-8, as `\xe9`, and a lone surrogate, which JSON
+    may hold, as `\ud800`.
+    """
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def escaped(one: str) -> str:

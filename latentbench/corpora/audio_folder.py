@@ -14,6 +14,7 @@ from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.patterns import PathPattern
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError, counted, some
+from latentbench.escapes import as_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -59,7 +60,7 @@ class FolderCorpus(Corpus):
         self._workspace = workspace
         self._root = Path(options.root).expanduser()
         self._csv = Path(options.speakers_csv).expanduser() if options.speakers_csv else None
-        self.name = f"{self.kind} {_as_text(self._root.resolve().name)}"
+        self.name = f"{self.kind} {as_utf8(self._root.resolve().name)}"
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -69,7 +70,7 @@ class FolderCorpus(Corpus):
         """
         identity = {
             "corpus": self.kind,
-            "folder": _as_text(self._root.resolve().name),
+            "folder": as_utf8(self._root.resolve().name),
             "glob": self._files.glob,
         }
         if self._csv is None:
@@ -121,7 +122,7 @@ class FolderCorpus(Corpus):
             name: path
             for file in _files_below(self._root, self.suffixes, again)
             for path in self.inside(file)
-            if glob.match(name := _as_text(path)) is not None
+            if glob.match(name := as_utf8(path)) is not None
         }
         if not paths:
             raise UsageError(
@@ -247,11 +248,6 @@ def _below(
         for name in files:
             if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
                 yield (place / name).relative_to(root).as_posix()
-
-
-def _as_text(name: str) -> str:
-    """A name as text; bytes of it that are no UTF-8 are written as backslash, x and two digits."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _links_to_listed(root: Path, listed: Sequence[ListedFile]) -> dict[str, str]:

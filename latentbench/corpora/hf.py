@@ -19,6 +19,7 @@ from latentbench.corpora.audio_files import AudioFile, described
 from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.ledger import Ledger
 from latentbench.errors import UsageError, nearest
+from latentbench.escapes import as_utf8
 from latentbench.files import atomic, write_sealed, write_text
 from latentbench.locks import locked
 
@@ -59,7 +60,7 @@ class HuggingFace(Corpus):
                 "Pass --set corpus.path=OWNER/NAME, or a folder with Parquet files.",
             )
         if self._local.is_dir():
-            where = {"folder": self._local.resolve().name, "content": self._content()}
+            where = {"folder": as_utf8(self._local.resolve().name), "content": self._content()}
         else:
             where = {"path": given.path, "revision": given.revision}
         return {

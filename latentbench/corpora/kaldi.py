@@ -14,6 +14,7 @@ from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.stretch import Stretch
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError
+from latentbench.escapes import as_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ class Kaldi(Corpus):
         self._base = Path(options.base).expanduser() if options.base else self._root
         self._given = bool(options.root)
         self._workspace = workspace
-        self.name = f"kaldi {self._root.resolve().name}"
+        self.name = f"kaldi {as_utf8(self._root.resolve().name)}"
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -52,7 +53,7 @@ class Kaldi(Corpus):
         self._require_folder()
         files = (self._root / name for name in (WAVES, SPEAKERS, SEGMENTS))
         digests = {file.name: file_digest(file) for file in files if file.is_file()}
-        return {"corpus": "kaldi", "folder": self._root.resolve().name, **digests}
+        return {"corpus": "kaldi", "folder": as_utf8(self._root.resolve().name), **digests}
 
     def utterances(self) -> Sequence[Utterance]:
         """Every utterance of utt2spk.

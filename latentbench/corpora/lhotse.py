@@ -22,6 +22,7 @@ from latentbench.corpora.corpus import Corpus
 from latentbench.corpora.stretch import Stretch
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError, counted, some
+from latentbench.escapes import as_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -64,14 +65,14 @@ class Lhotse(Corpus):
         self._base = Path(options.base).expanduser() if options.base else self._manifest.parent
         self._given = bool(options.cuts)
         self._workspace = workspace
-        self.name = f"lhotse {self._manifest.name}"
+        self.name = f"lhotse {as_utf8(self._manifest.name)}"
 
     @property
     def identity(self) -> Mapping[str, str]:
         """The manifest's name and the digest of its content."""
         self._require_file()
         digest = file_digest(self._manifest)
-        return {"corpus": "lhotse", "manifest": self._manifest.name, "digest": digest}
+        return {"corpus": "lhotse", "manifest": as_utf8(self._manifest.name), "digest": digest}
 
     def utterances(self) -> Sequence[Utterance]:
         """Every supervision of every cut.
@@ -132,7 +133,7 @@ class Lhotse(Corpus):
 
 def _parts(cut: dict[str, Any]) -> Iterator[_Part]:
     """The supervisions of a cut, within its times."""
-    name, problem = str(cut["id"]), _why_not(cut)
+    name, problem = as_utf8(str(cut["id"])), _why_not(cut)
     if problem:
         yield _Part(name, name, f"cut {name}", 0.0, -1.0, None, problem=problem)
         return
@@ -140,17 +141,17 @@ def _parts(cut: dict[str, Any]) -> Iterator[_Part]:
     for one in cut.get("supervisions") or [{"id": name, "start": 0.0, "duration": lasts}]:
         first = max(0.0, float(one["start"]))
         last = min(lasts, float(one["start"]) + float(one["duration"]))
-        its = str(one["id"])
+        its = as_utf8(str(one["id"]))
         file, channel = _source(cut["recording"], one.get("channel", cut.get("channel")))
         id_ = name if its == name else f"{name}/{its}"
         yield _Part(
             id_,
-            str(one.get("speaker") or id_),
+            as_utf8(str(one.get("speaker") or id_)),
             file,
             begins + first,
             begins + last,
             channel,
-            {key: str(one[key]) for key in ATTRIBUTES if one.get(key)},
+            {key: as_utf8(str(one[key])) for key in ATTRIBUTES if one.get(key)},
             "" if first < last else "begins after its cut",
         )
 

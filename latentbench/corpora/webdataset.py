@@ -21,6 +21,7 @@ from latentbench.corpora.corpus import AudioError, AudioSource, Corpus, Utteranc
 from latentbench.corpora.ledger import Ledger
 from latentbench.corpora.patterns import PathPattern
 from latentbench.errors import UsageError, counted, some
+from latentbench.escapes import as_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +105,7 @@ class WebDataset(Corpus):
         self._options = options
         self._workspace = workspace
         self._root = Path(options.root).expanduser()
-        self.name = f"webdataset {self._root.resolve().name}"
+        self.name = f"webdataset {as_utf8(self._root.resolve().name)}"
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -113,7 +114,7 @@ class WebDataset(Corpus):
         by = {"speaker_pattern": given.speaker_pattern} if given.speaker_pattern else {}
         return {
             "corpus": "webdataset",
-            "folder": self._root.resolve().name,
+            "folder": as_utf8(self._root.resolve().name),
             **(by or {"speaker_field": given.speaker_field}),
         }
 
@@ -171,7 +172,7 @@ class WebDataset(Corpus):
     def _utterance(
         self, tar: Path, key: str, audio: _Member, told: Mapping[str, Any], ledger: Ledger
     ) -> Utterance:
-        name, rate, seconds, problem = f"{tar.stem}/{key}", 0, 0.0, ""
+        name, rate, seconds, problem = as_utf8(f"{tar.stem}/{key}"), 0, 0.0, ""
         try:
             with tar.open("rb") as file:
                 header = header_in(io.BufferedReader(_Window(file, audio)), tar)
@@ -180,12 +181,12 @@ class WebDataset(Corpus):
             problem = str(error)
         return Utterance(
             name,
-            self._speaker(key, told) or name,
+            as_utf8(self._speaker(key, told)) or name,
             TarSource(tar, key, audio.offset, audio.size, ledger),
             rate,
             seconds,
             attributes={
-                field: text
+                as_utf8(field): as_utf8(text)
                 for field, text in told.items()
                 if isinstance(text, str) and 0 < len(text) <= LONGEST
             },

@@ -120,3 +120,18 @@ def test_a_key_ends_at_the_first_dot_and_stands_once_in_a_tar(root):
             tar.write({"__key__": f"u{number}", **sample})
     with pytest.raises(UsageError, match=r"d\.tar' has the key 'u0' twice"):
         corpus(root).utterances()
+
+
+def test_names_that_are_no_utf_8_can_be_kept(root):
+    with tarfile.open(root / "z.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        for kind, content in (
+            ("flac", audio(7)),
+            ("json", rb'{"speaker": "\ud800 anna", "place": "caf\udce9"}'),
+        ):
+            member = tarfile.TarInfo(f"caf\udce9.{kind}")  # latin-1, as tarfile spells it
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    *_, found = corpus(root).utterances()
+    assert (found.id, found.speaker) == (r"z/caf\xe9", r"\ud800 anna")
+    assert found.attributes["place"] == r"caf\xe9"
+    assert found.source.read().shape == (1, RATE)
