@@ -33,6 +33,7 @@ from pydantic import (
 )
 
 from latentbench.errors import UsageError, nearest
+from latentbench.escapes import as_utf8
 from latentbench.files import DamagedFileError, damage, is_sealed
 from latentbench.plain_yaml import DEEPEST, load, written
 from latentbench.specs import PredictorSpec, option_fields
@@ -592,6 +593,12 @@ def build_options(config: ComponentConfig, section: str, registry: Registry) -> 
         key: written(value) if known[key] == "str" else value
         for key, value in config.options.items()
     }
+    for key, value in given.items():
+        if isinstance(value, str) and as_utf8(value) != value:
+            raise UsageError(
+                f"'{section}.{key}' cannot be {value!r}: it is no UTF-8, which a result must be.",
+                "Where it is a path, name a link to it, or rename it.",
+            )
     try:
         # As strict JSON there is no 10 from '010' and no 1 from true, and lists are tuples.
         found: Any = TypeAdapter(options).validate_json(json.dumps(given, default=str), strict=True)

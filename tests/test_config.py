@@ -7,7 +7,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentbench.config import RunConfig, build_options, preset_names, read_layers, resolve
+from latentbench.config import (
+    ComponentConfig,
+    RunConfig,
+    build_options,
+    preset_names,
+    read_layers,
+    resolve,
+)
 from latentbench.errors import LatentbenchError, UsageError, nearest
 from latentbench.plugins import load_registry
 
@@ -219,6 +226,13 @@ def test_a_file_that_cannot_be_read(tmp_path, content, message):
         file.write_bytes(content)
     with pytest.raises(UsageError, match=message):
         read_layers(None, file, [])
+
+
+def test_an_option_that_is_no_utf_8_is_named(registry):
+    config = ComponentConfig(name="kaldi", root="/data/caf\udce9")
+    with pytest.raises(UsageError, match=r"'corpus\.root' cannot be .*: it is no UTF-8") as caught:
+        build_options(config, "corpus", registry)
+    assert "name a link to it" in caught.value.hint
 
 
 def test_an_option_that_must_be_given_is_asked_for(tmp_path):
