@@ -189,14 +189,19 @@ class SpeechDemo(Corpus):
                     break
 
     def _make(self, speaker: Speaker, folder: Path) -> None:
-        """Make one speaker's folder aside and put it in place whole."""
+        """Make one speaker's files aside and put each in place whole.
+
+        What is there of them has the same bytes, and another process may be reading it.
+        """
         aside = folder / f".making-{speaker.name}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
+        own = folder / speaker.name
+        own.mkdir(exist_ok=True)
         for file in speak(speaker.voice, _text(speaker, self._options.sentences), aside):
-            seal(file)
-        shutil.rmtree(folder / speaker.name, ignore_errors=True)
-        aside.replace(folder / speaker.name)
+            file.replace(own / file.name)
+            seal(own / file.name)
+        aside.rmdir()
 
 
 def _text(speaker: Speaker, count: int) -> list[str]:

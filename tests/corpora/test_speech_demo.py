@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from dataclasses import replace
 
@@ -117,6 +118,19 @@ def test_what_is_there_is_not_made_again(demo):
     corpus = demo(speakers=2, sentences=1)
     stamps = [one.source.path.stat().st_mtime_ns for one in corpus.utterances()]
     assert [one.source.path.stat().st_mtime_ns for one in corpus.utterances()] == stamps
+
+
+def test_what_another_process_reads_stays_while_more_is_made(demo, monkeypatch):
+    found = demo(speakers=2, sentences=1).utterances()
+    absent, remove = [], shutil.rmtree
+
+    def looked_at(path, **how):
+        remove(path, **how)
+        absent.extend(one.id for one in found if not one.source.path.exists())
+
+    monkeypatch.setattr("latentbench.corpora.speech_demo.shutil.rmtree", looked_at)
+    assert len(demo(speakers=2, sentences=2).utterances()) == 4
+    assert absent == []
 
 
 def test_two_at_once_make_it_once(demo):
