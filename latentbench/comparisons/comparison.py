@@ -268,13 +268,18 @@ def _asked(task: Mapping[str, Any]) -> dict[int, float]:
 def _compared(runs: Sequence[FinishedRun]) -> tuple[ComparedRun, ...]:
     """The runs; one whose controls are among them no longer lacks these."""
     found = tuple(map(_run, runs))
-    beside = {one.predictor for one in found if ALONE not in one.stamps}
+    beside = {_what(one) for one in found if ALONE not in one.stamps}
     return tuple(
         one.model_copy(update={"stamps": tuple(s for s in one.stamps if s != ALONE)})
-        if one.predictor in beside
+        if _what(one) in beside
         else one
         for one in found
     )
+
+
+def _what(run: ComparedRun) -> tuple[str, ...]:
+    """What a control has in common with what it is one of: what is predicted, and by what."""
+    return run.predictor, run.encoder.name, run.corpus, run.target, *run.transforms
 
 
 def _run(run: FinishedRun) -> ComparedRun:

@@ -11,7 +11,7 @@ from latentbench.latents.manifest import ManifestRow
 from latentbench.reports.comparison import comparison_page, comparison_report
 from latentbench.reports.tables import Table
 from latentbench.reports.words_of_comparison import _length, _reach, words_of_comparison
-from latentbench.results.schema import Figure
+from latentbench.results.schema import ALONE, Figure
 from latentbench.results.standing import BOUND
 
 
@@ -303,6 +303,19 @@ def test_a_place_by_a_bound_is_said_to_be_one(make_run, make_result, own):
         if own
         else "The NLL of bound is a bound from above: by the true one the place may be better."
     ]
+
+
+def test_a_control_on_other_latents_is_none(make_run, make_result):
+    def run(label, *stamps, own):
+        made = scored(make_run, make_result, label, 0.5)
+        encoder = made.result.encoder.model_copy(update={"name": own})
+        result = made.result.model_copy(update={"stamps": stamps, "encoder": encoder})
+        return make_run(label, result=result, rows=made.utterances)
+
+    found = compare_runs(
+        [run("a", ALONE, own="e"), run("control of a", own="e"), run("b", ALONE, own="f")]
+    )
+    assert [one.stamps for one in found.runs] == [(), (), (ALONE,)]
 
 
 def test_where_files_are_the_sample_no_sentence_speaks_of_speakers(make_run, make_result):
