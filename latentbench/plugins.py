@@ -251,9 +251,10 @@ class Registry:
         """Why nothing is called so: the refusal, where a refused plugin goes by the name."""
         by_name = [one for one in self.refusals if name in one.provider.names]
         if by_name:
+            module = by_name[0].provider.module.partition(":")[0]
             return UsageError(
                 f"The plugin '{name}' was refused: {self._refused(by_name)}",
-                "Mend or reinstall it; --debug shows where it failed.",
+                f'Mend or reinstall it; python -c "import {module}" shows where it failed.',
             )
         hint = nearest(name, {component.spec.name for component in known})
         if self.refusals:

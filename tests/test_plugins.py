@@ -270,6 +270,8 @@ def test_a_refused_plugin_says_why_by_any_of_its_names(install, name):
         load_registry().find(name)
     assert "No module named 'module_that_nobody_has'" in error.value.message
     assert "pip install module_that_nobody_has" in error.value.message
+    module = distribution.replace("-", "_")
+    assert f'python -c "import {module}" shows where it failed' in error.value.hint
 
 
 def test_a_component_of_a_refused_plugin_says_what_was_refused(install):
