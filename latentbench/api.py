@@ -455,8 +455,8 @@ def components(kind: str | None = None, *, registry: Registry | None = None) -> 
         [one.name for one in lb.components("encoder")]
 
     Args:
-        kind: `encoder`, `corpus`, `factorization`, `transform`, `predictor`, `metric`, `engine` or
-            `reporter`; None for all.
+        kind: `encoder`, `corpus`, `factorization`, `transform`, `predictor`, `metric`, `engine`,
+            `reporter` or `tracker`; None for all.
         registry: as of `run`.
     """
     from latentbench.specs import KINDS
