@@ -226,7 +226,10 @@ def _density(error: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
 
 def _balanced(posterior: Normal, prior: Normal) -> torch.Tensor:
     """The KL that trains the prior much and the posterior little, each from `FREE_NATS` on."""
-    fixed = [Normal(one.mean.detach(), one.stddev.detach()) for one in (posterior, prior)]
+    fixed = [
+        Normal(one.mean.detach(), one.stddev.detach(), validate_args=False)
+        for one in (posterior, prior)
+    ]
     of_prior = kl_divergence(fixed[0], prior).sum(-1).mean().clamp(min=FREE_NATS)
     of_posterior = kl_divergence(posterior, fixed[1]).sum(-1).mean().clamp(min=FREE_NATS)
     return OF_PRIOR * of_prior + OF_POSTERIOR * of_posterior

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from latentbench.errors import UsageError
+from latentbench.errors import LatentbenchError, UsageError
 from latentbench.factorizations.factorization import Factorization
 from latentbench.factorizations.whitening import Whitening
 from latentbench.progress import STEPS
@@ -23,6 +23,7 @@ __all__ = ["TrainedFactorization", "descend"]
 
 PREFIX = "network."
 CLIP = 1.0
+LOOKED_AFTER = 50  # steps, so that a GPU is not waited for at every one
 
 
 class TrainedFactorization(Factorization):
@@ -63,6 +64,7 @@ class TrainedFactorization(Factorization):
 
         Raises:
             UsageError: no train utterance is longer than a frame.
+            LatentbenchError: training diverged.
         """
         self.whitening = self.coordinates(latents, train)
         utterances = [
@@ -115,6 +117,9 @@ def descend(
         fitting: told the steps.
         name: of the factorisation.
         after: called after every step.
+
+    Raises:
+        LatentbenchError: it diverged.
     """
     parameters = [one for group in optimiser.param_groups for one in group["params"]]
     with fitting.progress.task(f"fitting {name}", steps, STEPS) as meter:
@@ -125,3 +130,13 @@ def descend(
             optimiser.step()
             after()
             meter.advance(1)
+            if step == steps - 1 or not (step + 1) % LOOKED_AFTER:
+                _require_finite(parameters, step + 1, name)
+
+
+def _require_finite(parameters: Sequence[torch.Tensor], step: int, name: str) -> None:
+    if not all(bool(one.isfinite().all()) for one in parameters):
+        raise LatentbenchError(
+            f"Fitting {name} diverged: after {step} steps its weights are not finite.",
+            "Try a smaller factorization.learning_rate, and look for latents that are not finite.",
+        )

@@ -1,0 +1,27 @@
+"""A network that diverged is no factorisation: it is said, and nothing of it is kept."""
+
+import pytest
+
+from latentbench.errors import LatentbenchError
+from latentbench.factorizations.original import Original
+from latentbench.factorizations.plugin import OriginalOptions, RssmOptions
+from latentbench.factorizations.rssm import Rssm
+from latentbench.worlds.gaussian import factored
+
+SMALL = {"dim": 2, "width": 8, "learning_rate": 1e30}
+
+
+@pytest.mark.parametrize(
+    ("made", "steps"),
+    [
+        (Rssm(RssmOptions(**SMALL, steps=55)), 50),
+        (Rssm(RssmOptions(**SMALL, steps=55, budget=1.0)), 50),
+        (Original(OriginalOptions(**SMALL, steps=5)), 5),
+    ],
+)
+def test_weights_that_are_not_finite_are_refused(made, steps, drawn, fitted):
+    latents = drawn(factored(3, 1, 0.9, 1.0, 1), utterances=3, frames=20)
+    message = f"Fitting {made.name} diverged: after {steps} steps its weights are not finite"
+    with pytest.raises(LatentbenchError, match=message) as told:
+        fitted(made, latents)
+    assert "factorization.learning_rate" in str(told.value)
