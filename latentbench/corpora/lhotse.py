@@ -142,7 +142,7 @@ def _parts(cut: dict[str, Any]) -> Iterator[_Part]:
         first = max(0.0, float(one["start"]))
         last = min(lasts, float(one["start"]) + float(one["duration"]))
         its = as_utf8(str(one["id"]))
-        file, channel = _source(cut["recording"], one.get("channel", cut.get("channel")))
+        file, channel, apart = _source(cut["recording"], one.get("channel", cut.get("channel")))
         id_ = name if its == name else f"{name}/{its}"
         yield _Part(
             id_,
@@ -152,7 +152,7 @@ def _parts(cut: dict[str, Any]) -> Iterator[_Part]:
             begins + last,
             channel,
             {key: as_utf8(str(one[key])) for key in ATTRIBUTES if one.get(key)},
-            "" if first < last else "begins after its cut",
+            apart or ("" if first < last else "begins after its cut"),
         )
 
 
@@ -169,23 +169,27 @@ def _why_not(cut: Mapping[str, Any]) -> str:
     return f"a recording from a {min(kinds)}: {SAVE}" if kinds else ""
 
 
-def _source(recording: Mapping[str, Any], channel: Any) -> tuple[str, int | None]:
-    """The file that holds a channel of a recording, and which row of it that is.
+def _source(recording: Mapping[str, Any], channel: Any) -> tuple[str, int | None, str]:
+    """The file that holds the channels of a recording, which row of it, and what is wrong.
 
-    None for all rows, where several are asked for, or the file has no other.
+    The row is None for all, where the file has no others.
     """
     wanted = channel if isinstance(channel, list) else [0 if channel is None else channel]
     for one in recording["sources"]:
-        if wanted[0] in one["channels"]:
-            single = len(wanted) == 1 and len(one["channels"]) > 1
-            return str(one["source"]), one["channels"].index(wanted[0]) if single else None
+        held = one["channels"]
+        if wanted[0] in held:
+            alone = held.index(wanted[0]) if len(wanted) == 1 and len(held) > 1 else None
+            apart = len(wanted) > 1 and {*wanted} != {*held}
+            why = f"channels {wanted} of a recording, where a file has {held}: {SAVE}"
+            return str(one["source"]), alone, why if apart else ""
     raise ValueError(f"no channel {wanted[0]} in its recording")
 
 
 def _utterance(part: _Part, recording: Utterance) -> Utterance:
     """An utterance of a recording, which knows its length where it can be read."""
     one = replace(recording, id=part.id, speaker=part.speaker, attributes=part.attributes)
-    whole = part.channel is None and (part.start, part.end) == (0.0, recording.seconds)
+    is_all = part.channel is None and not part.problem
+    whole = is_all and (part.start, part.end) == (0.0, recording.seconds)
     if recording.problem or whole:
         return one
     rate = recording.sample_rate

@@ -100,6 +100,25 @@ def test_what_only_lhotse_can_compute_is_skipped_by_name(cuts, tmp_path):
     ]
 
 
+def test_channels_that_are_not_those_of_one_file_are_skipped_by_name(recordings, tmp_path):
+    soundfile.write(tmp_path / "other.wav", np.zeros(4 * RATE), RATE)
+    sources = [
+        lhotse.audio.AudioSource("file", [channel], str(tmp_path / name))
+        for channel, name in enumerate(("mono.wav", "other.wav"))
+    ]
+    apart = lhotse.Recording("apart", sources, RATE, 4 * RATE, 4.0)
+    both, one_of_two = apart.to_cut(), apart.to_cut().with_channels([1])
+    given = [both, one_of_two.with_id("second"), recordings["two"].to_cut()]
+    found = corpus(lhotse.CutSet.from_cuts(given), tmp_path).utterances()
+    assert [one.problem.partition(":")[0] for one in found] == [
+        "channels [0, 1] of a recording, where a file has [0]",
+        "",
+        "",
+    ]
+    np.testing.assert_array_equal(found[1].source.read(), np.zeros((1, 4 * RATE)))
+    assert found[2].source.read().shape == (2, 3 * 22_050)
+
+
 def test_a_missing_recording_and_one_that_is_too_short_are_skipped(cuts, tmp_path):
     (tmp_path / "mono.wav").unlink()
     soundfile.write(tmp_path / "two.flac", np.zeros((22_050 * 2, 2)), 22_050)
