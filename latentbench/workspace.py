@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from latentbench.errors import UsageError
 from latentbench.progress import Progress, SilentProgress
 
-__all__ = ["Workspace", "default_cache", "is_ours", "make_ours"]
+__all__ = ["Workspace", "default_cache", "expanded", "is_ours", "make_ours"]
 
 # https://bford.info/cachedir: backups leave such folders out, and `cache remove` no others.
 TAG = "CACHEDIR.TAG"
@@ -24,8 +25,6 @@ def default_cache() -> Path:
     Raises:
         UsageError: the variable is empty, or there is no home folder.
     """
-    import os  # noqa: PLC0415
-
     from platformdirs import user_cache_path  # noqa: PLC0415
 
     chosen = os.environ.get("LATENTBENCH_CACHE")
@@ -41,6 +40,11 @@ def default_cache() -> Path:
             "There is no home folder, so there is no place for the cache.",
             "Name it with --cache or LATENTBENCH_CACHE, or set HOME.",
         ) from None
+
+
+def expanded(path: str) -> Path:
+    """A path as a user writes it: `~` is home, and that of a user who is not known stays so."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's ends without a home
 
 
 def is_ours(folder: Path) -> bool:

@@ -23,6 +23,7 @@ from latentbench.cli.session import GivenPath
 from latentbench.errors import UsageError
 from latentbench.workspace import default_cache
 
+ROOTED = ("folder", "kaldi", "librispeech", "webdataset")
 SMALL = (
     *("--encoder", "latents", "--corpus", "world:ar1", "--predictor", "linear"),
     *("--horizons", "1", "--device", "cpu"),
@@ -99,6 +100,21 @@ def test_a_tilde_is_home(tmp_path, monkeypatch):
     assert default_cache() == tmp_path / "x"
     found = json.loads(invoke("cache", "list", "--json", "--cache", "~/y").stdout)
     assert found["cache"] == str(tmp_path / "y")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(("--corpus", name, "--set", "corpus.root=~nobody-here/x") for name in ROOTED),
+        ("--corpus", "lhotse", "--set", "corpus.cuts=~nobody-here/x"),
+        ("--encoder", "mimi", "--set", "encoder.weights=~nobody-here/x"),
+    ],
+)
+def test_the_home_of_a_user_who_is_not_known_is_no_place(asked, tmp_path):
+    corpus = () if "--corpus" in asked else ("--corpus", "white-noise")
+    found = invoke("run", "--encoder", "logmel", *corpus, *asked, "--dry-run", "--cache", tmp_path)
+    assert found.exit_code == 2
+    assert "~nobody-here/x" in found.stderr
 
 
 def test_without_a_home_the_cache_must_be_named(monkeypatch):

@@ -15,6 +15,7 @@ from latentbench.corpora.patterns import PathPattern
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError, counted, some
 from latentbench.escapes import as_utf8
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -58,8 +59,8 @@ class FolderCorpus(Corpus):
     def __init__(self, options: FolderOptions, workspace: Workspace) -> None:
         self._files = options
         self._workspace = workspace
-        self._root = Path(options.root).expanduser()
-        self._csv = Path(options.speakers_csv).expanduser() if options.speakers_csv else None
+        self._root = expanded(options.root)
+        self._csv = expanded(options.speakers_csv) if options.speakers_csv else None
         self.name = f"{self.kind} {as_utf8(self._root.resolve().name)}"
 
     @property

@@ -22,6 +22,7 @@ from latentbench.errors import UsageError, nearest
 from latentbench.escapes import as_utf8
 from latentbench.files import atomic, write_sealed, write_text
 from latentbench.locks import locked
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ class HuggingFace(Corpus):
     def __init__(self, options: HFOptions, workspace: Workspace) -> None:
         self._options = options
         self._workspace = workspace
-        self._local = Path(options.path).expanduser()
+        self._local = expanded(options.path)
         self.name = f"hf {self._local.name} {options.split}"
 
     @property

@@ -6,7 +6,6 @@ Source: "Data preparation" in the documentation of Kaldi, https://kaldi-asr.org/
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from latentbench.corpora.audio_files import AudioFile, described
@@ -15,6 +14,7 @@ from latentbench.corpora.stretch import Stretch
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError
 from latentbench.escapes import as_utf8
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +41,8 @@ class Kaldi(Corpus):
     """Utterances of a Kaldi data folder, in the order of their ids."""
 
     def __init__(self, options: KaldiOptions, workspace: Workspace) -> None:
-        self._root = Path(options.root).expanduser()
-        self._base = Path(options.base).expanduser() if options.base else self._root
+        self._root = expanded(options.root)
+        self._base = expanded(options.base) if options.base else self._root
         self._given = bool(options.root)
         self._workspace = workspace
         self.name = f"kaldi {as_utf8(self._root.resolve().name)}"

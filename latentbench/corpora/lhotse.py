@@ -14,7 +14,6 @@ import gzip
 import json
 import math
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentbench.corpora.audio_files import AudioFile, described
@@ -23,6 +22,7 @@ from latentbench.corpora.stretch import Stretch
 from latentbench.digest import file_digest
 from latentbench.errors import UsageError, counted, some
 from latentbench.escapes import as_utf8
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -61,8 +61,8 @@ class Lhotse(Corpus):
     """Supervisions of cuts, in the order of the manifest; a cut without any is one utterance."""
 
     def __init__(self, options: LhotseOptions, workspace: Workspace) -> None:
-        self._manifest = Path(options.cuts).expanduser()
-        self._base = Path(options.base).expanduser() if options.base else self._manifest.parent
+        self._manifest = expanded(options.cuts)
+        self._base = expanded(options.base) if options.base else self._manifest.parent
         self._given = bool(options.cuts)
         self._workspace = workspace
         self.name = f"lhotse {as_utf8(self._manifest.name)}"

@@ -11,16 +11,17 @@ import shutil
 import tarfile
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentbench.corpora.audio_files import AudioFile, described
 from latentbench.corpora.corpus import Corpus
 from latentbench.download import fetch, only_writer
 from latentbench.errors import LatentbenchError, UsageError, nearest
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from latentbench.corpora.corpus import Utterance
     from latentbench.corpora.plugin import LibriSpeechOptions
@@ -109,7 +110,7 @@ class LibriSpeech(Corpus):
         return described(files, self._workspace, f"listing {self.name}")
 
     def _local_root(self) -> Path:
-        given = Path(self._options.root).expanduser()
+        given = expanded(self._options.root)
         for root in (given, given / "LibriSpeech"):
             if (root / SPEAKERS).is_file():
                 _require_subsets(root, self._subsets)

@@ -13,7 +13,6 @@ import json
 import re
 import tarfile
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latentbench.corpora.audio_files import READ, decoded, header_in
@@ -22,9 +21,11 @@ from latentbench.corpora.ledger import Ledger
 from latentbench.corpora.patterns import PathPattern
 from latentbench.errors import UsageError, counted, some
 from latentbench.escapes import as_utf8
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -104,7 +105,7 @@ class WebDataset(Corpus):
     def __init__(self, options: WebDatasetOptions, workspace: Workspace) -> None:
         self._options = options
         self._workspace = workspace
-        self._root = Path(options.root).expanduser()
+        self._root = expanded(options.root)
         self.name = f"webdataset {as_utf8(self._root.resolve().name)}"
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
@@ -14,9 +13,11 @@ from latentbench.encoders.codec_options import RANDOM
 from latentbench.encoders.encoder import Encoder, exact_float32
 from latentbench.encoders.state_dicts import INDEX, WeightsMismatchError, fill, weights_digest
 from latentbench.errors import UsageError, some
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from torch import nn
 
@@ -118,7 +119,7 @@ class NetworkEncoder(Encoder):
         weights, published = self.options.weights, self.published()
         if weights in {self.published_weights, RANDOM}:
             return None
-        path = Path(weights).expanduser()
+        path = expanded(weights)
         for file in published.within(path) if path.is_dir() and weights.strip() else [path]:
             if file.name.endswith(self.suffixes) and file.is_file():
                 return file

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.tensorboard import SummaryWriter
 
 from latentbench.trackers.tracker import Tracker
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from latentbench.trackers.plugin import TensorboardOptions
 
@@ -26,7 +27,7 @@ class Tensorboard(Tracker):
 
     def begin(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Open a file of events."""
-        named = Path(self.options.folder).expanduser() / folder.name
+        named = expanded(self.options.folder) / folder.name
         place = named if self.options.folder else folder / "trackers" / "tensorboard"
         self._writer = SummaryWriter(str(place))
         text = json.dumps(config, indent=2)

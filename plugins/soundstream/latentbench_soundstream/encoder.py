@@ -8,7 +8,6 @@ from __future__ import annotations
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -18,11 +17,13 @@ from torch.nn.utils.rnn import pad_sequence
 from latentbench.encoders import Encoder
 from latentbench.encoders.weights import WebFile
 from latentbench.errors import UsageError
+from latentbench.workspace import expanded
 from latentbench_soundstream.dither import dithered
 from latentbench_soundstream.model import LyraGan, SoundStreamModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -123,9 +124,9 @@ class SoundStream(Encoder):
     def _file(self, model: type[LyraGan | SoundStreamModel]) -> Path:
         """The file that an option names; the published decoder may lie beside local weights."""
         named = str(getattr(self._options, model.option))
-        beside = Path(self._options.weights).expanduser().parent / model.asset
+        beside = expanded(self._options.weights).parent / model.asset
         if named != PRETRAINED:
-            return Path(named).expanduser()
+            return expanded(named)
         if self._options.weights != PRETRAINED and beside.is_file():
             return beside
         return self._published(model).fetch(self._workspace.progress)

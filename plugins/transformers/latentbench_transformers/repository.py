@@ -13,6 +13,7 @@ from huggingface_hub import HfApi, try_to_load_from_cache
 from latentbench.encoders.weights import HubError, HubFile
 from latentbench.errors import UsageError
 from latentbench.progress import SILENT
+from latentbench.workspace import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ class Repository:
     @property
     def local(self) -> Path | None:
         """The user's own folder, None where the model is on the hub."""
-        folder = Path(self.model).expanduser()
+        folder = expanded(self.model)
         return folder if folder.is_dir() else None
 
     def describe(self, progress: Progress) -> Path:
