@@ -252,13 +252,11 @@ def _reach(comparison: Comparison) -> Iterator[str]:
 def _smallest(comparison: Comparison) -> Iterator[str]:
     """The smallest difference that so many speakers can show."""
     figure = next((one.figure for one in comparison.ranks if one.figure), comparison.headline)
-    unfit = {(one.run, one.matched) for one in comparison.horizons if not_fitted(one.result)}
     found = [
         (one.high - one.low, one.unit, one.speakers)
         for one in comparison.against
         if one.name == figure and one.low is not None and one.high is not None
-        if math.isfinite(one.high - one.low)
-        if (one.run, one.matched) not in unfit
+        if one.verdict != "withheld" and math.isfinite(one.high - one.low)
     ]
     if not found:
         return

@@ -8,6 +8,7 @@ import pytest
 from latentbench.comparisons import compare_runs
 from latentbench.comparisons.ranks import Rank
 from latentbench.latents.manifest import ManifestRow
+from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.comparison import comparison_page, comparison_report
 from latentbench.reports.tables import Table
 from latentbench.reports.words_of_comparison import _length, _reach, words_of_comparison
@@ -316,6 +317,21 @@ def test_a_control_on_other_latents_is_none(make_run, make_result):
         [run("a", ALONE, own="e"), run("control of a", own="e"), run("b", ALONE, own="f")]
     )
     assert [one.stamps for one in found.runs] == [(), (), (ALONE,)]
+
+
+@pytest.mark.parametrize("unfit", ["a", "b", None])
+def test_what_can_be_seen_is_not_told_by_what_is_withheld(make_run, make_result, unfit):
+    cut = Convergence(steps=1, best_step=1, best_loss=1.0, last_loss=1.0, converged=False)
+    runs = []
+    for label in ("a", "b"):
+        made = scored(make_run, make_result, label, 0.5)
+        (horizon,) = made.result.horizons
+        convergence = {"predictor": (cut,)} if label == unfit else {}
+        changed = horizon.model_copy(update={"convergence": convergence})
+        result = made.result.model_copy(update={"horizons": (changed,)})
+        runs.append(make_run(label, result=result, rows=made.utterances))
+    said = [one for one in words_of_comparison(compare_runs(runs)) if "cannot be seen" in one]
+    assert len(said) == (unfit is None)
 
 
 def test_where_files_are_the_sample_no_sentence_speaks_of_speakers(make_run, make_result):
