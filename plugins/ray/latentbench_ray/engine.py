@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentbench.engines import Engine, Outcome
@@ -116,7 +117,8 @@ class _Tasks:
                 ray.cancel(one, force=True)
 
     def _give(self, task: _Task) -> None:
-        self.running[self.remote.remote(self.payload, self.options.cpus, packed(task.unit))] = task
+        given = self.payload, self.options.cpus, Path.cwd(), packed(task.unit)
+        self.running[self.remote.remote(*given)] = task
 
     def _ended(self, reference: Any, task: _Task) -> Iterator[Outcome]:
         """The outcome of a task; none where its unit is given out again."""
@@ -145,10 +147,15 @@ class _Tasks:
         self._give(task)
 
 
-def _done(payload: bytes, threads: int, unit: bytes) -> str:
-    """What a worker does: why the work of a pickled unit failed, empty where it did not."""
+def _done(payload: bytes, threads: int, place: Path, unit: bytes) -> str:
+    """What a worker does: why the work of a pickled unit failed, empty where it did not.
+
+    It does it where the command was given, by which paths are told; a cluster begins elsewhere.
+    """
     heed(signal.SIGINT)  # by which Ray cancels, whatever the shell of its cluster ignores
     limit_threads(threads)
+    with suppress(OSError):  # a node without that folder still knows whole paths
+        os.chdir(place)
     from latentbench.display import LineProgress  # noqa: PLC0415 - in the worker
 
     work = unpacked(payload, threads)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from latentbench_ray.engine import RayEngine
 from latentbench_ray.plugin import RayOptions
+from ray.cluster_utils import Cluster
 
 from latentbench.config import RunConfig
 from latentbench.conformance import run_checks
@@ -146,6 +147,20 @@ def test_a_cluster_that_does_not_answer_is_told(tmp_path, work, monkeypatch):
     told = r"Ray cannot be reached at 'head:1': nobody there\n.*engine.address"
     with pytest.raises(UsageError, match=told):
         outcomes(tmp_path, work, (1,), address="head:1")
+
+
+def test_a_path_is_that_of_the_command_on_a_cluster_begun_elsewhere(tmp_path, work, monkeypatch):
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
+    elsewhere.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(elsewhere)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    monkeypatch.chdir(here)
+    try:
+        assert outcomes(Path(), work, (1,), address=cluster.address) == {1: ""}
+    finally:
+        cluster.shutdown()
+    assert (here / "k1" / "done").exists()
 
 
 def test_it_passes_the_conformance_checks():
