@@ -19,8 +19,9 @@ __all__ = ["rollout"]
 
 
 PUBLISHED = "published"
+UTTERANCES = 16
 # What that protocol decides itself -> what it is where nobody asked.
-DECIDED = {"target": None, "utterances": 16, "depths": (), "full": False}
+DECIDED = {"target": None, "utterances": UTTERANCES, "depths": (), "full": False}
 
 
 class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
@@ -74,9 +75,9 @@ class _Depths(click.ParamType):  # type: ignore[type-arg] # generic since click 
     "--utterances",
     metavar="N",
     type=click.IntRange(min=0),
-    default=16,
+    default=UTTERANCES,
     show_default=True,
-    help="How many eval utterances; with 16, those of the run's own rollout.",
+    help=f"How many eval utterances; with {UTTERANCES}, those of the run's own rollout.",
 )
 @click.option(
     "--depths",

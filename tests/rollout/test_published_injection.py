@@ -125,7 +125,9 @@ def test_utterances_that_are_too_short_are_told(tmp_path):
         lb.read(tmp_path / "run", cache=tmp_path / "cache").injection()
 
 
-@pytest.mark.parametrize("asked", [["--depths", "1,2"], ["--target", "x"], ["--full"]])
+@pytest.mark.parametrize(
+    "asked", [["--depths", "1,2"], ["--target", "x"], ["--full"], ["--utterances", "8"]]
+)
 def test_what_the_published_protocol_decides_is_not_asked_for_in_vain(folder, asked):
     common = ["rollout", str(folder / "run"), "--cache", str(folder / "cache")]
     ended = CliRunner().invoke(main, [*common, "--inject", "published", *asked])
