@@ -177,17 +177,17 @@ def test_the_control_is_shared_where_it_is_trained_alike(tmp_path, changed):
 
 
 @pytest.mark.parametrize(
-    ("head", "changed"),
+    ("head", "given", "changed"),
     [
-        ("lsd", "temperature: 0.5"),
-        ("diffusion", "steps: 2"),
-        ("flow-matching", "steps: 2, probes: 2"),
-        ("latent", "draws: 3"),
+        ("lsd", "temperature: 1.0", "temperature: 0.5"),
+        ("diffusion", "steps: 3", "steps: 2"),
+        ("flow-matching", "steps: 3, probes: 4", "steps: 2, probes: 2"),
+        ("latent", "draws: 2", "draws: 3"),
     ],
 )
-def test_how_a_trained_head_samples_or_is_scored_trains_nothing(tmp_path, head, changed):
+def test_how_a_trained_head_samples_or_is_scored_trains_nothing(tmp_path, head, given, changed):
     size = f"head: {head}, width: 8, head_width: 8, head_layers: 1"
-    one, other = (f"predictor={{name: neural, {size}{more}}}" for more in ("", f", {changed}"))
+    one, other = (f"predictor={{name: neural, {size}, {more}}}" for more in (given, changed))
     run(tmp_path, "first", one)
     assert not run(tmp_path, "second", other, beside=["first"]).trained
     assert run(tmp_path, "alone", other).trained
