@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from latentbench.comparisons import Comparison
     from latentbench.comparisons.against import FigureDifference
     from latentbench.comparisons.comparison import ComparedHorizon, ComparedRun
+    from latentbench.comparisons.ranks import Rank
     from latentbench.results.schema import HorizonResult
 
 __all__ = ["comparison_csv"]
@@ -25,10 +26,11 @@ OF_DIFFERENCE = ("value", "low", "high", "unit", "speakers", "verdict", "reason"
 
 
 def comparison_csv(comparison: Comparison) -> str:
-    """Every figure under its own name, and its difference from the first run.
+    """Every figure under its own name, the ranks, and the difference from the first run.
 
     A figure in nats per frame is there per dimension too, and as kbps where it is a rate; those
-    of all eval frames are there as differences. Blank: not measured.
+    of all eval frames are there as differences, and their rows have the ranks. Blank: not
+    measured.
     """
     rows = list(_rows(comparison))
     return csv_text([rows[0], *(row.values() for row in rows)])
@@ -37,6 +39,7 @@ def comparison_csv(comparison: Comparison) -> str:
 def _rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
     runs = {run.label: run for run in comparison.runs}
     against = {(one.run, one.matched, one.name): one for one in comparison.against}
+    ranks = {(one.run, one.matched): one for one in comparison.ranks}
     compared = tuple(dict.fromkeys(one.name for one in comparison.against))
     for one in comparison.horizons:
         parts = dict.fromkeys((figure.split, figure.slice) for figure in one.result.figures)
@@ -47,6 +50,7 @@ def _rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
                 **_place(one, runs[one.run], split, slice_),
                 **_figures(comparison, one, split, slice_),
                 **_circumstances(one.result, runs[one.run]),
+                **_ranked(ranks.get((one.run, one.matched)) if whole else None),
                 "against": comparison.runs[0].label if whole and any(found.values()) else None,
                 **(_differences(found if whole else dict.fromkeys(compared))),
             }
@@ -110,6 +114,19 @@ def _circumstances(result: HorizonResult, run: ComparedRun) -> dict[str, Any]:
         "parameters": result.parameters,
         "steps": run.steps,
         "stamps": "; ".join(run.stamps),
+    }
+
+
+def _ranked(rank: Rank | None) -> dict[str, Any]:
+    """Where a run stands, and by what; blank in a row that has no rank."""
+    return {
+        "ranked_by": rank and rank.figure,
+        "ranked_value": rank and rank.value,
+        "rank": rank and rank.rank,
+        "not_ranked": rank and "; ".join(rank.reasons),
+        "ranked_beside_by": rank and rank.beside,
+        "ranked_beside_value": rank and rank.value_beside,
+        "rank_beside": rank and rank.rank_beside,
     }
 
 

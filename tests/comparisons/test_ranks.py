@@ -1,5 +1,8 @@
 """Ranks over what can be told apart, and the words that are made of them."""
 
+import csv
+import io
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +13,7 @@ from latentbench.comparisons.ranks import Rank
 from latentbench.latents.manifest import ManifestRow
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.comparison import comparison_page, comparison_report
+from latentbench.reports.spreadsheet import comparison_csv
 from latentbench.reports.tables import Table
 from latentbench.reports.words_of_comparison import _length, _reach, words_of_comparison
 from latentbench.results.schema import ALONE, Figure
@@ -428,6 +432,24 @@ def test_the_score_that_is_ranked_by_and_the_rank_are_in_every_table(make_run, m
         cells = {one.name or one.heading: one.cells for one in columns}
         assert cells["rank"] == ("2", "1")
         assert [float(one) for one in cells["nll"]] == pytest.approx([8.9, 8.5], abs=0.1)
+
+
+def test_ranks_stand_in_the_csv_in_rows_of_all_eval_frames(make_run, make_result):
+    runs = [
+        sampled(make_run, make_result, "a", energy=0.1, variogram=0.3, own=True),
+        sampled(make_run, make_result, "b", energy=0.2, variogram=0.1, own=True),
+        scored(make_run, make_result, "leaky", 5.0, leaky=True),
+    ]
+    found = compare_runs(runs)
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(found))))
+    columns = ("ranked_by", "rank", "not_ranked", "ranked_beside_by", "rank_beside")
+    assert {one["run"]: tuple(one[name] for name in columns) for one in rows} == {
+        "a": ("energy_skill", "2", "", "variogram_skill", "1"),
+        "b": ("energy_skill", "1", "", "variogram_skill", "2"),
+        "leaky": ("energy_skill", "", "leaky", "", ""),
+    }
+    assert float(rows[0]["ranked_value"]) == pytest.approx(0.1)
+    assert float(rows[0]["ranked_beside_value"]) == pytest.approx(0.3)
 
 
 def test_a_score_that_was_measured_as_a_figure_stands_in_one_column(make_run, make_result):
