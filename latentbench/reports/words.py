@@ -177,19 +177,35 @@ def _split(usable: Sequence[HorizonResult]) -> Iterator[str]:
 
 
 def _overfits(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
-    overfit, whose = [], sampled(result)
+    whose = sampled(result)
+    ends = {
+        "overfits": f". More {whose} would help more than a larger network.",
+        "may overfit": f", which so few new {whose} leave open.",
+    }
+    found: dict[str, list[HorizonResult]] = {verb: [] for verb in ends}
     for one in usable:
         ours, theirs = gain_of(one), gain_of(one, "train")
         if ours is None or theirs is None or not _above_zero(theirs):
             continue
         if ours.value < (1.0 - OVERFIT) * theirs.value:
-            overfit.append(one)
-    if overfit:
-        yield (
-            f"It overfits at {_times(overfit)}: on the {whose} it was trained on the context is "
-            f"worth {_nats(_gain(overfit[0], 'train'))} nats at {_time(overfit[0])}, on new ones "
-            f"{_nats(_gain(overfit[0]))}. More {whose} would help more than a larger network."
-        )
+            found["overfits" if _told_less(ours, theirs) else "may overfit"].append(one)
+    for verb, ones in found.items():
+        if ones:
+            yield (
+                f"It {verb} at {_times(ones)}: on the {whose} it was trained on the context is "
+                f"worth {_nats(_gain(ones[0], 'train'))} nats at {_time(ones[0])}, on new ones "
+                f"{_nats(_gain(ones[0]))}{ends[verb]}"
+            )
+
+
+def _told_less(ours: Figure, theirs: Figure) -> bool:
+    """Whether a gain is below another of other speakers beyond the interval of the difference.
+
+    By the square-and-add of both intervals (Newcombe 1998; MOVER, Zou & Donner 2008).
+    """
+    if ours.high is None or theirs.low is None:
+        return False
+    return theirs.value - ours.value > math.hypot(theirs.value - theirs.low, ours.high - ours.value)
 
 
 def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:

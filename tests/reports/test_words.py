@@ -172,8 +172,25 @@ def test_the_floor_is_named_where_there_is_one(result, floor, told):
 @pytest.mark.parametrize(("train", "told"), [(7.4, False), (7.6, True)])
 def test_a_third_less_on_new_speakers_is_overfitting(result, train, told):
     # 5 on eval is two thirds of 7.5.
-    overfit = said(result(horizon(train=(train, 4.0, 9.0))), "overfits at 20 ms")
+    overfit = said(result(horizon(train=(train, 7.0, 9.0))), "overfits at 20 ms")
     assert bool(overfit) is told
+
+
+@pytest.mark.parametrize(("more", "verb"), [(4.9, "may overfit"), (5.1, "overfits")])
+def test_overfitting_is_told_beyond_the_interval_of_the_difference(result, more, verb):
+    # Its half width is 5: 3 of the one and 4 of the other, at right angles.
+    ours, theirs = (5.0, 0.0, 8.0), (5.0 + more, 1.0 + more, 20.0)
+    (told,) = said(result(horizon(gain=ours, train=theirs)), "overfit")
+    assert told.startswith(f"It {verb} at 20 ms: ")
+    assert told.endswith("leave open." if verb == "may overfit" else "than a larger network.")
+
+
+def test_one_new_speaker_leaves_open_whether_it_overfits(result):
+    (told,) = said(result(horizon(gain=(1.0, None, None), train=(9.0, 8.0, 10.0))), "overfit")
+    assert told == (
+        "It may overfit at 20 ms: on the speakers it was trained on the context is worth 9.0 nats "
+        "at 20 ms, on new ones 1.0, which so few new speakers leave open."
+    )
 
 
 def test_a_gain_on_train_that_may_be_zero_is_no_overfitting(result):
