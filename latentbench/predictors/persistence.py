@@ -41,7 +41,8 @@ class Persistence(Predictor):
         v_d = \tfrac1{N-2} \sum (y_d - \hat y_d)^2
 
     `one` is the naive forecast, `fitted` a regression of each dimension on its own s. Sums are
-    over all training frames, in float64; v is floored as in `marginal`.
+    over all training frames, in float64; v is floored as in `marginal`. Without a context there
+    is no s, and both say the mean of the targets.
     """
 
     options: PersistenceOptions
@@ -83,7 +84,7 @@ class Persistence(Predictor):
         gain, bias = torch.ones_like(last), torch.zeros_like(last)
         mean_target, mean_last, _, mean_missed = moments.mean.view(4, -1)
         count = float(moments.count)
-        if self.options.gain == "one":
+        if self.options.gain == "one" and not train.blind:
             residual = missed * ((count - 1.0) / count) + mean_missed.square()
         else:
             # cov(y, s) = (var(y + s) - var(y - s)) / 4

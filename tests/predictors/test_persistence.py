@@ -102,3 +102,15 @@ def test_a_change_longer_than_the_window_is_an_error():
 def test_too_few_frames_are_an_error():
     with pytest.raises(LatentbenchError, match="'persistence' at horizon 1 needs at least 3"):
         fitted(frames_of(walk(frames=6), target="x", horizon=1))
+
+
+@pytest.mark.parametrize("gain", ["one", "fitted"])
+def test_without_a_context_it_is_the_marginal(gain):
+    """Else latents away from 0 would give it a gain that no context brings."""
+    frames = frames_of(5.0 + walk(), target="x", horizon=2).without_context()
+    batch = frames.batch(np.arange(len(frames)))
+    density = fitted(frames, gain=gain)(batch.context)
+    y = batch.target.double()
+    torch.testing.assert_close(density.mean[0].double(), y.mean(0), rtol=1e-6, atol=0)
+    spread = y.var(0) * (len(y) - 1) / (len(y) - 2)
+    torch.testing.assert_close(density.variance[0].double(), spread, rtol=1e-5, atol=0)
