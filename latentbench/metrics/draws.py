@@ -24,6 +24,7 @@ import torch
 from latentbench.device import seeded
 from latentbench.predictors.densities import components_of
 from latentbench.predictors.gaussian import SharedGaussian
+from latentbench.predictors.one_row import Repeated
 from latentbench.tensors import hashed_rows
 
 if TYPE_CHECKING:
@@ -71,8 +72,9 @@ def draw_blocks(
     keys = hashed_rows(target, PLACES)
     mixture = components_of(density)
     plain = mixture is not None and mixture.independent and mixture.degrees is None
-    shared = isinstance(density, SharedGaussian)
-    if not plain and not shared:
+    if isinstance(density, Repeated) and isinstance(density.base, SharedGaussian):
+        density = density.base
+    if not plain and not isinstance(density, SharedGaussian):
         drawn = _sampled(density, keys, samples).expand(samples, *target.shape).transpose(0, 1)
     for rows in row_blocks(target, samples * dim):
         if plain and mixture is not None:

@@ -11,6 +11,7 @@ from latentbench.metrics.draws import draw_blocks, uniform
 from latentbench.predictors.densities import components_of
 from latentbench.predictors.gaussian import SharedGaussian
 from latentbench.predictors.mixture import DiagonalGaussianMixture
+from latentbench.predictors.one_row import Repeated
 from latentbench.predictors.robust import AnchoredDensity
 from latentbench.predictors.standardised import Rescaled
 
@@ -143,6 +144,7 @@ def densities_of(rows):
         ),
         "shared diagonal": SharedGaussian(mean[rows].double(), factor.diagonal()),
         "shared full": SharedGaussian(mean[rows].double(), factor),
+        "one shared full": Repeated(SharedGaussian(mean[:1].double(), factor), len(mean[rows])),
     }
 
 
