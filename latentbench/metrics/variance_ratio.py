@@ -60,7 +60,7 @@ def _variance(density: Distribution) -> torch.Tensor:
         )
     weights, means = found.weights.double().unsqueeze(-1), found.means.double()
     mean = (weights * means).sum(-2, keepdim=True)
-    spread = found.sigmas.double().square() + (means - mean).square()
+    spread = found.variances.double() + (means - mean).square()
     return (weights * spread).sum(-2)
 
 

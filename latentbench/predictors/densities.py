@@ -51,6 +51,15 @@ class Components:
         weight = mean.new_ones(*mean.shape[:-1], 1)
         return cls(weight, mean.unsqueeze(-2), sigma.unsqueeze(-2), independent=independent)
 
+    @property
+    def variances(self) -> torch.Tensor:
+        """Of each dimension of each component, [B, K, D]; infinite of a nu of 2 or less."""
+        if self.degrees is None:
+            return self.sigmas.square()
+        wider = torch.where(self.degrees.isinf(), 1.0, self.degrees / (self.degrees - 2.0))
+        wider = wider.masked_fill(self.degrees <= 2.0, math.inf)  # noqa: PLR2004 - of the formula
+        return self.sigmas.square() * wider.unsqueeze(-1)
+
     def rescaled(self, shift: torch.Tensor, scale: torch.Tensor) -> Components:
         """The components of y = shift + scale z, of z these; each [D] or [B, 1, D]."""
         return replace(

@@ -1,5 +1,7 @@
 """`variance_ratio` of a lookup against numpy, the closed form of a chain, and permuted keys."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,14 @@ import torch
 from latentbench.config import TrainingConfig
 from latentbench.latents import Latents
 from latentbench.metrics.controls import Controls
-from latentbench.metrics.metric import merge_columns
+from latentbench.metrics.metric import Prediction, merge_columns
 from latentbench.metrics.scoring import score
-from latentbench.metrics.variance_ratio import BaselineVarianceRatio, VarianceRatio
+from latentbench.metrics.variance_ratio import BaselineVarianceRatio, VarianceRatio, total
 from latentbench.predictors import Training
 from latentbench.predictors.lookup.options import LookupOptions
 from latentbench.predictors.lookup.predictor import Lookup
+from latentbench.predictors.mixture import StudentMixture
+from latentbench.predictors.robust import AnchoredDensity
 from latentbench.progress import SILENT
 from latentbench.tasks import WindowTask
 from latentbench.worlds.markov import markov
@@ -94,3 +98,13 @@ def world_states(world, frames):
 def targets_of(frames, world, state):
     targets = frames.targets(np.arange(len(frames))).double().numpy()
     return targets[world_states(world, frames) == state].mean(0)
+
+
+def test_dimensions_of_student_components_are_in_units_of_their_deviation():
+    """Not of their scale, which is smaller by the root of nu / (nu - 2)."""
+    scale = torch.tensor([[[0.0, math.log(3.0)]]]).expand(1, 2, 2)
+    learned = StudentMixture(torch.zeros(1, 2), torch.zeros(1, 2, 2), scale, torch.full((2,), 6.0))
+    control = AnchoredDensity(learned, torch.zeros(1), 0.2)  # a weight of 0.6
+    variance = 0.6 + 0.4 * 1.5 * torch.tensor([1.0, 9.0]).double()
+    prediction = Prediction(control, control, torch.ones(1, 2), control)
+    torch.testing.assert_close(total(prediction), (1.0 / variance).sum()[None])
