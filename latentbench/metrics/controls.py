@@ -100,8 +100,9 @@ class Controls:
             prediction = replace(prediction, unconditional=blind)
         if self.x_baseline is not None:
             model = self._of_x(prediction.model, context, frames, which)
-            target = frames.with_target("x").targets(which).to(context.device)
-            shown = Prediction(model, self.x_baseline(context), target)
+            of_x = frames.with_target("x")
+            target = of_x.targets(which).to(context.device)
+            shown = Prediction(model, self.x_baseline.densities(of_x, which, context), target)
             prediction = replace(prediction, x=shown)
         return prediction
 

@@ -73,7 +73,8 @@ def score(
             batch = frames.batch(which)
             context = batch.context.to(device)
             model = predictor.densities(frames, which, context)
-            prediction = Prediction(model, baseline(context), batch.target.to(device))
+            base = baseline.densities(frames, which, context)
+            prediction = Prediction(model, base, batch.target.to(device))
             prediction = controls.beside(prediction, context, frames, which)
             for name, column in columns.items():
                 scores[name][which] = _per_frame(name, column(prediction), len(which))

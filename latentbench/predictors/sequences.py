@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latentbench.predictors.predictor import Units
     from latentbench.tasks import TaskFrames
 
-__all__ = ["Crops", "SequencePredictor", "Stretches", "stretches"]
+__all__ = ["Crops", "SequencePredictor", "Stretches", "sees_beyond_window", "stretches"]
 
 LEAST_CROP = 16
 CROPS_IN_A_BATCH = 4
@@ -146,6 +146,11 @@ class SequencePredictor(Predictor, Generic[Given, State]):
             return frames
         most = max(1, batch_size // CROPS_IN_A_BATCH)
         return Crops(frames, min(max(self.reach, LEAST_CROP), most), self.reach)
+
+
+def sees_beyond_window(predictor: Predictor, frames: TaskFrames) -> bool:
+    """Whether a predictor sees frames before the windows of a task."""
+    return isinstance(predictor, SequencePredictor) and predictor.reach > frames.context_frames
 
 
 class Crops:

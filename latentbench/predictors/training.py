@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latentbench.errors import LatentbenchError
+from latentbench.errors import LatentbenchError, UsageError
 from latentbench.predictors.checkpoint import Checkpoint, training_digest
 from latentbench.predictors.compiled import compiled
 from latentbench.predictors.early_stopping import Validation
 from latentbench.predictors.learning_curve import LearningCurve, Loss
 from latentbench.predictors.one_row import one_row_will_do
 from latentbench.predictors.recycling_linear import release_gradients
+from latentbench.predictors.sequences import sees_beyond_window
 from latentbench.predictors.training_batches import prepared_batches, sampling
 from latentbench.predictors.unrolling import Unrolled, Unrolling, with_noise
 from latentbench.progress import STEPS, measure
@@ -243,11 +244,21 @@ class Descent:
         )
 
     def units(self, frames: TaskFrames) -> Units:
-        """What batches are drawn from; frames without a context are not rolled out."""
+        """What batches are drawn from; frames without a context are not rolled out.
+
+        Raises:
+            UsageError: a rollout would show less than the predictor is to see.
+        """
         rollout = self.config.rollout
         self.noise = 0.0 if frames.blind else rollout.noise
         if frames.blind or not rollout.steps:
             return self.predictor.units(frames, self.config.batch_size)
+        if sees_beyond_window(self.predictor, frames):
+            raise UsageError(
+                f"training.rollout.steps={rollout.steps} shows windows of {frames.context_frames} "
+                "frame(s), and the predictor is to see further.",
+                "Leave out predictor.context=utterance, or training.rollout.steps.",
+            )
         self.unrolling = Unrolling(rollout, frames)
         return Unrolled(frames, rollout.steps)
 

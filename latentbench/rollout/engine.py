@@ -23,7 +23,7 @@ from latentbench.metrics.columns import NORM_FLOOR, nll, nll_baseline
 from latentbench.metrics.scoring import score, unvalidated
 from latentbench.predictors import Predictor
 from latentbench.predictors.densities import most_likely_component
-from latentbench.predictors.sequences import SequencePredictor
+from latentbench.predictors.sequences import sees_beyond_window
 from latentbench.rollout.figures import DISTANCES, LAGGED, STATE_COLUMNS, STATES
 from latentbench.tasks import TaskFrames, WindowTask
 
@@ -214,7 +214,7 @@ def rollout(
     scored = predictor.density != "samples"
     taught = score(
         _shown_windows(predictor, frames),
-        baseline,
+        _shown_windows(baseline, frames),
         frames,
         {"nll_teacher": nll, "nll_baseline": nll_baseline} if scored else {},
         max_frames=len(frames),
@@ -288,8 +288,7 @@ class _Windowed(Predictor):
 
 def _shown_windows(predictor: Predictor, frames: TaskFrames) -> Predictor:
     """The predictor; shown windows alone where it would see further."""
-    further = isinstance(predictor, SequencePredictor) and predictor.reach > frames.context_frames
-    return _Windowed(predictor) if further else predictor
+    return _Windowed(predictor) if sees_beyond_window(predictor, frames) else predictor
 
 
 class _Rollout:

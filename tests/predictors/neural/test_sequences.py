@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentbench.metrics.columns import nll
+from latentbench.errors import UsageError
+from latentbench.metrics.columns import nll, nll_baseline, nll_x_baseline
 from latentbench.metrics.controls import Controls
 from latentbench.metrics.scoring import score
 from latentbench.predictors import training
@@ -14,6 +15,7 @@ from latentbench.predictors.marginal import Marginal
 from latentbench.predictors.plugin import MarginalOptions
 from latentbench.predictors.sequences import Crops, stretches
 from latentbench.progress import SilentProgress
+from latentbench.rollout.engine import rollout
 
 CPU = torch.device("cpu")
 
@@ -151,3 +153,25 @@ def test_without_context_all_frames_have_one_density(make, fit, utterances):
     density = predictor.densities(frames, which, frames.batch(which).context)
     found = density.log_prob(torch.ones(4)).detach()
     torch.testing.assert_close(found, found[:1].expand_as(found), rtol=0, atol=1e-6)
+
+
+def test_one_predictor_scores_alike_as_model_and_as_baseline(make, fit, utterances):
+    frames = utterances()
+    one = fit(make(backbone="transformer", context="utterance", reach=40), frames)
+    columns = {"nll": nll, "nll_baseline": nll_baseline, "nll_x_baseline": nll_x_baseline}
+    every = {"max_frames": 90, "batch_size": 32, "device": CPU}
+    found = score(one, one, frames, columns, controls=Controls(x_baseline=one), **every)
+    np.testing.assert_array_equal(found["nll"], found["nll_baseline"])
+    np.testing.assert_array_equal(found["nll"], found["nll_x_baseline"])
+    first = frames.where(frames.utterance == 0)
+    rolled = rollout(one, one, first, batch_size=32, device=CPU)
+    np.testing.assert_array_equal(rolled["nll_teacher"], rolled["nll_baseline"])
+
+
+def test_a_rollout_in_training_does_not_show_windows_to_what_is_to_see_further(
+    make, fit, utterances
+):
+    with pytest.raises(UsageError, match="to see further"):
+        fit(
+            make(backbone="transformer", context="utterance"), utterances(), 1, rollout={"steps": 2}
+        )
