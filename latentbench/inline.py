@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from latentbench.corpora import Corpus
     from latentbench.plugins import Registry
 
-__all__ = ["adopt", "code_digest", "held_corpus"]
+__all__ = ["adopt", "code_digest", "held_corpus", "lasting_digest"]
 
 WHERE = Provider("Python", "", "")
 NO_NAME = re.compile(r"[^A-Za-z0-9._:-]+|^[^A-Za-z0-9]+")
@@ -158,12 +158,17 @@ def code_digest(made: Any) -> str:
     imports; of libraries, the names alone. Where it reads another object, such as a network that
     was loaded before, nothing says whether that is the same: the digits are random.
     """
+    return lasting_digest(made) or secrets.token_hex(HEX // 2)
+
+
+def lasting_digest(made: Any) -> str:
+    """The same, for what is kept: where nothing says whether it is the same, no digits at all."""
     digest = hashlib.sha256()
     try:
         for part in _parts(made, {}):
             digest.update(part)
     except TypeError:
-        return secrets.token_hex(HEX // 2)
+        return ""
     return digest.hexdigest()[:HEX]
 
 

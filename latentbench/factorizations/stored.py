@@ -1,7 +1,8 @@
 """The latents of a factorisation: fitted once a run, and kept in a store derived from its base.
 
-The key of the derived store is that of the base, and the digest of the fitted file: two runs that
-learned the same share it, and nothing that was learned otherwise is ever read for it.
+The key of the derived store is that of the base, the digest of the fitted file, and the options and
+the code of the factorisation: two runs that learned the same and look at it alike share it, and
+nothing that was made otherwise is ever read for it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 
 from latentbench.config import make
 from latentbench.digest import file_digest
+from latentbench.inline import lasting_digest
 from latentbench.latents.store import LatentStore
 from latentbench.tensors import load_tensors, save_tensors
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from latentbench.config import RunConfig
+    from latentbench.config import ComponentConfig, RunConfig
     from latentbench.factorizations.factorization import Factorization, Fitting
     from latentbench.latents import Latents
     from latentbench.latents.manifest import ManifestRow
@@ -117,7 +119,7 @@ def factored_store(
         DamagedFileError: the fitted file or the base is not what was written.
     """
     factorization = restore_factorization(config, registry, file)
-    key = _key(base, config.factorization.name, factorization.dim, file)
+    key = _key(base, config.factorization, registry, dim=factorization.dim, file=file)
     store = LatentStore.for_key(base.path.parents[1], key)
     wanted = {(row.utterance, row.audio) for row in rows if not row.skipped}
     if store.is_sound() and store.entries().keys() >= wanted:
@@ -132,12 +134,21 @@ def factored_store(
     return store
 
 
-def _key(base: LatentStore, name: str, dim: int, file: Path) -> dict[str, Any]:
+def _key(
+    base: LatentStore, chosen: ComponentConfig, registry: Registry, *, dim: int, file: Path
+) -> dict[str, Any]:
+    component = registry.get("factorization", chosen.name)
     return {
         **base.key,
-        "encoder": f"{base.key['encoder']} by {name}",
+        "encoder": f"{base.key['encoder']} by {chosen.name}",
         "geometry": {**base.key["geometry"], "dim": dim},
-        "factorization": {"base": base.path.name, "fitted": file_digest(file)},
+        "factorization": {
+            "base": base.path.name,
+            "fitted": file_digest(file),
+            "options": chosen.model_dump(mode="json"),
+            "provider": str(component.provider),
+            "code": component.code or lasting_digest(component.factory()),
+        },
     }
 
 

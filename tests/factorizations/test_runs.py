@@ -1,15 +1,23 @@
 """Runs of a factorisation: what is stored, what is shared, and that the truth is found."""
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 
 import latentbench as lb
-from latentbench.config import RunConfig
+from latentbench.config import RunConfig, resolve
 from latentbench.factorizations.projections import Linear
+from latentbench.factorizations.stored import factored_store
+from latentbench.factorizations.unfactored import Unfactored
+from latentbench.latents.manifest import open_latents
 from latentbench.latents.store import list_stores, remove_store
+from latentbench.plugins import Component, Provider, load_registry
+from latentbench.progress import SILENT
+from latentbench.specs import FactorizationSpec
+from latentbench.tensors import save_tensors
 
 SMALL = {"name": "world:factored", "speakers": 20, "frames": 120, "utterances": 3}
 
@@ -56,6 +64,47 @@ def test_the_state_is_stored_once_beside_the_latents(run, tmp_path):
     assert gain(first, 1).value == gain(second, 1).value
     run("three", factorization={"name": "linear", "dim": 3})
     assert len(list_stores(tmp_path / "cache")) == 3
+
+
+@dataclass(frozen=True)
+class Doubling:
+    times: int = 1
+
+
+class Times(Unfactored):
+    """It learns nothing of its option: that shows in the states alone."""
+
+    def __init__(self, options: Doubling) -> None:
+        super().__init__(options)
+
+    def encode(self, frames):
+        return frames * self.options.times
+
+
+class More(Times):
+    def encode(self, frames):
+        return frames * self.options.times + 1
+
+
+def test_what_shows_in_the_states_alone_is_in_the_key_of_their_store(tmp_path):
+    """An option, or the code; an editable plugin keeps its name and its fitted file."""
+    rows = {f"{n}": np.arange(40, dtype=np.float32).reshape(20, 2) + n for n in range(2)}
+    base = lb.encode(
+        latents=rows, frame_rate=10, speakers={one: one for one in rows},
+        cache=tmp_path, progress=False, split={"eval_fraction": 0.5},
+        set=["utterances.min_seconds=0"],
+    )  # fmt: skip
+    file, found, known = tmp_path / "fitted.safetensors", [], load_registry()
+    save_tensors(file, {"dim": torch.tensor(2)})
+    for made, times in ((Times, 1), (Times, 2), (More, 2), (Times, 1)):
+        spec = FactorizationSpec(name="times", summary="", factory=made, options=Doubling)
+        whose = Component(spec, Provider("latentbench-times", "1.0", "times"))
+        registry = known.beside([whose])
+        config = resolve({"factorization": {"name": "times", "times": times}}, registry)
+        store = factored_store(base.store, base.rows, config, registry, file=file, progress=SILENT)
+        found.append(open_latents(store, base.rows)[0].utterance(0)[0].tolist())
+    assert found == [[0, 1], [0, 2], [1, 3], [0, 1]]
+    assert len(list_stores(tmp_path)) == 4
 
 
 def test_a_store_that_was_removed_is_made_again(run, tmp_path):
