@@ -29,7 +29,7 @@ from latentbench.reports.words import TITLE
 from latentbench.reports.words_of_comparison import words_of_comparison
 from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, SCORES
 from latentbench.results.schema import SPLITS
-from latentbench.results.standing import not_fitted
+from latentbench.results.standing import NOT_FITTED, not_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -200,14 +200,14 @@ def _summary(comparison: Comparison) -> Table:
         values.append(value_column(comparison.figures, places, name))
         if name == comparison.headline:
             values += uncertainty_columns(comparison.figures, places, name, seeds=False)
+    values += _ranked(comparison)
     columns += unquoted(values, [bool(one.result.seeds) and not_fitted(one.result) for one in rows])
-    columns += _ranked(comparison)
     if differences := _differing(comparison):
         columns.append(
             column(
                 f"less {comparison.runs[0].label}",
                 rows,
-                lambda one: _marked(differences.get((one.matched, one.run))),
+                lambda one: _quoted(differences.get((one.matched, one.run))),
             )
         )
     return Table(
@@ -228,7 +228,8 @@ def _ranked(comparison: Comparison, *, units: bool = False) -> Iterator[Column]:
     unit_of = {one.name: one.unit for one in comparison.against} if units else {}
 
     def shown(figure: str, one: Rank | None) -> str:
-        value = None if one is None else one.value if one.figure == figure else one.value_beside
+        held = {} if one is None else {one.figure: one.value, one.beside: one.value_beside}
+        value = held.get(figure)
         return BLANK if value is None else compact(value, decimals_of(figure))
 
     for figure in SCORES:
@@ -252,20 +253,44 @@ def _dims(one: ComparedHorizon, run: ComparedRun) -> str:
 
 
 def _differing(comparison: Comparison) -> dict[tuple[str, str], FigureDifference]:
-    """The difference that is shown first: of what runs are ranked by, else of the headline."""
-    ranked = next((one.figure for one in comparison.ranks if one.figure), comparison.headline)
-    return {(one.matched, one.run): one for one in comparison.against if one.name == ranked}
+    """The difference that is shown first: of what runs are ranked by there, else of the headline.
+
+    Where runs have nothing to be ranked by, it is of what they are ranked by elsewhere.
+    """
+    ranked = {one.matched: one.figure for one in comparison.ranks if one.figure}
+    usual = next(iter(ranked.values()), comparison.headline)
+    return {
+        (one.matched, one.run): one
+        for one in comparison.against
+        if one.name == ranked.get(one.matched, usual)
+    }
+
+
+def _quoted(one: FigureDifference | None) -> str:
+    """A difference and its mark; without its number where a model was still learning."""
+    if one is not None and one.reason.endswith(NOT_FITTED):
+        one = one.model_copy(update={"value": None})
+    return _marked(one)
 
 
 def _summary_notes(comparison: Comparison) -> Iterator[str]:
     found = list(_differing(comparison).values())
     if not found:
         return
-    figure = heading_of(found[0].name)
-    yield f"less {comparison.runs[0].label}: of {figure}; {LEGEND}"
+    yield f"less {comparison.runs[0].label}: of {_whose(found)}; {LEGEND}"
     for reason in dict.fromkeys(one.reason for one in found if one.reason):
         ones = [one for one in found if one.reason == reason]
         yield f"{', '.join(dict.fromkeys(f'{one.run} {one.matched}' for one in ones))}: {reason}"
+
+
+def _whose(found: Sequence[FigureDifference]) -> str:
+    """`NLL`, or `NLL at 80 ms, energy score at 160 ms`."""
+    where: dict[str, dict[str, None]] = {}
+    for one in found:
+        where.setdefault(heading_of(one.name), {})[one.matched] = None
+    if len(where) == 1:
+        return next(iter(where))
+    return ", ".join(f"{figure} at {' and '.join(places)}" for figure, places in where.items())
 
 
 def _figures(comparison: Comparison, title: str, *, means: bool) -> Table:

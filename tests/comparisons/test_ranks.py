@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from latentbench.comparisons import compare_runs
+from latentbench.comparisons.against import FigureDifference
 from latentbench.comparisons.ranks import Rank
 from latentbench.latents.manifest import ManifestRow
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.comparison import comparison_page, comparison_report
 from latentbench.reports.spreadsheet import comparison_csv
-from latentbench.reports.tables import Table
+from latentbench.reports.tables import Line, Table
 from latentbench.reports.words_of_comparison import _length, _reach, words_of_comparison
 from latentbench.results.schema import ALONE, Figure
 from latentbench.results.standing import BOUND
@@ -525,3 +526,41 @@ def test_how_long_a_context_matters_is_one_sentence(make_run):
 def test_runs_of_one_length_or_left_out_have_no_such_sentence(make_run):
     assert lengths(make_run, 1, 2, 3, frames=(4, 4, 4)) == []
     assert lengths(make_run, None, None, 1) == []
+
+
+def test_a_score_stands_in_its_own_column_and_what_is_not_fitted_in_none(make_run, make_result):
+    cut = Convergence(steps=9, best_step=9, converged=False)
+    result = make_result()
+    one, two, unfit = result.horizons[:3]
+    unfit = unfit.model_copy(update={"convergence": {"predictor": (cut,)}})
+    short = result.model_copy(update={"horizons": (one, two, unfit)})
+    found = compare_runs([make_run(label, result=short) for label in "ab"])
+    by = {
+        "80 ms": ("nll", ""),
+        "160 ms": ("energy_score", "variogram_score"),
+        "320 ms": ("nll", ""),
+    }
+    ranks = tuple(
+        Rank(run=run, matched=at, figure=by[at][0], value=7.0, beside=by[at][1],
+             value_beside=0.2 if by[at][1] else None)
+        for at in by
+        for run in "ab"
+    )  # fmt: skip
+    against = tuple(
+        FigureDifference(run="b", matched=at, name=name, unit="", value=0.5,
+                         verdict="withheld" if at == "320 ms" else "distinguishable",
+                         reason="b not fitted" if at == "320 ms" else "")
+        for at in by
+        for name in ("nll", "energy_score")
+    )  # fmt: skip
+    ranks = (ranks[0].model_copy(update={"rank": 1}), *ranks[1:])
+    changed = found.model_copy(update={"ranks": ranks, "against": against})
+    parts = list(comparison_report(changed))
+    table = next(one for one in parts if isinstance(one, Table))
+    cells = {one.name or one.heading: one.cells for one in table.columns}
+    assert cells["nll"] == ("7.00", "7.00", "-", "-", "-", "-")
+    assert cells["energy_score"] == ("-", "-", "7.000", "7.000", "-", "-")
+    assert cells["variogram_score"] == ("-", "-", "0.2000", "0.2000", "-", "-")
+    assert cells["less a"] == ("-", "0.50 *", "-", "0.500 *", "-", "- ?")
+    told = [one.text for one in parts if isinstance(one, Line)]
+    assert any("of NLL at 80 ms and 320 ms, energy score at 160 ms;" in one for one in told)
