@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from latentbench.experiment import as_they_come_free, run_experiment
 from latentbench.factoring.frames import principal_errors, scored_frames_of
 from latentbench.factoring.record import FactoredRow, Factoring, Measure, PointAnswer
 from latentbench.factoring.rolled import rolled_into_x
+from latentbench.factorizations.plugin import ProjectionOptions
 from latentbench.files import write_text
 from latentbench.metrics.statistics import Mean
 from latentbench.opened import OpenedRun
@@ -23,6 +24,8 @@ from latentbench.results.uncertainty import difference, estimate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from latentbench.config import ComponentConfig, RunConfig
     from latentbench.factoring.frames import ScoredFrames
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["CONTROLS", "factorize", "foreseen", "label_of"]
 
 CONTROLS = ("pca", "random")
+COORDINATES = tuple(one.name for one in fields(ProjectionOptions))  # what each of them is asked
 STILL = 0.05  # movement below which a state stands still; a published one moved less
 OFF_BUDGET = 0.2
 UNSOUND = ("collapsed", NOT_FITTED)  # how stamps begin that leave a state without an answer
@@ -70,15 +74,14 @@ def factorize(
     grid = _Grid(configure, out, workspace, registry, _common(points))
     _refuse_blind(grid.config)
     grid.make({"name": "none"}, *points)
-    latents = grid.row({"name": "none"}, "latents")
-    errors = principal_errors(grid.folder({"name": "none"}), grid.keep(points[0]), workspace)
-    rows, answers = [latents], []
+    rows, answers = [grid.row({"name": "none"}, "latents")], []
     for point in points:
         row = grid.row(point, "point")
+        errors = grid.errors(grid.keep(point))
         near = 1 + int(np.abs(errors - row.error.value).argmin())
         dim = min(row.dim, len(errors))  # the state may have more dimensions than x
-        controls = [{"name": name, "dim": dim} for name in CONTROLS]
-        matched = {"name": "pca", "dim": near}
+        controls = [_control(point, configure, name, dim) for name in CONTROLS]
+        matched = _control(point, configure, "pca", near)
         rows += [row, *(grid.row(one, "control") for one in (*controls, matched))]
         answers.append(grid.answer(point, matched))
     found = Factoring(
@@ -117,7 +120,7 @@ def foreseen(
     found, common = [{"name": "none"}, *points], _common(points)
     for point in points:
         dim = getattr(configure(point).factorization.options, "dim", None)
-        found += [{"name": name, "dim": dim} for name in CONTROLS if dim]
+        found += [_control(point, configure, name, dim) for name in CONTROLS if dim]
     return {_label(one, common): one for one in found}
 
 
@@ -141,6 +144,7 @@ class _Grid:
         self.results: dict[str, Result] = {}
         self.frames: dict[str, ScoredFrames] = {}
         self.rows: dict[str, FactoredRow] = {}
+        self.principal: dict[float, NDArray[np.float64]] = {}
 
     @property
     def config(self) -> RunConfig:
@@ -176,8 +180,15 @@ class _Grid:
 
     def keep(self, point: Mapping[str, Any]) -> float:
         """The least share of variance by which the coordinates of nats are chosen."""
-        options = self.configure(point).factorization.options
-        return float(getattr(options, "keep", 1e-4))
+        return _keep(self.configure(point))
+
+    def errors(self, keep: float) -> NDArray[np.float64]:
+        """Of x from 1, 2, ... principal components, over the frames that are scored."""
+        if keep not in self.principal:
+            self.principal[keep] = principal_errors(
+                self.folder({"name": "none"}), self.horizon, keep, self.workspace
+            )
+        return self.principal[keep]
 
     def make(self, *points: Mapping[str, Any]) -> None:
         """Make the run of each; what another process is at, last."""
@@ -250,7 +261,7 @@ class _Grid:
         comparable = (
             "innovation" in one.columns
             and config.task.target == "x"
-            and _coordinates(config) == self.keep({"name": "none"})
+            and _coordinates(config) == _keep(config)
             and np.array_equal(one.place, x.place)
         )
         if label == "x" or not comparable:
@@ -303,6 +314,19 @@ def _common(points: Sequence[Mapping[str, Any]]) -> frozenset[str]:
         return frozenset()
     shared = {key for key in first if all(one.get(key) == first[key] for one in points)}
     return frozenset(shared - {"name", "dim"})
+
+
+def _control(point: Mapping[str, Any], configure: Configure, name: str, dim: int) -> dict[str, Any]:
+    """A projection in the coordinates of a point, its options in the same order."""
+    alike = isinstance(configure(point).factorization.options, ProjectionOptions)
+    shared = {key: point[key] for key in point if key in COORDINATES and (alike or key == "dim")}
+    return {"name": name, **shared, "dim": dim}
+
+
+def _keep(config: RunConfig) -> float:
+    """The least share of variance by which a factorisation chooses the coordinates of nats."""
+    options = config.factorization.options
+    return options.keep if isinstance(options, ProjectionOptions) else ProjectionOptions.keep
 
 
 def _once(rows: Sequence[FactoredRow]) -> tuple[FactoredRow, ...]:

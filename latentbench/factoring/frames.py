@@ -23,6 +23,7 @@ from latentbench.specs import NoOptions
 from latentbench.tensors import load_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
@@ -120,12 +121,7 @@ def scored_frames_of(
         "nll_unconditional": read["nll_unconditional"],
     }
     count, states = len(read["nll"]), np.empty((len(read["nll"]), made.dim))
-    segments = [latents.utterances[index].segment for index in sides["eval"]]
-    ids = [latents.utterances[index].id for index in sides["eval"]]
-    for index, name, segment in zip(sides["eval"], ids, segments, strict=True):
-        rows = np.flatnonzero((read["utterance"] == name) & (read["segment"] == segment))
-        if not len(rows):
-            continue
+    for index, rows in _stretches(read, latents, sides["eval"]):
         found, state = _of_stretch(made, latents.utterance(index), centre)
         t = read["frame"][rows]
         states[rows] = state[t]
@@ -146,13 +142,14 @@ def scored_frames_of(
     )
 
 
-def principal_errors(folder: Path, keep: float, workspace: Workspace) -> Floats:
+def principal_errors(folder: Path, horizon: int, keep: float, workspace: Workspace) -> Floats:
     """Squared error of x from 1, 2, ... principal components, over its variance, [K].
 
-    Of the eval frames; components and mean are those of train.
+    Of the eval frames that were scored; components and mean are those of train.
 
     Args:
         folder: of a finished run.
+        horizon: of the run.
         keep: least share of the largest variance that a component must have.
         workspace: with the cache that holds its latents.
     """
@@ -160,8 +157,9 @@ def principal_errors(folder: Path, keep: float, workspace: Workspace) -> Floats:
     whitening = Whitening.fitted(latents, sides["train"], keep)
     size = whitening.back.double().square().sum(1)
     explained, energy = torch.zeros_like(size), 0.0
-    for index in sides["eval"]:
-        frames = latents.utterance(index)
+    read = _scores(folder, horizon)
+    for index, rows in _stretches(read, latents, sides["eval"]):
+        frames = latents.utterance(index)[read["frame"][rows]]
         explained += whitening.whiten(frames).double().square().sum(0) * size
         energy += float((frames - whitening.mean).double().square().sum())
     return np.asarray(1 - explained.cumsum(0).numpy() / energy)
@@ -194,6 +192,17 @@ def _scores(folder: Path, horizon: int) -> dict[str, NDArray[Any]]:
     for name in ("nll", "nll_unconditional"):
         found[name] = read[name].astype(np.float64).reshape(seeds, count).mean(0)
     return found
+
+
+def _stretches(
+    read: Mapping[str, NDArray[Any]], latents: Latents, side: Sequence[int]
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each utterance that has scored frames, and the rows of these."""
+    for index in side:
+        one = latents.utterances[index]
+        mine = (read["utterance"] == one.id) & (read["segment"] == one.segment)
+        if mine.any():
+            yield index, np.flatnonzero(mine)
 
 
 def _of_stretch(

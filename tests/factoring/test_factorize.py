@@ -14,10 +14,11 @@ import latentbench as lb
 from latentbench.api import configure, plan_factorization
 from latentbench.cli import main
 from latentbench.errors import UsageError
-from latentbench.factoring.factorize import _Grid, _stamps
-from latentbench.factoring.frames import ScoredFrames
+from latentbench.factoring.factorize import _Grid, _stamps, foreseen
+from latentbench.factoring.frames import ScoredFrames, principal_errors
 from latentbench.factoring.record import FactoredRow, Factoring, Measure
 from latentbench.predictors.learning_curve import Convergence
+from latentbench.workspace import Workspace
 
 RHO, D, STATE = 0.9, 12, 3
 # One frame of context is all that a Markov world tells, and a model of x has few parameters.
@@ -97,6 +98,14 @@ def test_what_the_state_leaves_of_x(rows):
     assert rows["linear dim=3"].error.value == pytest.approx(1 - 3 / D, abs=0.02)
     assert rows["linear dim=6"].error.value == pytest.approx(1 - 6 / D, abs=0.02)
     assert rows["x"].error.value == 0
+
+
+def test_the_match_is_chosen_by_the_frames_that_are_scored(made, rows):
+    folder, _ = made
+    workspace = Workspace(folder / "cache")
+    errors = principal_errors(folder / "out" / "none", 1, 1e-4, workspace)
+    for dim in (3, 6):
+        assert rows[f"pca dim={dim}"].error.value == pytest.approx(errors[dim - 1], rel=1e-6)
 
 
 def test_rollouts_decoded_into_x_go_on_as_true_states_do(rows):
@@ -233,6 +242,37 @@ def answered(*, gains=(0.6, 0.2), speakers=6, **stamps):
             stamps=stamps.get(name.partition(" ")[0], ()),
         )  # fmt: skip
     return grid.answer({"name": "linear", "dim": 2}, {"name": "pca", "dim": 2})
+
+
+@pytest.mark.parametrize(
+    ("keep", "whitening", "bill"), [(1e-4, 1e-4, 0.5), (1e-2, 1e-2, 0.5), (1e-2, 1e-4, None)]
+)
+def test_nats_of_other_coordinates_are_no_bill(keep, whitening, bill):
+    """The directions that only x has would be told for nothing."""
+    grid = _Grid(None, Path(), None, None, frozenset())
+    owner = np.repeat(np.arange(4), 5)
+    for name, nll in (("linear", 1.0), ("x", 2.0)):
+        grid.frames[name] = ScoredFrames(
+            2, {"nll": np.full(20, nll), "innovation": np.full(20, 1.5)}, owner, tuple("abcd"),
+            np.zeros((20, 3)), 2.0, past_only=False, log_volume=0.0,
+        )  # fmt: skip
+    config = configure(
+        preset="lb1",
+        factorization={"name": "linear", "keep": keep},
+        transforms=[{"name": "pca", "whiten": True, "keep": whitening}],
+    )
+    found = grid._excess("linear", config)
+    assert (found and found.value) == bill
+
+
+def test_controls_look_through_the_coordinates_of_their_point():
+    def asked(point):
+        return configure(preset="lb1", factorization=dict(point))
+
+    point = {"name": "linear", "lags": 2, "keep": 1e-6, "dim": 3}
+    _, _, *controls = foreseen([point], asked).values()
+    assert controls == [{"name": name, "keep": 1e-6, "dim": 3} for name in ("pca", "random")]
+    assert list(controls[0]) == ["name", "keep", "dim"]  # as a point of its own is labelled
 
 
 def test_an_answer_is_the_difference_of_r2i_over_the_same_speakers():
