@@ -12,6 +12,8 @@ from latentbench.config import TrainingConfig
 from latentbench.device import choose_device, describe_device
 from latentbench.latents import Latents
 from latentbench.predictors import Training
+from latentbench.predictors.lookup.memory import MemoryPredictor
+from latentbench.predictors.lookup.options import MemoryOptions
 from latentbench.predictors.mdn import MixtureDensityNetwork
 from latentbench.predictors.neural.network import neural
 from latentbench.predictors.neural.options import HEADS, NeuralOptions
@@ -150,13 +152,19 @@ class CtrlC(SilentProgress):
         pass
 
 
+def remembering():
+    options = MemoryOptions(kind="hybrid", keys=4, width=16, gate_width=8)
+    return MemoryPredictor(options, context_frames=4, dim=4)
+
+
 @on_cuda
-def test_a_training_interrupted_on_cuda_continues_to_the_same_bits(frames, tmp_path):
+@pytest.mark.parametrize("make", [narrow, remembering])
+def test_a_training_interrupted_on_cuda_continues_to_the_same_bits(make, frames, tmp_path):
     file = tmp_path / "checkpoint.pt"
-    undisturbed = fitted(narrow, frames, steps=30)
+    undisturbed = fitted(make, frames, steps=30)
     with pytest.raises(KeyboardInterrupt):
-        fitted(narrow, frames, steps=30, checkpoint=file, progress=CtrlC())
-    continued = fitted(narrow, frames, steps=30, checkpoint=file)
+        fitted(make, frames, steps=30, checkpoint=file, progress=CtrlC())
+    continued = fitted(make, frames, steps=30, checkpoint=file)
     for name, tensor in undisturbed.state_dict().items():
         assert torch.equal(tensor, continued.state_dict()[name]), name
 

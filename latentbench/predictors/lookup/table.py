@@ -110,10 +110,13 @@ class KeyTable(FittedBuffers):
         mean: torch.Tensor,
         targets: Iterable[tuple[slice, torch.Tensor]],
     ) -> Sums:
+        # On the CPU: CUDA adds in any order, so the same frames would give other bits each time.
+        device, rows, mean = rows.device, rows.cpu(), mean.cpu()
         total = mean.new_zeros(self.in_use + 1, len(mean))
         squares = torch.zeros_like(total)
         for place, values in targets:
-            away = values.to(mean.device).double() - mean
+            away = values.cpu().double() - mean
             total.index_add_(0, rows[place], away)
             squares.index_add_(0, rows[place], away.square())
-        return Sums(torch.bincount(rows, minlength=self.in_use + 1), total, squares)
+        frames = torch.bincount(rows, minlength=self.in_use + 1)
+        return Sums(*(one.to(device) for one in (frames, total, squares)))
