@@ -7,7 +7,8 @@ means that the model is less sure than it could be, less that it is surer than i
 
 F is exact for mixtures of Gaussians. Elsewhere it is the rank of y among S = 32 samples, spread
 evenly over its step: u = (rank + v) / (S + 1), v uniform, which is uniform as well where the
-model is calibrated.
+model is calibrated. Where it is not, u is smoothed, and its coverage nearer to the level than
+that of F.
 """
 
 from __future__ import annotations

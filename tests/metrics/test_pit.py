@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch.distributions import Independent, Normal, StudentT
+from torch.distributions import Distribution, Independent, Normal, StudentT
 
 from latentbench.metrics import Prediction
 from latentbench.metrics.pit import PitCoverage50, PitCoverage90, inside_50, inside_90, pit
@@ -31,6 +31,14 @@ def mixture(rows=ROWS, components=3, dim=DIM, seed=0):
         2 * torch.randn(rows, components, dim),
         0.5 * torch.randn(rows, components, dim),
     )
+
+
+class Sampled(Distribution):
+    """A density that tells nothing but samples."""
+
+    def __init__(self, base):
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+        self.sample = base.sample
 
 
 def standard_error(share):
@@ -85,6 +93,23 @@ def test_coverage_by_samples_is_nominal_when_calibrated_and_off_when_not(ratio):
             assert abs(apart) < 4 * standard_error(level)
         else:
             assert apart > 0.03
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+def test_coverage_by_samples_is_drawn_towards_the_nominal_one_as_far_as_is_said(ratio):
+    """The share of ranks of Bin(S, F(y)) inside, integrated over y."""
+    drawn, rank = 32, np.arange(33)
+    y, share = np.linspace(-6, 6, 2_001), stats.norm.pdf(np.linspace(-6, 6, 2_001))
+    ranks = stats.binom.pmf(rank, drawn, stats.norm.cdf(y / ratio).clip(1e-9, 1 - 1e-9)[:, None])
+    torch.manual_seed(0)
+    density = Sampled(normal(ratio))
+    for column, level in ((inside_50, 0.5), (inside_90, 0.9)):
+        edges = 0.5 - level / 2, 0.5 + level / 2
+        upper = np.minimum(rank + 1, (drawn + 1) * edges[1])
+        inside = (upper - np.maximum(rank, (drawn + 1) * edges[0])).clip(0)
+        expected = np.average(ranks @ inside, weights=share)
+        found = column(predicted(density, torch.randn(ROWS, DIM))).mean().item()
+        assert abs(found - expected) < 4 * standard_error(expected)
 
 
 def test_a_frame_without_a_density_is_not_counted_as_outside():
