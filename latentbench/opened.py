@@ -128,7 +128,7 @@ class OpenedRun:
         return [found[k] for k in asked or found]
 
     def require(self, horizon: int, seed: int) -> None:
-        """Refuse a horizon or a seed that the run has no finished cell of.
+        """Refuse a horizon or a seed that the run has no model of.
 
         Raises:
             UsageError: says which there are.
@@ -139,6 +139,12 @@ class OpenedRun:
             raise UsageError(
                 f"The run has no finished cell of seed {seed} at k = {horizon}.",
                 f"Finished seeds there: {known}.",
+            )
+        if not found.fitted:
+            known = ", ".join(str(one.k) for one in self.result.horizons if one.fitted) or "none"
+            raise UsageError(
+                f"The run fitted no model at k = {horizon}: {found.lacking}.",
+                f"Horizons that have one: {known}.",
             )
 
     @property

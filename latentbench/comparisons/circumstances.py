@@ -80,7 +80,7 @@ def _facts(run: FinishedRun) -> Iterator[tuple[tuple[str, str], str]]:
         for section in sections:
             for key, value in config[section].items():
                 yield (topic, f"{section}.{key}"), str(value)
-    parameters = sorted({found.parameters for found in result.horizons if found.seeds})
+    parameters = sorted({found.parameters for found in result.horizons if found.fitted})
     yield ("parameters", "parameters"), "/".join(f"{count:,}" for count in parameters) or BLANK
     yield ("scored audio", "scored audio"), _scored(result)
     seeds = dict.fromkeys(seed for found in result.horizons for seed in found.seeds)

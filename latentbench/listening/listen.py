@@ -302,10 +302,11 @@ class _Writer:
 
 def _cell(run: OpenedRun, asked: Asked) -> tuple[int, int]:
     """The horizon and seed that are heard."""
-    done = {one.k: one.seeds for one in run.result.horizons if one.seeds}
-    if asked.horizon is None and not done:
-        raise UsageError("Every cell of the run failed: there is nothing to hear.")
-    k = min(done) if asked.horizon is None else asked.horizon
+    done = {one.k: one.seeds for one in run.result.horizons}
+    fitted = [one.k for one in run.result.horizons if one.fitted]
+    if asked.horizon is None and not fitted:
+        raise UsageError("No model of the run was fitted: there is nothing to hear.")
+    k = min(fitted) if asked.horizon is None else asked.horizon
     seed = asked.seed if asked.seed is not None else next(iter(done.get(k, ())), 0)
     run.require(k, seed)
     return k, seed

@@ -208,7 +208,7 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
 
 def _worst(run: FinishedRun) -> Iterator[Table]:
     """The eval frames of highest NLL at the smallest staleness that was fitted."""
-    fitted = [one for one in run.result.horizons if one.seeds and not not_fitted(one)]
+    fitted = [one for one in run.result.horizons if one.fitted and not not_fitted(one)]
     file = RunFolder(run.folder).frames_file
     if not fitted or not file.exists():
         return

@@ -157,7 +157,7 @@ def _runs(comparison: Comparison) -> Table:
     def over_horizons(run: ComparedRun, text: Callable[[HorizonResult], str]) -> str:
         """What is the same at every horizon that is done, as a rule."""
         done = [one.result for one in comparison.horizons if one.run == run.label]
-        return "/".join(dict.fromkeys(text(one) for one in done if one.seeds)) or BLANK
+        return "/".join(dict.fromkeys(text(one) for one in done if one.fitted)) or BLANK
 
     cells: dict[str, Callable[[ComparedRun], str]] = {
         "D": lambda run: over_horizons(run, lambda found: str(found.dim)),

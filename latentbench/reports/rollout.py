@@ -73,7 +73,7 @@ def rollout_report(found: RolloutCurves, *, full: bool = False) -> Iterator[Tabl
 
 def words_of_rollout(found: RolloutCurves) -> list[str]:
     """A sentence for each horizon and target: until when a rollout stays alive, and how it ends."""
-    return [_fate(curve, found.mode) for curve in found.curves]
+    return [_fate(curve, found.mode) for curve in found.curves] or ["Nothing was rolled out."]
 
 
 def _fate(curve: RolloutCurve, mode: str) -> str:
@@ -150,8 +150,8 @@ def _remarks(curve: RolloutCurve, *, comparable: bool) -> Iterator[str]:
         yield "leaky: k is within the encoder's look-ahead, the context has seen the target"
     if curve.shifted:
         yield (
-            "The context holds the frame that is subtracted: both targets are one model, and by "
-            "the mean it makes the same frames."
+            "The context holds the frame that is subtracted: both targets are one model, which "
+            "makes the same frames."
         )
     if curve.perfect_inflation is None or math.isnan(curve.perfect_inflation):
         return

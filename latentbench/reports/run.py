@@ -143,7 +143,7 @@ def _circumstances(result: Result) -> Iterator[str]:
             f"{split}: {counted(len(corpus.speakers[split]), sampled(result)[:-1])}, "
             f"{counted(corpus.utterances[split], 'utterance')}, {audio}"
         )
-    parameters = sorted({horizon.parameters for horizon in result.horizons if horizon.seeds})
+    parameters = sorted({horizon.parameters for horizon in result.horizons if horizon.fitted})
     sizes = "/".join(f"{count:,}" for count in parameters)
     how = (
         f"{_trained(result)} of {counted(training['batch_size'], 'frame')}"
@@ -152,7 +152,7 @@ def _circumstances(result: Result) -> Iterator[str]:
     )
     seeds = result.config["seeds"]
     told = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-    yield f"{sizes or 'no'} parameters, {how}, {told}"
+    yield f"{sizes} parameters, {how}, {told}" if parameters else f"no model was fitted, {told}"
     if models := taken_over(result):
         yield f"taken over, so in no time: {models}"
     if result.protocol:

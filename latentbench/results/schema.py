@@ -261,6 +261,18 @@ class HorizonResult(Record):
     seconds: dict[str, float] = {}
     taken_over: dict[str, tuple[str, ...]] = {}
 
+    @property
+    def lacking(self) -> str:
+        """Why there is no model; empty where there is one."""
+        if not self.seeds:
+            return "no finished cell"
+        return "no train frame has a whole context" if self.frames.get("train") == 0 else ""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a model of each seed that is done."""
+        return not self.lacking
+
     def find(self, split: str, slice_: str, name: str) -> Figure | None:
         """The figure of that split, slice and metric; None where it was not measured."""
         for found in self.figures:

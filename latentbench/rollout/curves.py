@@ -195,9 +195,9 @@ def rollout_curves(run: OpenedRun, rolling: Rolling, progress: Progress) -> Roll
         _Curve(run, rolling, moments, horizon, target).measured(progress)
         for horizon in horizons
         for target in targets
-        if horizon.seeds
+        if horizon.fitted
     ]
-    notes += [f"k={one.k}: no finished cell" for one in horizons if not one.seeds]
+    notes += [f"k={one.k}: {one.lacking}" for one in horizons if not one.fitted]
     if density_of(run.config.predictor, run.registry) == "samples":
         notes.append(f"no NLL and no gap: {NO_LOG_DENSITY}")
     return RolloutCurves(

@@ -124,7 +124,7 @@ def injected_rollouts(
         UsageError: the run has no such horizon.
         LatentbenchError: no eval utterance drawn is long enough.
     """
-    done = [one for one in run.horizons(horizons) if one.seeds]
+    done = [one for one in run.horizons(horizons) if one.fitted]
     centre = first_order(run.latents, run.sides["train"], run.config.evaluation.max_frames).mean
     found = [(one, _segments(run, one)) for one in done]
     protocol = _Protocol(run, mode, torch.from_numpy(centre), progress)

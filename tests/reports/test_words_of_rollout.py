@@ -43,3 +43,8 @@ def test_how_it_ends(dead, told):
 def test_a_mean_that_stands_still_is_sent_to_samples():
     assert "--mode sample" in said((0.1, 1.0), mode="mean")
     assert "--mode sample" not in said((0.1, 1.0))
+
+
+def test_where_nothing_was_rolled_out_that_is_said():
+    nothing = SimpleNamespace(curves=(), mode="mean")
+    assert words_of_rollout(nothing) == ["Nothing was rolled out."]

@@ -19,6 +19,7 @@ from latentbench.plugins import load_registry
 from latentbench.progress import SILENT
 from latentbench.rollout.curves import Rolling, rollout_curves
 from latentbench.rollout.engine import Injection
+from latentbench.rollout.injection import injected_rollouts
 from latentbench.workspace import Workspace
 
 DIM, W = 3, 4
@@ -268,3 +269,14 @@ def test_what_cannot_be_done_is_said(finished, invoke, arguments, told):
     found = invoke("rollout", finished / "run", "--cache", finished / "cache", *arguments)
     assert found.exit_code == 2
     assert told in found.stderr
+
+
+def test_a_horizon_without_a_whole_context_has_no_model_and_is_no_damage(tmp_path):
+    folder = made(tmp_path, "task.horizons=[1, 100]", "corpus.speakers=4", "corpus.utterances=1")
+    found = curves_of(folder, utterances=1)
+    assert {one.k for one in found.curves} == {1}
+    assert found.notes == ("k=100: no train frame has a whole context",)
+    assert {one.k for one in injected_rollouts(opened(folder), (), "mean", SILENT).rows} == {1}
+    with pytest.raises(UsageError, match="fitted no model at k = 100: no train frame") as caught:
+        opened(folder).model(100, 42)
+    assert caught.value.hint == "Horizons that have one: 1."
