@@ -90,11 +90,11 @@ class EngramPredictor(WindowPredictor):
 
     def states(self, context: torch.Tensor) -> torch.Tensor:
         """One state [B, width] per window [B, W, D]."""
-        states = super().states(context)
+        shown = self.standardised(context)  # once: network and memory see the same noise
+        states: torch.Tensor = self.backbone(shown)
         if self.memory is None or self.read is None:
             return states
-        found = self.memory(self._codes(context), self.standardised(context))
-        added: torch.Tensor = self.read(found, states)
+        added: torch.Tensor = self.read(self.memory(self._codes(context), shown), states)
         return states + added
 
     def facts(self, frames: TaskFrames) -> dict[str, float]:

@@ -110,29 +110,30 @@ class MemoryPredictor(StandardisedPredictor):
 
     def _moments(self, context: torch.Tensor) -> Gaussian:
         kind = self.options.kind
-        if kind == "param":
-            return self._told(context)
-        found: Gaussian = self.memory(context)
         if kind == "memory":
+            found: Gaussian = self.memory(context)
             return found
+        shown = self.standardised(context)  # once: network and gate see the same noise
+        if kind == "param":
+            return self._told(shown)
         combined = self._gated if kind == "hybrid" else self._shifted
-        return combined(context, found)
+        return combined(shown, self.memory(context))
 
-    def _told(self, context: torch.Tensor) -> Gaussian:
-        """The network's, its variance [1]."""
-        states = self.network(self.standardised(context))
+    def _told(self, shown: torch.Tensor) -> Gaussian:
+        """The network's of standardised contexts, its variance [1]."""
+        states = self.network(shown)
         mean = self.target_mean + self.target_scale * self.mean(states).double()
         return mean, (2.0 * self.log_sigma.double()).exp().unsqueeze(-1)
 
-    def _shifted(self, context: torch.Tensor, left: Gaussian) -> Gaussian:
+    def _shifted(self, shown: torch.Tensor, left: Gaussian) -> Gaussian:
         """The network's, moved and stretched by what it leaves, in units of its sigma."""
-        mean, variance = self._told(context)
+        mean, variance = self._told(shown)
         return mean + variance.sqrt() * left[0], variance * left[1]
 
-    def _gated(self, context: torch.Tensor, found: Gaussian) -> Gaussian:
+    def _gated(self, shown: torch.Tensor, found: Gaussian) -> Gaussian:
         """The moments of both."""
-        told = self._told(context)
-        gate = self.gate(self.standardised(context).flatten(-2)).double().sigmoid()
+        told = self._told(shown)
+        gate = self.gate(shown.flatten(-2)).double().sigmoid()
         means = torch.stack([found[0], told[0]], -2)
         variances = torch.stack([found[1], told[1].expand_as(told[0])], -2)
         return mixture_moments(torch.cat([gate, 1.0 - gate], -1), means, variances)
@@ -143,7 +144,7 @@ class MemoryPredictor(StandardisedPredictor):
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """What the network leaves of all targets, in units of its sigma."""
         for place, context in windows(frames, device):
-            mean, variance = self._told(context)
+            mean, variance = self._told(self.standardised(context))
             true = frames.targets(np.arange(place.start, place.stop)).to(device)
             yield place, (true.double() - mean) / variance.sqrt()
 

@@ -238,3 +238,13 @@ def test_a_run_alone_is_stamped_and_one_beside_its_controls_is_not(tmp_path):
     assert told.startswith("tables, ")
     assert not any(ALONE in one.stamps for one in together.runs)
     assert ALONE in compare_runs([runs["tables"]], registry=registry).runs[0].stamps
+
+
+@pytest.mark.parametrize("memory", ["tables", "dense"])
+def test_network_and_memory_see_the_same_noise(memory, monkeypatch):
+    options = EngramOptions(**TINY, memory=memory, context_noise=1.0)
+    predictor = EngramPredictor(options, context_frames=W, dim=DIM).train()
+    drawn = []
+    monkeypatch.setattr(predictor, "noisy", lambda scaled: drawn.append(scaled) or scaled)
+    predictor(torch.zeros(2, W, DIM))
+    assert len(drawn) == 1

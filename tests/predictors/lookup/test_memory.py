@@ -110,7 +110,7 @@ def test_where_training_saw_nothing_residual_says_what_its_network_says(world):
     batch = frames.batch(np.arange(len(frames)))
     with torch.no_grad():
         unseen = residual.memory._keys(frames) == 0
-        told, variance = residual._told(batch.context)
+        told, variance = residual._told(residual.standardised(batch.context))
         density = residual(batch.context)
     assert 0 < unseen.sum() < len(unseen)
     assert torch.equal(density.mean[unseen], told[unseen])
@@ -184,3 +184,13 @@ def test_frames_that_repeat_answer_by_what_followed_them_however_many_keys_there
         here = before == state
         expected = np.tile(after[here].mean(0), (here.sum(), 1))
         np.testing.assert_allclose(told[here], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["param", "hybrid", "residual"])
+def test_network_and_gate_see_the_same_noise(kind, monkeypatch):
+    options = MemoryOptions(kind=kind, width=8, context_noise=1.0)
+    predictor = MemoryPredictor(options, context_frames=W, dim=DIM).train()
+    drawn = []
+    monkeypatch.setattr(predictor, "noisy", lambda scaled: drawn.append(scaled) or scaled)
+    predictor(torch.zeros(2, W, DIM))
+    assert len(drawn) == 1
