@@ -18,11 +18,11 @@ from latentbench.files import write_text
 from latentbench.metrics.statistics import Mean
 from latentbench.opened import OpenedRun
 from latentbench.results.folder import read_result
-from latentbench.results.standing import NOT_FITTED, not_fitted
+from latentbench.results.standing import withheld
 from latentbench.results.uncertainty import difference, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -46,7 +46,7 @@ CONTROLS = ("pca", "random")
 COORDINATES = tuple(one.name for one in fields(ProjectionOptions))  # what each of them is asked
 STILL = 0.05  # movement below which a state stands still; a published one moved less
 OFF_BUDGET = 0.2
-UNSOUND = ("collapsed", NOT_FITTED)  # how stamps begin that leave a state without an answer
+OFF = "off budget"  # how the one stamp begins that leaves a state its answer
 Role = Literal["latents", "point", "control"]
 
 
@@ -232,17 +232,16 @@ class _Grid:
             excess=self._excess(label, config),
             **(self._rollouts(rolled) if rolled else {}),
             stamps=(
-                *self._unfit(label),
+                *self._withheld(label),
                 *_stamps(config.factorization, one, movement, kl),
             ),
         )
         return self.rows[label]
 
-    def _unfit(self, label: str) -> Iterator[str]:
-        """Says of a run whose models were still learning that they were."""
-        for one in self.results[label].horizons:
-            if one.k == self.horizon and not_fitted(one):
-                yield NOT_FITTED
+    def _withheld(self, label: str) -> tuple[str, ...]:
+        """Why the gain of a run takes no part in any comparison."""
+        result = self.results[label]
+        return next(withheld(result, one) for one in result.horizons if one.k == self.horizon)
 
     def _rollouts(self, rolled: RolledIntoX) -> dict[str, Any]:
         """The figures of rollouts, by the names that a row calls them."""
@@ -357,19 +356,28 @@ def _stamps(
     found = []
     if not movement.value >= STILL:
         found.append(f"collapsed: movement {movement.value:.3f}")
-    if one.rank < one.dim / 4:
-        found.append(f"collapsed: effective rank {one.rank:.1f} of {one.dim}")
+    if one.rank < one.width / 4:
+        found.append(f"collapsed: effective rank {one.rank:.1f} of {one.width}")
     budget = getattr(component.options, "budget", 0.0)
     if budget and kl is not None and abs(kl.value / budget - 1) > OFF_BUDGET:
-        found.append(f"off budget: KL {kl.value:.2f} of {budget:g} nats")
+        found.append(f"{OFF}: KL {kl.value:.2f} of {budget:g} nats")
     return found
 
 
 def _barred(row: FactoredRow, matched: FactoredRow, note: str) -> list[str]:
     """Why a state has no answer beside the summary that it is matched with."""
-    found = list(row.stamps) if any(one.startswith(UNSOUND) for one in row.stamps) else []
-    found += [f"{matched.label} {NOT_FITTED}"] if NOT_FITTED in matched.stamps else []
+    found = [one for one in row.stamps if not one.startswith(OFF)]
+    found += [f"{matched.label}: {one}" for one in matched.stamps if one not in found]
+    if row.label == matched.label:
+        found.append("these are the principal components themselves")
+    if _tells_too_little(row.error.value, matched):
+        found.append(f"{matched.label} leaves {matched.error.value:.0%}, so none tells as little")
     return [*found, *([f"no interval: {note}"] if note else [])]
+
+
+def _tells_too_little(error: float, matched: FactoredRow) -> bool:
+    """Whether a state is nearer to no principal component than to a single one."""
+    return matched.dim == 1 and not error <= (1 + matched.error.value) / 2
 
 
 def _verdict(low: float, high: float) -> Literal["easier", "harder", "not distinguishable"]:
@@ -390,11 +398,16 @@ def _sentence(
     bounds = "" if apart.low is None else f" ({apart.low:+.3f} to {apart.high:+.3f})"
     text = (
         f"{_left(row)}, and {matched.label} {matched.error.value:.0%}. R²_I is {row.r2i.value:.3f} "
-        f"against {matched.r2i.value:.3f}, {apart.value:+.3f}{bounds}, and {x.r2i.value:.3f} of x "
-        f"itself: at matched reconstruction the state is {verdict}"
+        f"against {matched.r2i.value:.3f}, {apart.value:+.3f}{bounds}{_beside(x)}: at matched "
+        f"reconstruction the state is {verdict}"
         f"{' from it' if verdict == 'not distinguishable' else ' to model'}."
     )
     return f"{text}{_bill(row)}"
+
+
+def _beside(x: FactoredRow) -> str:
+    """R²_I of the latents, where it may be quoted."""
+    return "" if x.stamps else f", and {x.r2i.value:.3f} of x itself"
 
 
 def _bill(row: FactoredRow) -> str:

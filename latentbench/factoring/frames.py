@@ -48,7 +48,8 @@ class ScoredFrames:
     """Columns over the scored eval frames of one horizon.
 
     Attributes:
-        dim: d.
+        width: d, of the state.
+        dim: d, of what the transforms leave of it and is predicted.
         columns: float64 [N] each. `nll` and `nll_unconditional`, means over seeds, in the
             coordinates of the run; `energy` |x - mean|²; `missed` |x - decoded|²; `step`
             |z_t - z_{t-1}|² and `spread` |z_t - mean|²; where they are known `still_missed`,
@@ -62,6 +63,7 @@ class ScoredFrames:
             none.
     """
 
+    width: int
     dim: int
     columns: dict[str, Floats]
     speaker: NDArray[np.intp]
@@ -131,6 +133,7 @@ def scored_frames_of(
     speakers, codes = np.unique(read["speaker"], return_inverse=True)
     numbers = np.unique(read["utterance"], return_inverse=True)[1]
     return ScoredFrames(
+        width=made.dim,
         dim=next(one.dim for one in run.result.horizons if one.k == horizon),
         columns={**columns, "spread": spread},
         speaker=codes,

@@ -20,9 +20,10 @@ def factoring_report(found: Factoring) -> Iterator[Table | Line]:
     yield Line(f"{found.encoder} on {found.corpus}, by {found.predictor}, {found.ms:g} ms", "bold")
     yield _states(found)
     yield Line()
-    for row in found.rows:
-        for stamp in row.stamps:
-            yield Line(f"{row.label}: {stamp}", "bold")
+    for stamp in dict.fromkeys(stamp for row in found.rows for stamp in row.stamps):
+        stamped = [row.label for row in found.rows if stamp in row.stamps]
+        whose = "all" if len(stamped) == len(found.rows) else ", ".join(stamped)
+        yield Line(f"{whose}: {stamp}", "bold")
     for answer in found.answers:
         yield Line(answer.sentence)
     yield Line(

@@ -214,8 +214,9 @@ def test_what_is_stamped(movement, rank, budget, kl, wanted):
 
     options = Options()
     options.budget = budget
+    # Whitening drops what hardly varies: the rank is of all of the state.
     frames = ScoredFrames(
-        8, {}, np.zeros(0), (), np.zeros((0, 3)), rank, past_only=False, log_volume=0.0
+        8, 2, {}, np.zeros(0), (), np.zeros((0, 3)), rank, past_only=False, log_volume=0.0
     )
     moved = Measure(value=movement)
     told = None if kl is None else Measure(value=kl)
@@ -223,25 +224,26 @@ def test_what_is_stamped(movement, rank, budget, kl, wanted):
     assert _stamps(component, frames, moved, told) == wanted
 
 
-def answered(*, gains=(0.6, 0.2), speakers=6, **stamps):
+def answered(*, gains=(0.6, 0.2), speakers=6, errors=(0.5, 0.5), match=("pca", 2), **stamps):
     """The answer of a state of 2 dimensions, of these gains it and its match have."""
     measure = Measure(value=0.5)
+    design, dim = match
     grid = _Grid(None, Path(), None, None, frozenset())
-    names = ("linear dim=2", "pca dim=2", "x")
-    for name, gain in zip(names, (*gains, 0.0), strict=True):
+    names = ("linear dim=2", f"{design} dim={dim}", "x")
+    for name, gain, error in zip(names, (*gains, 0.0), (*errors, 0.0), strict=True):
         owner = np.repeat(np.arange(speakers), 5)
         nll = np.random.default_rng(0).normal(size=len(owner))
         columns = {"nll": nll, "nll_unconditional": nll + gain + 0.01 * owner}
         grid.frames[name] = ScoredFrames(
-            2, columns, owner, tuple(map(str, range(speakers))), np.zeros((len(owner), 3)), 2.0,
+            2, 2, columns, owner, tuple(map(str, range(speakers))), np.zeros((len(owner), 3)), 2.0,
             past_only=False, log_volume=0.0,
         )  # fmt: skip
         grid.rows[name] = FactoredRow(
-            label=name, role="point", folder="", dim=2, error=measure, rebuilt_error=None, kl=None,
-            movement=measure, rank=2.0, gain=measure, r2i=measure, excess=None,
-            stamps=stamps.get(name.partition(" ")[0], ()),
+            label=name, role="point", folder="", dim=dim, error=Measure(value=error),
+            rebuilt_error=None, kl=None, movement=measure, rank=2.0, gain=measure, r2i=measure,
+            excess=None, stamps=stamps.get(name.partition(" ")[0], ()),
         )  # fmt: skip
-    return grid.answer({"name": "linear", "dim": 2}, {"name": "pca", "dim": 2})
+    return grid.answer({"name": "linear", "dim": 2}, {"name": design, "dim": dim})
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_nats_of_other_coordinates_are_no_bill(keep, whitening, bill):
     owner = np.repeat(np.arange(4), 5)
     for name, nll in (("linear", 1.0), ("x", 2.0)):
         grid.frames[name] = ScoredFrames(
-            2, {"nll": np.full(20, nll), "innovation": np.full(20, 1.5)}, owner, tuple("abcd"),
+            2, 2, {"nll": np.full(20, nll), "innovation": np.full(20, 1.5)}, owner, tuple("abcd"),
             np.zeros((20, 3)), 2.0, past_only=False, log_volume=0.0,
         )  # fmt: skip
     config = configure(
@@ -283,11 +285,23 @@ def test_an_answer_is_the_difference_of_r2i_over_the_same_speakers():
     assert answered(gains=(0.2, 0.6)).verdict == "harder"
 
 
+def test_the_latents_are_not_quoted_where_their_model_says_nothing():
+    assert "0.500 of x itself" in answered().sentence
+    assert "of x itself" not in answered(x=("no information found by this model",)).sentence
+
+
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
         ({"linear": ("not fitted",)}, "not fitted"),
-        ({"pca": ("not fitted",)}, "pca dim=2 not fitted"),
+        ({"pca": ("not fitted",)}, "pca dim=2: not fitted"),
+        ({"linear": ("off budget: KL 3.00 of 2 nats",)}, ""),
+        ({"match": ("linear", 2)}, "these are the principal components themselves"),
+        (
+            {"errors": (0.91, 0.8), "match": ("pca", 1)},
+            "pca dim=1 leaves 80%, so none tells as little",
+        ),
+        ({"errors": (0.89, 0.8), "match": ("pca", 1)}, ""),
         ({"linear": ("collapsed: movement 0.040",)}, "collapsed: movement 0.040"),
         ({"speakers": 1}, "no interval: one speaker: how speakers differ is unknown"),
         ({"gains": (math.inf, 0.2)}, ""),
@@ -333,7 +347,7 @@ def test_a_state_whose_models_were_still_learning_is_stamped(make_result):
     for horizons, stamps in (((first, *others), []), ((unfit, *others), ["not fitted"])):
         grid = _Grid(None, Path(), None, None, frozenset())
         grid.results["x"] = result.model_copy(update={"horizons": horizons})
-        assert list(grid._unfit("x")) == stamps
+        assert list(grid._withheld("x")) == stamps
 
 
 def test_a_state_of_the_past_costs_what_the_bound_says(made):
