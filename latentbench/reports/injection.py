@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentbench.reports.columns import compact, time_text
-from latentbench.reports.tables import Line, Table, column
+from latentbench.reports.tables import BLANK, Line, Table, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +39,10 @@ def injection_report(found: InjectedRollouts) -> Iterator[Table | Line]:
     figures = (
         column("n", rows, lambda one: str(one.n)),
         column("cosine", rows, lambda one: compact(one.cosine, 3)),
-        column("ΔNLL", rows, lambda one: compact(one.dnll, 2)),
+        column("ΔNLL", rows, lambda one: BLANK if found.notes else compact(one.dnll, 2)),
         column("error", rows, lambda one: compact(one.state_error, 3)),
     )
     yield Table(keys, (figures,))
     yield Line()
     yield Line(LEGEND, "dim")
+    yield from map(Line, found.notes)

@@ -116,10 +116,10 @@ def _table(curve: RolloutCurve, *, perfect: bool, full: bool) -> Table:
         column("n", curve.points, lambda one: str(one.n)),
     )
     likelihoods = (
-        number("NLL", lambda one: one.nll_teacher, 2),
-        number("gap median", lambda one: one.gap_median, 2),
-        number("gap mean", lambda one: one.gap_mean, 2),
-        number("non-finite", lambda one: one.non_finite, 0),
+        number("NLL", lambda one: _likely(one, one.nll_teacher), 2),
+        number("gap median", lambda one: _likely(one, one.gap_median), 2),
+        number("gap mean", lambda one: _likely(one, one.gap_mean), 2),
+        number("non-finite", lambda one: _likely(one, one.non_finite), 0),
     )
     states = [
         number("error", lambda one: one.state_error, 3),
@@ -141,6 +141,11 @@ def _table(curve: RolloutCurve, *, perfect: bool, full: bool) -> Table:
         f"{counted(curve.utterances, 'utterance')}, {counted(curve.n, 'frame')}{deepest}"
     )
     return Table(keys, (likelihoods, tuple(states), *([whole] if full else [])), title)
+
+
+def _likely(point: CurvePoint, value: float) -> float | None:
+    """A figure of likelihoods; None without a log-density: a gap that is there is a number."""
+    return None if math.isnan(point.gap_median) else value
 
 
 def _remarks(curve: RolloutCurve, *, comparable: bool) -> Iterator[str]:

@@ -300,6 +300,7 @@ def _of_rollout(rollout: RolloutFigures) -> Iterator[dict[str, Any]]:
         bounds = {"low": interval.low, "high": interval.high, "speakers": rollout.speakers}
         yield {"figure": figure, "value": value, "unit": rollout.unit, **bounds}
     for one in rollout.depths:
-        gap = {"figure": median_gap_at(one.depth), "value": one.median_gap, "n": one.n}
+        gaps = one.n if rollout.n else 0  # by samples there are frames and no gap
+        gap = {"figure": median_gap_at(one.depth), "value": one.median_gap, "n": gaps}
         yield gap | {"unit": rollout.unit}
     yield {"figure": NON_FINITE, "value": float(rollout.non_finite), "unit": "frames"}

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from latentbench.config import density_of
 from latentbench.errors import LatentbenchError
+from latentbench.metrics.metric import NO_LOG_DENSITY
 from latentbench.records import Number, Record
 from latentbench.rollout.engine import Injection, rollout, rollout_frames
 from latentbench.rollout.inflation import first_order
@@ -79,6 +81,7 @@ class InjectedRollouts(Record):
         segments: of each utterance.
         utterances: that are long enough.
         rows: of each horizon, `A` to `D`.
+        notes: why there is no ΔNLL, where the predictor has no log-density.
     """
 
     schema_version: Literal[1] = 1
@@ -91,6 +94,7 @@ class InjectedRollouts(Record):
     segments: int = SEGMENTS
     utterances: int
     rows: tuple[InjectionRow, ...]
+    notes: tuple[str, ...] = ()
 
 
 def segments_of(frames: TaskFrames, segments: int, steps: int) -> TaskFrames:
@@ -124,6 +128,7 @@ def injected_rollouts(
         UsageError: the run has no such horizon.
         LatentbenchError: no eval utterance drawn is long enough.
     """
+    sampled = density_of(run.config.predictor, run.registry) == "samples"
     done = [one for one in run.horizons(horizons) if one.fitted]
     centre = first_order(run.latents, run.sides["train"], run.config.evaluation.max_frames).mean
     found = [(one, _segments(run, one)) for one in done]
@@ -146,6 +151,7 @@ def injected_rollouts(
         mode=mode,
         utterances=max(len(frames) for _, frames in found) // (STEPS * SEGMENTS),
         rows=tuple(rows),
+        notes=(f"no ΔNLL: {NO_LOG_DENSITY}",) if sampled else (),
     )
 
 

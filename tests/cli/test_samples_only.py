@@ -1,5 +1,6 @@
 """A predictor that gives samples and no density runs, and has a dash for what rests on one."""
 
+import csv
 import json
 
 import pyarrow.parquet as pq
@@ -91,6 +92,17 @@ def test_a_run_tells_what_its_rollout_by_samples_tells(place, shown):
     assert told["stable_depth"] * frame == pytest.approx(curve["stable_milliseconds"])
     assert told["dead_at"] == curve["dead_at"]
     assert "On its own frames, by samples: at" in shown
+
+
+def test_what_there_is_no_number_of_is_a_dash_and_its_reason(place, shown):  # noqa: ARG001
+    in_full = (*SMALL, "--set", f"predictor={SAMPLES}", "--full", "--out", place / "run")
+    again = ("rollout", place / "run")
+    for words in (in_full, again, (*again, "--inject", "published")):
+        text = invoke(place, *words)
+        assert "nan" not in text.split()
+        assert REASON in text
+    with (place / "run/figures.csv").open(encoding="utf-8") as file:
+        assert {row["n"] for row in csv.DictReader(file) if row["value"] == "nan"} == {"0"}
 
 
 def test_explaining_it_says_why_there_is_nothing_to_explain(place, shown):  # noqa: ARG001
