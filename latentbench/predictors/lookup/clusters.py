@@ -89,7 +89,8 @@ def centroids_of(
 
 def nearest_centroid(features: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """The number of the centroid [K, F] nearest to each of features [B, F], int64 [B]."""
-    return squared_distances(features, centroids).argmin(-1)
+    parts = torch.split(features, max(1, CHUNK_VALUES // len(centroids)))
+    return torch.cat([squared_distances(one, centroids).argmin(-1) for one in parts])
 
 
 def squared_distances(features: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:

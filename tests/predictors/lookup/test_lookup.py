@@ -10,6 +10,7 @@ from latentbench.config import TrainingConfig
 from latentbench.errors import LatentbenchError
 from latentbench.latents import Latents
 from latentbench.predictors import Training
+from latentbench.predictors.lookup import clusters
 from latentbench.predictors.lookup.options import LookupOptions
 from latentbench.predictors.lookup.predictor import Lookup
 from latentbench.progress import SILENT
@@ -143,3 +144,12 @@ def test_frames_that_are_not_finite_are_refused(world):
     x[0, 0, 0] = np.nan
     with pytest.raises(LatentbenchError, match="hold values that are not finite"):
         fitted(frames_of(x))
+
+
+@pytest.mark.parametrize("frames", [0, 1, 50])
+def test_the_nearest_centroid_is_found_some_frames_at_a_time(frames, monkeypatch):
+    """Of 2,048 keys the distances of all frames of a chunk took 5 GiB."""
+    monkeypatch.setattr(clusters, "CHUNK_VALUES", 7 * 4)
+    features, centroids = torch.randn(frames, 3), torch.randn(4, 3)
+    expected = torch.cdist(features, centroids).argmin(-1)
+    assert torch.equal(clusters.nearest_centroid(features, centroids), expected)
