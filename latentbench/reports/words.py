@@ -43,8 +43,8 @@ def words_of_run(result: Result) -> list[str]:
     done = [one for one in result.horizons if one.seeds]
     if not done:
         return ["Every horizon failed: there is nothing to say."]
-    usable = [one for one in done if not (not_fitted(one) or one.leaky)]
-    sentences = [*_leaky(result, done), *_alone(result), *_not_fitted(done)]
+    usable = [one for one in done if one.fitted and not (not_fitted(one) or one.leaky)]
+    sentences = [*_leaky(result, done), *_alone(result), *_not_fitted(result, done)]
     if usable:
         sentences += _worth(result, usable)
         sentences += _split(usable)
@@ -66,14 +66,22 @@ def _leaky(result: Result, done: Sequence[HorizonResult]) -> Iterator[str]:
         )
 
 
-def _not_fitted(done: Sequence[HorizonResult]) -> Iterator[str]:
+def _not_fitted(result: Result, done: Sequence[HorizonResult]) -> Iterator[str]:
     unfit = [one for one in done if not_fitted(one)]
     if unfit:
         yield (
             f"Not fitted at {_times(unfit)}: a model or its control was still learning when its "
             "training ended, so its figures say nothing of the latents. Give it more "
-            "training.steps, with training.select=best."
+            f"training.steps{_chosen_by(result)}."
         )
+
+
+def _chosen_by(result: Result) -> str:
+    """What else a longer training needs: to stop, it must be chosen by speakers kept apart."""
+    if result.config["training"].get("select") == "best":
+        return ""
+    kept = result.config["split"].get("validation_fraction")
+    return f", with training.select=best{'' if kept else ' and split.validation_fraction=0.1'}"
 
 
 def _alone(result: Result) -> Iterator[str]:
@@ -116,10 +124,8 @@ def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
     """The gain at each staleness, or that there is none."""
     gains = [(one, gain) for one in usable if (gain := gain_of(one)) is not None]
     if not gains:
-        yield (
-            "How much the context is worth is unknown: the control without a context was not "
-            "fitted (controls=[unconditional])."
-        )
+        reasons = "; ".join(dict.fromkeys(map(_no_gain, usable)))
+        yield f"How much the context is worth is unknown: {reasons}."
         return
     sure = [(one, gain) for one, gain in gains if _above_zero(gain)]
     others = [one for one, gain in gains if _holds_zero(gain)]
@@ -147,6 +153,13 @@ def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
             f"No information was found by this model at {_times(worse)}: it predicts new "
             f"{sampled(result)} worse with the context than without."
         )
+
+
+def _no_gain(horizon: HorizonResult) -> str:
+    nll = horizon.find("eval", ALL, "nll")
+    if nll is not None and not nll.n and nll.interval_note:
+        return nll.interval_note
+    return "the control without a context was not fitted (controls=[unconditional])"
 
 
 def _split(usable: Sequence[HorizonResult]) -> Iterator[str]:
@@ -214,7 +227,7 @@ def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
         ((gain.high - gain.low) / 2.0, scored_speakers(result, one))
         for one in usable
         if (gain := gain_of(one)) is not None and gain.low is not None and gain.high is not None
-        if math.isfinite(gain.high - gain.low)
+        if 0.0 < gain.high - gain.low < math.inf
     ]
     if widths:
         widest, speakers = max(widths)
@@ -232,9 +245,10 @@ def _convergence(done: Sequence[HorizonResult]) -> Iterator[str]:
         counts = sorted({one.steps for one in told})
         steps = " to ".join(f"{one:,}" for one in dict.fromkeys((counts[0], counts[-1])))
         yield f"Every network converged, after {steps} steps."
-    elif all(one.converged is None for one in told):
+    elif all(one.converged is None for one in told) and not all(map(not_fitted, done)):
+        whose = "others" if any(map(not_fitted, done)) else "networks"
         yield (
-            "Whether the networks converged is unknown: no speakers were kept for validation "
+            f"Whether the {whose} converged is unknown: no speakers were kept for validation "
             "(split.validation_fraction)."
         )
 

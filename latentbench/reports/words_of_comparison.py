@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from latentbench.comparisons import Comparison
     from latentbench.comparisons.against import FigureDifference
     from latentbench.comparisons.ranks import Rank
+    from latentbench.results.schema import Figure, HorizonResult
 
 __all__ = ["words_of_comparison"]
 
@@ -224,10 +225,10 @@ def _reach(comparison: Comparison) -> Iterator[str]:
     reach: dict[str, list[str]] = {}
     unsure: dict[str, None] = {}
     for one in comparison.horizons:
-        gain = gain_of(one.result)
-        if gain is None or not_fitted(one.result) or one.result.leaky:
+        if not one.result.scored.get("eval") or not_fitted(one.result) or one.result.leaky:
             continue
-        if gain.low is None:
+        gain = gain_of(one.result) or _skill(one.result)
+        if gain is None or gain.low is None:
             unsure[one.run] = None
             continue
         reach.setdefault(one.run, []).extend([one.matched] if gain.low > 0 else [])
@@ -247,6 +248,12 @@ def _reach(comparison: Comparison) -> Iterator[str]:
         alike.setdefault(f"at {_listed(where)}" if where else "nowhere", []).append(run)
     told = "; ".join(f"{_listed(runs)} {where}" for where, runs in alike.items())
     yield f"A context tells something of what comes: {told}."
+
+
+def _skill(horizon: HorizonResult) -> Figure | None:
+    """What samples gain by the context, of a model that has no density."""
+    found = horizon.find("eval", "all", "energy_skill")
+    return found if found is not None and found.n else None
 
 
 def _smallest(comparison: Comparison) -> Iterator[str]:

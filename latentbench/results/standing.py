@@ -46,9 +46,9 @@ def gain_of(horizon: HorizonResult, split: str = "eval") -> Figure | None:
         update={
             "name": "gain",
             "better": "higher",
-            "value": -turned.value,
-            "low": None if turned.high is None else -turned.high,
-            "high": None if turned.low is None else -turned.low,
+            "value": 0.0 - turned.value,  # of nothing there is no negative zero
+            "low": None if turned.high is None else 0.0 - turned.high,
+            "high": None if turned.low is None else 0.0 - turned.low,
         }
     )
 

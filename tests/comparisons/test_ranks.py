@@ -231,6 +231,20 @@ def test_a_gain_without_an_interval_leaves_open_whether_it_is_one(make_run, make
     assert told(a=zero, b=zero) == ["No model here found a context to tell anything of what comes."]
 
 
+def test_samples_that_gain_by_a_context_tell_something_of_what_comes(make_run, make_result):
+    runs = [sampled(make_run, make_result, one, energy=0.1) for one in ("sure", "not", "none")]
+    found, horizons = compare_runs(runs), []
+    for one, bounds in zip(found.horizons, ((0.05, 0.15), (-0.1, 0.3), None), strict=True):
+        (skill,) = one.result.figures
+        low, high = bounds or (None, None)
+        told = (skill.model_copy(update={"low": low, "high": high, "n": 9 if bounds else 0}),)
+        result = one.result.model_copy(update={"figures": told, "scored": {"eval": 9}})
+        horizons.append(one.model_copy(update={"result": result}))
+    unknown, told = _reach(found.model_copy(update={"horizons": tuple(horizons)}))
+    assert unknown.startswith("Whether a context tells anything of what comes is unknown of none:")
+    assert told == "A context tells something of what comes: sure at 80 ms; not nowhere."
+
+
 def test_models_that_only_sample_are_ranked_by_energy_and_beside_it_by_variogram(
     make_run, make_result
 ):

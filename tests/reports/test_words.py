@@ -393,3 +393,49 @@ def test_where_the_context_has_seen_the_target_nothing_is_said_to_be_predicted(r
         assert second.startswith("The context is worth 2.0 nats a frame at 80 ms")
         assert not any("20 ms" in one for one in others)
     assert not any("worth" in one for one in words_of_run(result(horizon(1, leaky=True))))
+
+
+def test_a_predictor_that_only_samples_is_not_said_to_lack_a_control(result):
+    nothing = figure("nll", math.nan).model_copy(update={"n": 0, "interval_note": "samples only"})
+    told = words_of_run(result(horizon(figures=(nothing,))))
+    assert told[0] == "How much the context is worth is unknown: samples only."
+
+
+def test_an_interval_of_no_width_tells_no_smallest_gain(result):
+    assert not said(result(horizon(gain=(0.0, 0.0, 0.0))), "cannot be told from 0")
+
+
+def test_a_gain_of_nothing_has_no_sign():
+    context = figure("dnll_context", 0.0, 0.0, 0.0)
+    gain = gain_of(HorizonResult(**dict(horizon()) | {"figures": (context,)}))
+    assert {math.copysign(1.0, one) for one in (gain.value, gain.low, gain.high)} == {1.0}
+
+
+def test_of_a_horizon_without_a_model_nothing_is_said(result):
+    empty = horizon(k=64, figures=(), frames={"train": 0, "eval": 0}, scored={}, convergence={})
+    assert words_of_run(result(horizon(), empty)) == words_of_run(result(horizon()))
+
+
+@pytest.mark.parametrize(
+    ("select", "kept", "end"),
+    [
+        ("best", 0.1, "more training.steps."),
+        ("last", 0.1, "training.select=best."),
+        ("last", 0.0, "training.select=best and split.validation_fraction=0.1."),
+    ],
+)
+def test_what_is_not_fitted_is_told_what_the_run_has_not_yet(result, select, kept, end):
+    made = result(horizon(fits=(CUT, DONE)))
+    config = made.config | {
+        "training": made.config["training"] | {"select": select},
+        "split": made.config["split"] | {"validation_fraction": kept},
+    }
+    (told,) = said(made.model_copy(update={"config": config}), "Not fitted")
+    assert told.endswith(end)
+
+
+def test_what_is_not_fitted_is_not_said_to_be_unknown_as_well(result):
+    unfit = horizon(fits=(UNKNOWN, UNKNOWN), capacity_on_train=4.0)
+    assert not said(result(unfit), "converged is unknown")
+    other = horizon(2, fits=(UNKNOWN, UNKNOWN))
+    assert said(result(unfit, other), "Whether the others converged is unknown")
