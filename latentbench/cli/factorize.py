@@ -10,6 +10,7 @@ from latentbench import api
 from latentbench.cli.configuration import configuration_options, settings_of
 from latentbench.cli.output import Verb, json_option, show, show_plans
 from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
+from latentbench.errors import CellFailedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,3 +60,8 @@ def factorize(
         return
     found = api.factorize(vary=vary, out=out, **settings)
     show(found, as_json=as_json)
+    if failed := [one.label for one in found.record.failures]:
+        raise CellFailedError(
+            f"Not all points of the grid could be made: {'; '.join(failed)}.",
+            "Give the same command again to run only these.",
+        )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from latentbench.errors import UsageError
+from latentbench.comparisons.comparison import Failure
+from latentbench.errors import BusyError, CellFailedError, LatentbenchError, UsageError
 from latentbench.experiment import as_they_come_free, run_experiment
 from latentbench.factoring.frames import principal_errors, scored_frames_of
 from latentbench.factoring.record import FactoredRow, Factoring, Measure, PointAnswer
@@ -22,7 +23,7 @@ from latentbench.results.standing import withheld
 from latentbench.results.uncertainty import difference, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -59,6 +60,8 @@ def factorize(
 ) -> Factoring:
     """Make the runs that are not there, and put the states side by side.
 
+    A point that fails, or a control of it, is told and named among the failures; the others go on.
+
     Args:
         points: name and options of each factorisation of the grid.
         configure: gives the run of one.
@@ -67,23 +70,23 @@ def factorize(
         registry: where components are looked up.
 
     Raises:
-        UsageError: the run has no control without a context, at every staleness the context has
-            seen the target, or a point cannot be made.
-        LatentbenchError: a run failed.
+        UsageError: the run has no control without a context, or at every staleness the context has
+            seen the target.
+        LatentbenchError: the run of x failed, or no point could be made; that of the first.
     """
     grid = _Grid(configure, out, workspace, registry, _common(points))
     _refuse_blind(grid.config)
     grid.make({"name": "none"}, *points)
     rows, answers = [grid.row({"name": "none"}, "latents")], []
     for point in points:
-        row = grid.row(point, "point")
-        errors = grid.errors(grid.keep(point))
-        near = 1 + int(np.abs(errors - row.error.value).argmin())
-        dim = min(row.dim, len(errors))  # the state may have more dimensions than x
-        controls = [_control(point, configure, name, dim) for name in CONTROLS]
-        matched = _control(point, configure, "pca", near)
-        rows += [row, *(grid.row(one, "control") for one in (*controls, matched))]
-        answers.append(grid.answer(point, matched))
+        for of_point, answer in grid.beside_controls(point):
+            rows += of_point
+            answers.append(answer)
+    failed = {
+        label: grid.errors[label] for label in map(grid.label, points) if label in grid.errors
+    }
+    if not answers:
+        raise next(iter(failed.values()))
     found = Factoring(
         folder=str(out),
         encoder=grid.config.encoder.name,
@@ -93,6 +96,7 @@ def factorize(
         ms=1000 * grid.horizon / grid.result.encoder.frame_rate,
         rows=_once(rows),
         answers=tuple(answers),
+        failures=tuple(Failure(label=label, error=str(one)) for label, one in failed.items()),
     )
     write_text(out / "factorization.json", found.model_dump_json(indent=2), shared=True)
     write_text(out / "factorization.csv", found.to_csv(), shared=True)
@@ -144,6 +148,7 @@ class _Grid:
         self.results: dict[str, Result] = {}
         self.frames: dict[str, ScoredFrames] = {}
         self.rows: dict[str, FactoredRow] = {}
+        self.errors: dict[str, LatentbenchError] = {}
         self.principal: dict[float, NDArray[np.float64]] = {}
 
     @property
@@ -152,6 +157,13 @@ class _Grid:
 
     @property
     def result(self) -> Result:
+        """Of x.
+
+        Raises:
+            LatentbenchError: its run failed.
+        """
+        if "x" in self.errors:
+            raise self.errors["x"]
         return self.results["x"]
 
     @property
@@ -182,7 +194,7 @@ class _Grid:
         """The least share of variance by which the coordinates of nats are chosen."""
         return _keep(self.configure(point))
 
-    def errors(self, keep: float) -> NDArray[np.float64]:
+    def principal_errors(self, keep: float) -> NDArray[np.float64]:
         """Of x from 1, 2, ... principal components, over the frames that are scored."""
         if keep not in self.principal:
             self.principal[keep] = principal_errors(
@@ -196,19 +208,47 @@ class _Grid:
 
         def make(one: _Run, progress: Progress) -> None:
             workspace = replace(self.workspace, progress=progress)
-            run_experiment(one.config, one.folder, workspace, self.registry)
-            self.results[one.label] = read_result(one.folder)
+            try:
+                run_experiment(one.config, one.folder, workspace, self.registry)
+                self.results[one.label] = read_result(one.folder)
+            except BusyError:
+                raise
+            except LatentbenchError as error:
+                progress.say(f"{one.label} failed: {error}")
+                self.errors[one.label] = error
 
         as_they_come_free(runs, make, self.workspace.progress)
 
+    def beside_controls(
+        self, point: Mapping[str, Any]
+    ) -> Iterator[tuple[list[FactoredRow], PointAnswer]]:
+        """A state, its controls, and whether it is easier to model; nothing if one failed."""
+        try:
+            row = self.row(point, "point")
+            errors = self.principal_errors(self.keep(point))
+            near = 1 + int(np.abs(errors - row.error.value).argmin())
+            dim = min(row.dim, len(errors))  # the state may have more dimensions than x
+            controls = [_control(point, self.configure, name, dim) for name in CONTROLS]
+            matched = _control(point, self.configure, "pca", near)
+            rows = [row, *(self.row(one, "control") for one in (*controls, matched))]
+        except LatentbenchError as error:
+            self.errors[self.label(point)] = error
+        else:
+            yield rows, self.answer(point, matched)
+
     def row(self, point: Mapping[str, Any], role: Role) -> FactoredRow:
-        """Run one factorisation, if that is not done, and describe its state."""
+        """Run one factorisation, if that is not done, and describe its state.
+
+        Raises:
+            LatentbenchError: it failed, here or before.
+        """
         label = self.label(point)
         if label in self.rows:
             return self.rows[label]
         config, folder = self.configure(point), self.folder(point)
-        if label not in self.results:
+        if label not in {**self.results, **self.errors}:
             self.make(point)
+        self._require_figures(label)
         one = scored_frames_of(folder, self.horizon, self.workspace, self.registry)
         self.frames[label] = one
         known = "kl" in one.columns
@@ -233,10 +273,23 @@ class _Grid:
             **(self._rollouts(rolled) if rolled else {}),
             stamps=(
                 *self._withheld(label),
+                *_cut(config, one),
                 *_stamps(config.factorization, one, movement, kl),
             ),
         )
         return self.rows[label]
+
+    def _require_figures(self, label: str) -> None:
+        """Refuse a run that failed, or of which every cell did at the staleness looked at.
+
+        Raises:
+            LatentbenchError: says why.
+        """
+        if label in self.errors:
+            raise self.errors[label]
+        for one in self.results[label].horizons:
+            if one.k == self.horizon and not one.seeds:
+                raise CellFailedError(f"{label} has no figures at k = {one.k}: {one.errors[0]}")
 
     def _withheld(self, label: str) -> tuple[str, ...]:
         """Why the gain of a run takes no part in any comparison."""
@@ -347,6 +400,12 @@ def _measured(table: SpeakerTable) -> Measure:
 def _measure(found: Estimate, frames: int) -> Measure:
     low, high = (None if math.isnan(one) else one for one in (found.low, found.high))
     return Measure(value=found.value, low=low, high=high, n=frames, speakers=found.speakers)
+
+
+def _cut(config: RunConfig, one: ScoredFrames) -> list[str]:
+    """Says that transforms leave out some of a state: what it rebuilds is told by all of it."""
+    asked = any(getattr(each.options, "components", 0) for each in config.transforms)
+    return [f"cut: {one.dim} of {one.width} dimensions"] if asked and one.dim < one.width else []
 
 
 def _stamps(

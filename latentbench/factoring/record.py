@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from latentbench.comparisons.comparison import Failure  # noqa: TC001 - pydantic reads it
 from latentbench.escapes import csv_text
 from latentbench.results.schema import Number, Record
 
@@ -110,6 +111,7 @@ class Factoring(Record):
         k: staleness in frames; `ms` in milliseconds.
         rows: the latents first, then each point with its controls.
         answers: one for each point.
+        failures: points that are missing.
     """
 
     schema_version: Literal[1] = 1
@@ -121,6 +123,7 @@ class Factoring(Record):
     ms: float
     rows: tuple[FactoredRow, ...]
     answers: tuple[PointAnswer, ...]
+    failures: tuple[Failure, ...] = ()
 
     def to_csv(self) -> str:
         """One line a figure: row, role, d, figure, value, low, high, n, speakers."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from latentbench.latents.transform import leads_back
 from latentbench.metrics.columns import NORM_FLOOR
 from latentbench.metrics.statistics import Sums
 from latentbench.rollout.alive import life
@@ -66,12 +67,14 @@ def rolled_into_x(run: OpenedRun, horizon: int) -> RolledIntoX | None:
     """Movement, variance and life of a run's rollouts by samples, decoded.
 
     The utterances are those the run rolled out, by the model of its first seed; figures are inf
-    where a frame is not finite. None where the run rolls nothing out.
+    where a frame is not finite. None where the run rolls nothing out, or a transform has no way
+    back.
 
     Raises:
         DamagedFileError: a file of the run is not what was written.
     """
-    rollouts = decoded_rollouts(run, horizon, "sample")
+    back = leads_back(run.config, run.registry)
+    rollouts = decoded_rollouts(run, horizon, "sample") if back else ()
     if not rollouts:
         return None
     centre = torch.cat([one.true[one.start :] for one in rollouts]).double().mean(0)

@@ -61,6 +61,7 @@ class Projection(Factorization):
         """
         del fitting
         self.whitening = Whitening.fitted(latents, train, self.options.keep)
+        self.whitening.require_directions()
         kept = self.whitening.kept
         if self.dim > kept:
             raise UsageError(

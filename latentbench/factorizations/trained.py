@@ -63,10 +63,11 @@ class TrainedFactorization(Factorization):
         """Train on train.
 
         Raises:
-            UsageError: no train utterance is longer than a frame.
+            UsageError: no train utterance is longer than a frame, or none varies.
             LatentbenchError: training diverged.
         """
         self.whitening = self.coordinates(latents, train)
+        self.whitening.require_directions()
         utterances = [
             self.whitening.whiten(one) for one in map(latents.utterance, train) if len(one) > 1
         ]

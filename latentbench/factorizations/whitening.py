@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from latentbench.errors import UsageError
 from latentbench.latents.transform import moments
 
 if TYPE_CHECKING:
@@ -67,6 +68,18 @@ class Whitening:
     def kept(self) -> int:
         """K."""
         return int(self.into.shape[1])
+
+    def require_directions(self) -> None:
+        """Refuse latents that stand still.
+
+        Raises:
+            UsageError: no direction varies.
+        """
+        if not self.kept:
+            raise UsageError(
+                "The train latents do not vary, so there is nothing to factorise.",
+                "Look at the encoder and its weights: every frame is the same.",
+            )
 
     def state(self) -> dict[str, torch.Tensor]:
         """Its three tensors by name."""

@@ -30,6 +30,7 @@ __all__ = [
     "Standardize",
     "Transform",
     "fit_transforms",
+    "leads_back",
     "moments",
     "restore_transforms",
     "undo_transforms",
@@ -119,6 +120,12 @@ def restore_transforms(
     return latents
 
 
+def leads_back(config: RunConfig, registry: Registry) -> bool:
+    """Whether every transform of a run has a way back."""
+    made = [_create(one, registry) for one in config.transforms]
+    return all(type(one).undo is not Transform.undo for one in made)
+
+
 def undo_transforms(
     frames: torch.Tensor, config: RunConfig, registry: Registry, files: Sequence[Path]
 ) -> torch.Tensor:
@@ -195,12 +202,17 @@ class Pca(_Affine):
         """Learn the directions.
 
         Raises:
-            UsageError: there are fewer directions of any variance than components.
+            UsageError: there are fewer directions of any variance than components, or none.
         """
         mean, covariance = moments(latents, train)
         values, vectors = np.linalg.eigh(covariance)
         values, vectors = values[::-1], vectors[:, ::-1]
         usable = int((values > self.options.keep * values[0]).sum())
+        if not usable:
+            raise UsageError(
+                "The train latents do not vary, so pca finds no direction.",
+                "Look at the encoder, or at the factorisation: its state stands still.",
+            )
         wanted = self.options.components or usable
         if wanted > usable:
             raise UsageError(

@@ -24,6 +24,8 @@ def factoring_report(found: Factoring) -> Iterator[Table | Line]:
         stamped = [row.label for row in found.rows if stamp in row.stamps]
         whose = "all" if len(stamped) == len(found.rows) else ", ".join(stamped)
         yield Line(f"{whose}: {stamp}", "bold")
+    for failure in found.failures:
+        yield Line(f"{failure.label} failed: {failure.error}", "bold")
     for answer in found.answers:
         yield Line(answer.sentence)
     yield Line(

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 import latentbench as lb
 from latentbench.api import configure, plan_factorization
 from latentbench.cli import main
-from latentbench.errors import UsageError
-from latentbench.factoring.factorize import _Grid, _stamps, foreseen
+from latentbench.errors import CellFailedError, UsageError
+from latentbench.factoring.factorize import _cut, _Grid, _stamps, foreseen
 from latentbench.factoring.frames import ScoredFrames, principal_errors
 from latentbench.factoring.record import FactoredRow, Factoring, Measure
 from latentbench.predictors.learning_curve import Convergence
@@ -348,6 +348,46 @@ def test_a_state_whose_models_were_still_learning_is_stamped(make_result):
         grid = _Grid(None, Path(), None, None, frozenset())
         grid.results["x"] = result.model_copy(update={"horizons": horizons})
         assert list(grid._withheld("x")) == stamps
+
+
+def test_a_point_that_fails_leaves_the_others_their_answers(made, tmp_path):
+    """With a command to give again; of a state of more directions than there are."""
+    file = tmp_path / "asked.yaml"
+    file.write_text(configure(**SETTINGS, preset="lb1").to_yaml())
+    places = ["--out", made[0] / "out", "--cache", made[0] / "cache"]
+    asked = ["factorize", "--config", file, *places, "--vary", "factorization.dim=3,200", "--json"]
+    done = CliRunner().invoke(main, list(map(str, asked)))
+    assert done.exit_code == 1
+    assert "Not all points of the grid could be made: linear dim=200." in done.stderr
+    found = Factoring.model_validate_json(done.stdout)
+    assert found.answers == made[1].record.answers[:1]
+    (failure,) = found.failures
+    assert failure.label == "linear dim=200"
+    assert "Use at most 12" in failure.error
+    asked[-2] = "factorization.dim=200"
+    done = CliRunner().invoke(main, list(map(str, asked)))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "factorization.dim=200 was asked for" in done.stderr
+
+
+def test_a_run_whose_every_cell_failed_is_named_with_the_reason(make_result):
+    grid = _Grid(None, Path(), None, None, frozenset())
+    result = make_result()
+    first, *others = result.horizons
+    failed = first.model_copy(update={"seeds": (), "status": "failed", "errors": ("too few",)})
+    grid.results["x"] = result.model_copy(update={"horizons": (failed, *others)})
+    with pytest.raises(CellFailedError, match="x has no figures at k = 1: too few"):
+        grid._require_figures("x")
+
+
+def test_an_answer_is_of_all_of_a_state():
+    """Transforms may leave some of it out of what is predicted; whitening does of no variance."""
+    one = ScoredFrames(
+        3, 2, {}, np.zeros(0), (), np.zeros((0, 3)), 2.0, past_only=False, log_volume=0.0
+    )
+    cut = configure(transforms=[{"name": "pca", "components": 2}])
+    assert _cut(cut, one) == ["cut: 2 of 3 dimensions"]
+    assert _cut(configure(preset="lb1"), one) == []
 
 
 def test_a_state_of_the_past_costs_what_the_bound_says(made):

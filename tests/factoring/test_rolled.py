@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import latentbench as lb
+from latentbench.api import configure
 from latentbench.factoring.rolled import decoded_rollouts, rolled_into_x
 from latentbench.opened import OpenedRun
 from latentbench.plugins import load_registry
@@ -67,3 +68,11 @@ def test_white_samples_die_at_once(opened):
 
 def test_where_nothing_is_rolled_out_nothing_is_told(opened):
     assert rolled_into_x(opened({"name": "none"}, set=["rollout.utterances=0"]), 1) is None
+
+
+def test_frames_without_a_way_back_are_not_told():
+    class Run:
+        config = configure(transforms=["standardize", "shuffled-frames"])
+        registry = load_registry()
+
+    assert rolled_into_x(Run(), 1) is None
