@@ -14,6 +14,7 @@ import torch
 
 from latentbench.config import make
 from latentbench.digest import file_digest
+from latentbench.errors import LatentbenchError
 from latentbench.inline import lasting_digest
 from latentbench.latents.store import LatentStore
 from latentbench.tensors import load_tensors, save_tensors
@@ -115,7 +116,7 @@ def factored_store(
         progress: told the utterances done.
 
     Raises:
-        LatentbenchError: the store cannot be written.
+        LatentbenchError: the store cannot be written, or states are not what the contract says.
         DamagedFileError: the fitted file or the base is not what was written.
     """
     factorization = restore_factorization(config, registry, file)
@@ -174,9 +175,31 @@ def _encode(
         for entry in entries:
             at = entry.start
             for frames in entry.segments:
-                states.append(factorization.encode(latents[at : at + frames].float().clone()))
+                stretch = latents[at : at + frames].float().clone()
+                states.append(_sound(factorization, factorization.encode(stretch), entry, frames))
                 at += frames
             energies.append(energy[entry.start : at])
             placed.append(replace(entry, shard="", start=start))
             start += at - entry.start
     store.add(torch.cat(states), torch.cat(energies), placed)
+
+
+def _sound(
+    factorization: Factorization, states: torch.Tensor, entry: ShardEntry, frames: int
+) -> torch.Tensor:
+    """The states of a stretch, if they are what the contract says: nothing else is kept.
+
+    Raises:
+        LatentbenchError: they are of another shape, or not finite.
+    """
+    wanted, shape = [frames, factorization.dim], list(states.shape)
+    odd = int((~states.isfinite()).reshape(len(states), -1).any(1).sum()) if shape == wanted else 0
+    if shape == wanted and not odd:
+        return states
+    told = f"of {odd} frames that are not finite" if odd else f"{shape} where {wanted} are wanted"
+    kind = type(factorization)
+    raise LatentbenchError(
+        f"The factorisation {kind.__module__}.{kind.__qualname__} gives states {told}, of the "
+        f"utterance '{entry.utterance}'.",
+        "'latentbench plugins check' looks for more of this; tell the plugin's authors.",
+    )

@@ -9,6 +9,7 @@ import torch
 
 import latentbench as lb
 from latentbench.config import RunConfig, resolve
+from latentbench.errors import LatentbenchError
 from latentbench.factorizations.projections import Linear
 from latentbench.factorizations.stored import factored_store
 from latentbench.factorizations.unfactored import Unfactored
@@ -86,24 +87,57 @@ class More(Times):
         return frames * self.options.times + 1
 
 
-def test_what_shows_in_the_states_alone_is_in_the_key_of_their_store(tmp_path):
-    """An option, or the code; an editable plugin keeps its name and its fitted file."""
+class Broken(Unfactored):
+    """Breaks its contract as its option says."""
+
+    def encode(self, frames):
+        return (frames[1:], frames.repeat(1, 2), frames * np.nan)[self.options.times]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """The states that a class gives of two utterances by one fitted file."""
     rows = {f"{n}": np.arange(40, dtype=np.float32).reshape(20, 2) + n for n in range(2)}
     base = lb.encode(
         latents=rows, frame_rate=10, speakers={one: one for one in rows},
         cache=tmp_path, progress=False, split={"eval_fraction": 0.5},
         set=["utterances.min_seconds=0"],
     )  # fmt: skip
-    file, found, known = tmp_path / "fitted.safetensors", [], load_registry()
+    file, known = tmp_path / "fitted.safetensors", load_registry()
     save_tensors(file, {"dim": torch.tensor(2)})
-    for made, times in ((Times, 1), (Times, 2), (More, 2), (Times, 1)):
+
+    def make(made, times):
         spec = FactorizationSpec(name="times", summary="", factory=made, options=Doubling)
         whose = Component(spec, Provider("latentbench-times", "1.0", "times"))
         registry = known.beside([whose])
         config = resolve({"factorization": {"name": "times", "times": times}}, registry)
         store = factored_store(base.store, base.rows, config, registry, file=file, progress=SILENT)
-        found.append(open_latents(store, base.rows)[0].utterance(0)[0].tolist())
-    assert found == [[0, 1], [0, 2], [1, 3], [0, 1]]
+        return open_latents(store, base.rows)[0].utterance(0)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (0, r"\[19, 2\] where \[20, 2\]"),
+        (1, r"\[20, 4\] where"),
+        (2, "20 frames that are not finite"),
+    ],
+)
+def test_states_that_break_the_contract_are_not_kept(stored, tmp_path, how, told):
+    with pytest.raises(LatentbenchError, match=f"Broken gives states .*{told}.*utterance '0'"):
+        stored(Broken, how)
+    assert [one.utterances for one in list_stores(tmp_path) if "by times" in one.encoder] in (
+        [],
+        [0],
+    )
+
+
+def test_what_shows_in_the_states_alone_is_in_the_key_of_their_store(stored, tmp_path):
+    """An option, or the code; an editable plugin keeps its name and its fitted file."""
+    made = ((Times, 1), (Times, 2), (More, 2), (Times, 1))
+    assert [stored(*one)[0].tolist() for one in made] == [[0, 1], [0, 2], [1, 3], [0, 1]]
     assert len(list_stores(tmp_path)) == 4
 
 
