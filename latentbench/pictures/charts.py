@@ -288,7 +288,7 @@ def _curves(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
         .mark_line(strokeWidth=1.4)
         .encode(
             x=alt.X("step:Q", title="step"),
-            y=alt.Y("loss:Q", title=f"loss, {NATS}", scale=alt.Scale(zero=False)),
+            y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=False)),
             color=colour,
             strokeDash=alt.StrokeDash("split:N", scale=dash, legend=None),
             detail="seed:N",

@@ -48,7 +48,7 @@ def curves_report(result: Result, curves: pa.Table) -> Iterator[Table | Line]:
 
     Args:
         result: of the run.
-        curves: `curves.parquet`: horizon, seed, role, step, split, loss in nats per frame.
+        curves: `curves.parquet`: horizon, seed, role, step, split, loss.
     """
     found = list(_curves(result, curves))
     if not found:
@@ -73,12 +73,13 @@ def curves_report(result: Result, curves: pa.Table) -> Iterator[Table | Line]:
                 column("ended", found, _ended, left=True),
             ),
         ),
-        "Loss of each network, nats per frame",
+        "Loss of each network",
     )
     yield Line()
     yield Line(
         "A mark is a mean of losses, the lowest line the least of the network; train: the loss on "
-        "train where the one on validation was best.",
+        "train where the one on validation was best. A loss is in nats per frame where it is the "
+        "NLL, else in a unit of its own.",
         "dim",
     )
 

@@ -37,6 +37,9 @@ def test_a_line_falls_as_its_losses_do():
     assert "█▄▁▂" in found
     for text in ("validation", "8.00", "1.00", "30", "2.00", "0.50", "converged"):
         assert text in found
+    assert "in nats per frame where it is the NLL, else in a unit of its own" in " ".join(
+        found.split()
+    )
 
 
 @pytest.mark.parametrize("curves", [NO_CURVES])
