@@ -126,7 +126,7 @@ def compare(
             )
         folders = [run for folder in runs for run in finished_runs(folder)]
         found = api.compare(folders, match=match, strict=strict, registry=session.registry())
-        _show(found, format_, asked, full=full)
+        _show(found, format_, asked, full=full, again="Give the command of that run again")
         return
     components = {plural: given.pop(section) for section, plural in PLURALS.items()}
     settings = settings_of(session, {**given, "cache": cache})
@@ -146,8 +146,15 @@ def _set_by_user(given: dict[str, Any]) -> list[str]:
     return [names.get(name, name) for name, value in given.items() if value not in idle]
 
 
-def _show(found: Comparison, format_: str, exports: Exports, *, full: bool) -> None:
-    """Write the exports, print the comparison, then fail if anything of it did.
+def _show(
+    found: Comparison,
+    format_: str,
+    exports: Exports,
+    *,
+    full: bool,
+    again: str = "Give the same command again",
+) -> None:
+    """Write the exports, print the comparison, then fail if anything of it did: `again` runs it.
 
     Raises:
         CellFailedError: a run or a horizon failed.
@@ -166,5 +173,5 @@ def _show(found: Comparison, format_: str, exports: Exports, *, full: bool) -> N
     if failed:
         raise CellFailedError(
             f"Not all that is compared could be run: {'; '.join(failed)}.",
-            "Give the same command again to run only these.",
+            f"{again} to run only these.",
         )

@@ -45,13 +45,19 @@ class Exports:
             format_: what is printed, which the options are for as well.
 
         Raises:
-            UsageError: a suffix names no format, or an option has no file it is for.
+            UsageError: a suffix names no format, the folder of a file is not there, or an option
+                has no file it is for.
         """
         for file in self.exports:
             if file.suffix not in SUFFIXES:
                 raise UsageError(
                     f"--export {file}: the suffix '{file.suffix}' names no format.",
                     f"Use one of {', '.join(SUFFIXES)}.",
+                )
+            if not file.parent.is_dir():
+                raise UsageError(
+                    f"--export {file}: there is no folder '{file.parent}'.",
+                    "Make it, or name a file in another.",
                 )
         formats = {format_, *(SUFFIXES[file.suffix] for file in self.exports)}
         for option, given, takers in (

@@ -161,7 +161,8 @@ class Page:
         Raises:
             UsageError: no table has such a column.
         """
-        known = [_name(one) for table in self.tables for group in table.groups for one in group]
+        every = (_name(one) for table in self.tables for group in table.groups for one in group)
+        known = list(dict.fromkeys(every))
         for name in names:
             if name not in known:
                 raise UsageError(f"--columns: there is no column '{name}'.", nearest(name, known))

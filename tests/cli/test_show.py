@@ -5,6 +5,8 @@ import json
 import pytest
 
 from latentbench import api
+from latentbench.cli.export import Exports
+from latentbench.errors import UsageError
 from latentbench.results import Figures
 from latentbench.results.schema import Skipped
 
@@ -152,7 +154,7 @@ def test_figures_of_a_run_are_exported_with_their_units(invoke, run_folder, make
     ("asked", "message"),
     [
         (["--export", "x.xlsx"], "'.xlsx' names no format.\nUse one of .csv"),
-        (["--export", "no/x.csv"], "cannot be written: No such file"),
+        (["--export", "no/x.csv"], "there is no folder 'no'"),
         (["--export", "x.md", "--columns", "dnl"], "no column 'dnl'.\nDid you mean 'dnll'?"),
         (
             ["--columns", "dnll"],
@@ -181,3 +183,17 @@ def test_a_folder_of_runs_is_exported_by_compare(invoke, runs, tmp_path):
     found = invoke("show", runs, "--export", tmp_path / "x.csv")
     assert "--export writes one run, and there are 2 in the folder." in found.stderr
     assert found.exit_code == 2
+
+
+def test_a_column_of_several_tables_is_named_once_among_the_known(invoke, tmp_path, make_result):
+    result = make_result(("all", "high_energy", "utterance_medial"))
+    (tmp_path / "result.json").write_text(result.to_json())
+    found = invoke("show", tmp_path, "--export", tmp_path / "x.md", "--columns", "zzz")
+    known = found.stderr.split("Known: ")[1].rstrip(".\n").split(", ")
+    assert len(known) == len(set(known))
+    assert {"n", "dnll"} <= set(known)
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_computed(tmp_path):
+    with pytest.raises(UsageError, match=r"there is no folder '.*no'"):
+        Exports((tmp_path / "no" / "x.csv",)).check()

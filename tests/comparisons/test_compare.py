@@ -259,6 +259,7 @@ def test_a_finished_run_with_a_failed_horizon_is_shown_and_fails(two_runs, invok
     assert shown.exit_code == 1
     assert "fine, 80 ms failed: diverged" in shown.stdout
     assert "Not all that is compared could be run: fine, 80 ms." in shown.stderr
+    assert "Give the command of that run again" in shown.stderr  # this one runs nothing
 
 
 def test_a_dry_run_plans_every_run_and_leaves_nothing(compare, tmp_path):
@@ -286,7 +287,7 @@ def test_a_dry_run_plans_every_run_and_leaves_nothing(compare, tmp_path):
         (["{fine}", "{coarse}", "--dry-run"], "--dry-run would change nothing"),
         (["{fine}", "{coarse}", "--full", "--json"], "--full is of the tables"),
         (["{fine}", "{coarse}", "--export", "x.xlsx"], "'.xlsx' names no format.\nUse one of .csv"),
-        (["{fine}", "{coarse}", "--export", "no/x.csv"], "cannot be written: No such file"),
+        (["{fine}", "{coarse}", "--export", "no/x.csv"], "there is no folder 'no'"),
         (["{fine}", "{coarse}", "--format", "html"], "'html' is not one of"),
         (["--encoder", "logmel"], "needs at least two runs; this is one: encoder 'logmel'"),
         ([], "Give --encoder, --predictor, --corpus or --factorization several times"),
