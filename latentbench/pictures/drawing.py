@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from latentbench.errors import UsageError, nearest
 from latentbench.pictures.rows import PICTURES, Row, rows_of
 from latentbench.reports.columns import time_text
+from latentbench.results.standing import no_nll, not_fitted
 from latentbench.rollout.alive import ALIVE
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ NOTHING = {
     "speakers": "there are no frames with nll_unconditional or nll_baseline",
     "pit": "it takes pit_coverage_50 and pit_coverage_90 in evaluation.metrics",
 }
+OF_NLL = ("gain", "context", "split", "rollout", "speakers")
 BY = {"mean": "by its mean", "sample": "by samples"}
 WIDE = 8.0  # a ratio beyond which the axis is logarithmic
 ROLES = {"predictor": "model", "unconditional": "control without context"}
@@ -117,11 +119,13 @@ def _drawn(what: str, runs: Sequence[FinishedRun]) -> Figure:
 
 
 def _why_nothing(what: str, runs: Sequence[FinishedRun]) -> str:
-    if what != "curves" and not rows_of("gain", runs) and rows_of("curves", runs):
-        return (
-            "No horizon has models that were fitted, or a control to hold them against; "
-            f"'--what curves' shows how they trained. Or {NOTHING[what]}."
-        )
+    horizons = [one for run in runs for one in run.result.horizons if one.fitted]
+    if not horizons:
+        return "No horizon has a model: its cells failed, or no utterance is long enough."
+    if what != "curves" and all(map(not_fitted, horizons)):
+        return "No horizon has models that were fitted; '--what curves' shows how they trained."
+    if what in OF_NLL and (reasons := dict.fromkeys(map(no_nll, horizons))) and all(reasons):
+        return f"There is no NLL: {'; '.join(reasons)}. '--what life' shows its rollouts."
     return f"{NOTHING[what][0].upper()}{NOTHING[what][1:]}."
 
 

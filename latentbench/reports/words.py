@@ -13,7 +13,7 @@ from latentbench.encoders.encoder import WHOLE_UTTERANCE
 from latentbench.metrics.units import is_rate, scale
 from latentbench.reports.columns import number_text, time_text
 from latentbench.results.schema import ALONE
-from latentbench.results.standing import gain_of, not_fitted, sampled, scored_speakers
+from latentbench.results.standing import gain_of, no_nll, not_fitted, sampled, scored_speakers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,8 +124,9 @@ def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
     """The gain at each staleness, or that there is none."""
     gains = [(one, gain) for one in usable if (gain := gain_of(one)) is not None]
     if not gains:
-        reasons = "; ".join(dict.fromkeys(map(_no_gain, usable)))
-        yield f"How much the context is worth is unknown: {reasons}."
+        control = "the control without a context was not fitted (controls=[unconditional])"
+        reasons = dict.fromkeys(no_nll(one) or control for one in usable)
+        yield f"How much the context is worth is unknown: {'; '.join(reasons)}."
         return
     sure = [(one, gain) for one, gain in gains if _above_zero(gain)]
     others = [one for one, gain in gains if _holds_zero(gain)]
@@ -153,13 +154,6 @@ def _worth(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
             f"No information was found by this model at {_times(worse)}: it predicts new "
             f"{sampled(result)} worse with the context than without."
         )
-
-
-def _no_gain(horizon: HorizonResult) -> str:
-    nll = horizon.find("eval", ALL, "nll")
-    if nll is not None and not nll.n and nll.interval_note:
-        return nll.interval_note
-    return "the control without a context was not fitted (controls=[unconditional])"
 
 
 def _split(usable: Sequence[HorizonResult]) -> Iterator[str]:

@@ -15,6 +15,7 @@ __all__ = [
     "FEWEST_SPEAKERS",
     "NOT_FITTED",
     "gain_of",
+    "no_nll",
     "not_fitted",
     "sampled",
     "scored_speakers",
@@ -51,6 +52,12 @@ def gain_of(horizon: HorizonResult, split: str = "eval") -> Figure | None:
             "high": None if turned.low is None else 0.0 - turned.low,
         }
     )
+
+
+def no_nll(horizon: HorizonResult) -> str:
+    """Why its predictor has no NLL; empty where it has one."""
+    nll = horizon.find("eval", ALL, "nll")
+    return "" if nll is None or nll.n else nll.interval_note
 
 
 def sampled(result: Result) -> str:

@@ -1,7 +1,9 @@
 """What is drawn is what the rows say: the artists, the files and what is refused."""
 
 import builtins
+import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,6 +167,20 @@ def test_of_nothing_there_is_no_picture_but_a_reason(folders, invoke, tmp_path):
     assert "'--what curves' shows how they trained" in ended.stderr
     ended = invoke("plot", folders[0], "--what", "curves", "--out", tmp_path / "x.svg")
     assert "Nothing was trained by gradient descent." in ended.stderr
+
+
+def test_why_nothing_is_drawn_is_what_the_run_lacks(runs):
+    linear = runs[0]
+    (first, *_) = linear.result.horizons
+    told = "the predictor gives samples"
+    nothing = first.figure("eval", "all", "nll").model_copy(update={"n": 0, "interval_note": told})
+    samples = first.model_copy(update={"figures": (nothing,), "rollout": None})
+    empty = first.model_copy(update={"frames": {"train": 0}, "figures": ()})
+    for horizon, hint in ((samples, rf"There is no NLL: {told}\."), (empty, "has a model")):
+        result = linear.result.model_copy(update={"horizons": (horizon,)})
+        with pytest.raises(lb.UsageError) as caught:
+            draw("gain", [replace(linear, result=result)])
+        assert re.search(hint, caught.value.hint)
 
 
 def test_without_matplotlib_the_extra_is_named(runs, monkeypatch):
