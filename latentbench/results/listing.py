@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Headline", "ListedRun", "RunList", "is_held", "list_runs"]
 
-HEADLINES = ("dnll", "nll")
+HEADLINES = ("dnll", "nll", "energy_skill")  # the last of what only samples
 ALL = "all"
 
 
@@ -27,7 +27,7 @@ class Headline(Record):
     """The figure to look at first, on eval, at the smallest staleness that has one.
 
     Attributes:
-        figure: `gain`, else `dnll` or `nll`.
+        figure: `gain`, else `dnll`, `nll` or `energy_skill`.
         ms: staleness.
         value, low, high, unit: as in the tidy table.
         note: why it takes no part in a comparison; empty where it does.
@@ -133,10 +133,10 @@ def _finished(result: Result) -> dict[str, Any]:
 
 
 def _headline(result: Result, horizon: HorizonResult) -> Headline | None:
-    found: Figure | None = gain_of(horizon)
-    for name in HEADLINES:
-        found = found or horizon.find("eval", ALL, name)
-    if found is None or not found.n:
+    others = (horizon.find("eval", ALL, name) for name in HEADLINES)
+    measured = (one for one in (gain_of(horizon), *others) if one is not None and one.n)
+    found: Figure | None = next(measured, None)
+    if found is None:
         return None
     return Headline(
         figure=found.name,

@@ -9,10 +9,11 @@ from latentbench.cli import main
 from latentbench.errors import UsageError
 from latentbench.files import write_text
 from latentbench.locks import locked
+from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.listing import listing_report
 from latentbench.results import RunFolder
 from latentbench.results.listing import list_runs
-from latentbench.results.schema import CellRecord
+from latentbench.results.schema import CellRecord, Figure
 
 DONE = CellRecord(horizon=1, seed=42, status="done").to_json()
 
@@ -68,6 +69,20 @@ def test_a_damaged_result_is_listed_as_unreadable(tmp_path):
     (tmp_path / "runs" / "odd").mkdir(parents=True)
     (tmp_path / "runs" / "odd" / "result.json").write_text('{"schema_version": 1, "config"')
     assert only(tmp_path).status == "unreadable"
+
+
+def test_of_what_only_samples_the_energy_skill_is_the_headline(tmp_path, make_result):
+    result = make_result()
+    skill = Figure(split="eval", slice="all", name="energy_skill", value=0.2, n=9, better="higher")
+    unfit = {"predictor": (Convergence(steps=9, best_step=9, converged=False),)}
+    for name, changes in (("good", {}), ("unfit", {"convergence": unfit})):
+        horizon = result.horizons[0].model_copy(update={"figures": (skill,), **changes})
+        (tmp_path / name).mkdir()
+        text = result.model_copy(update={"horizons": (horizon,)}).to_json()
+        write_text(tmp_path / name / "result.json", text)
+    good, unfit = (one.headline for one in list_runs(tmp_path).runs)
+    assert (good.figure, good.value, good.note) == ("energy_skill", 0.2, "")
+    assert unfit.note == "not fitted"
 
 
 def test_no_folder_is_said_and_an_empty_one_is_no_error(tmp_path):
