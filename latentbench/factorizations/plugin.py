@@ -58,7 +58,7 @@ class RssmOptions(ProjectionOptions):
     width: Annotated[int, Gt(0), "of the hidden layers"] = 128
     steps: Annotated[int, Gt(0), "of training"] = 2_000
     batch_size: Annotated[int, Gt(0), "stretches in a batch"] = 32
-    frames: Annotated[int, Gt(1), "of a stretch"] = 50
+    frames: Annotated[int, Gt(1), "of a stretch, at most of the median utterance"] = 50
     learning_rate: Annotated[float, Gt(0), "of Adam, falling to 0 by a cosine"] = 2e-3
     seed: Annotated[int, Ge(0), "of weights, batches and draws"] = 0
 

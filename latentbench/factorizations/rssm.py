@@ -201,11 +201,14 @@ class _Multiplier:
 
 
 class _Stretches:
-    """Batches of stretches of equally many frames, drawn from utterances by their length."""
+    """Batches of stretches of equally many frames, drawn from utterances by their length.
+
+    Where utterances are short a stretch is as long as the median one: half of them take part.
+    """
 
     def __init__(self, utterances: Sequence[torch.Tensor], frames: int, batch: int) -> None:
         lengths = torch.tensor([len(one) for one in utterances])
-        self.frames = min(frames, int(lengths.max()))
+        self.frames = min(frames, int(lengths.median()))
         self.long = [one for one in utterances if len(one) >= self.frames]
         self.weights = torch.tensor([float(len(one) - self.frames + 1) for one in self.long])
         self.batch = batch

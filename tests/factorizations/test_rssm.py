@@ -14,7 +14,7 @@ from torch.distributions import kl_divergence
 
 from latentbench.errors import UsageError
 from latentbench.factorizations.plugin import RssmOptions
-from latentbench.factorizations.rssm import Network, Rssm
+from latentbench.factorizations.rssm import Network, Rssm, _Stretches
 from latentbench.latents import Latents
 from latentbench.worlds.gaussian import factored
 
@@ -137,3 +137,11 @@ def test_utterances_of_one_frame_are_refused(fitted):
     )
     with pytest.raises(UsageError, match="no train utterance of two frames"):
         fitted(Rssm(RssmOptions(dim=2)), latents)
+
+
+@pytest.mark.parametrize(("frames", "used"), [(50, 10), (20, 19)])
+def test_short_utterances_are_trained_on_too(frames, used):
+    utterances = [torch.full((count, 1), float(count)) for count in range(30, 49)]
+    drawn = _Stretches(utterances, frames, 1_000).draw()
+    assert drawn.shape == (1_000, min(frames, 39), 1)
+    assert len(drawn[:, 0].unique()) == used
