@@ -25,7 +25,7 @@ __all__ = ["Checkpoint", "training_digest"]
 
 PROBED_FRAMES = 64
 # Raised when the same configuration comes to mean another order of the frames.
-ORDER = 3
+ORDER = 4
 
 
 class Checkpoint:

@@ -177,7 +177,9 @@ def _run(course: _Course, frames: TaskFrames, training: Training) -> None:
     # Without a context k shows in nothing but the frames: at all k one network, in one order.
     horizon = 0 if frames.blind else frames.horizon
     units = course.descent.units(frames)
-    config = _in_units(training.config, len(units) / len(frames))
+    # Stretches that are rolled out overlap: there are about as many as frames, and as many a batch.
+    share = 1.0 if course.descent.unrolling else len(units) / len(frames)
+    config = _in_units(training.config, share)
     indices = sampling(config, len(units), training.seed, horizon)
     indices.skip(course.done)
     title = f"train k={frames.horizon}"

@@ -124,6 +124,17 @@ def test_a_last_batch_of_one_frame_is_trained_on(rollout):
     assert model.log_sigma.isfinite()
 
 
+def test_a_batch_holds_as_many_stretches_however_short_utterances_are(monkeypatch):
+    frames = frames_of(ar1(A, (40, 20), np.random.default_rng(5)))  # four stretches in each
+    sizes = []
+    monkeypatch.setattr(
+        Unrolling, "loss", lambda _, model, batch, __: sizes.append(len(batch.target)) or model.gain
+    )
+    config = TrainingConfig(steps=3, batch_size=64, rollout=UnrollingConfig(steps=16))
+    OneGain().fit(frames, Training(config, 0, CPU, None, SILENT))
+    assert sizes == [64, 64, 32]  # the third ends an epoch of 160
+
+
 def loss_of(frames, model, step=1, **rollout):
     config = UnrollingConfig(**rollout)
     units = Unrolled(frames, config.steps)
