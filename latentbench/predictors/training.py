@@ -142,7 +142,7 @@ class _Course:
         Raises:
             LatentbenchError: the training diverged, and there is nothing to keep.
         """
-        told = f"{self.descent.predictor.loss_name} {self.losses.mean():.4g}"
+        told = f"{self.descent.loss_name} {self.losses.mean():.4g}"
         if self.checkpoint is not None:
             beside = {
                 "validation": self.validation.state(),
@@ -167,8 +167,12 @@ class _Course:
 
     def tell(self, meter: Meter, found: Loss, horizon: int) -> None:
         """Show a loss, and have it kept."""
-        of = " of validation" if found.split == "validation" else ""
-        meter.note(f"{self.descent.predictor.loss_name}{of} {found.loss:.4g}")
+        trained = self.descent.loss_name
+        names = {
+            "train": trained,
+            "validation": f"{self.descent.predictor.loss_name} of validation",
+        }
+        meter.note(f"{names[found.split]} {found.loss:.4g}")
         measure(meter, k=horizon, seed=self.training.seed, **found._asdict())
 
 
@@ -244,6 +248,11 @@ class Descent:
         self.one_row = one_row_will_do(
             self.predictor, blind, self.device, type(self.predictor).loss
         )
+
+    @property
+    def loss_name(self) -> str:
+        """What the loss of a step is called; that of a rollout is a sum of several."""
+        return "loss" if self.unrolling else self.predictor.loss_name
 
     def units(self, frames: TaskFrames) -> Units:
         """What batches are drawn from; frames without a context are not rolled out.

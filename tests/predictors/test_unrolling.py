@@ -1,6 +1,7 @@
 """Training on own frames: what one gain and one sigma come to, in closed form."""
 
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from latentbench.plugins import load_registry
 from latentbench.predictors import Predictor, Training
 from latentbench.predictors.training import Descent, train
 from latentbench.predictors.unrolling import Unrolled, Unrolling
-from latentbench.progress import SILENT
+from latentbench.progress import SILENT, SilentProgress
 from latentbench.tasks import WindowTask
 
 A, DIM = 0.8, 3
@@ -124,6 +125,23 @@ def test_a_last_batch_of_one_frame_is_trained_on(rollout):
     assert model.log_sigma.isfinite()
 
 
+class Notes(SilentProgress):
+    """What is noted of a task."""
+
+    def __init__(self):
+        self.notes = []
+
+    @contextmanager
+    def task(self, *_, **__):
+        yield self
+
+    def advance(self, amount=1.0):
+        pass
+
+    def note(self, text):
+        self.notes.append(text)
+
+
 def test_a_batch_holds_as_many_stretches_however_short_utterances_are(monkeypatch):
     frames = frames_of(ar1(A, (40, 20), np.random.default_rng(5)))  # four stretches in each
     sizes = []
@@ -131,8 +149,10 @@ def test_a_batch_holds_as_many_stretches_however_short_utterances_are(monkeypatc
         Unrolling, "loss", lambda _, model, batch, __: sizes.append(len(batch.target)) or model.gain
     )
     config = TrainingConfig(steps=3, batch_size=64, rollout=UnrollingConfig(steps=16))
-    OneGain().fit(frames, Training(config, 0, CPU, None, SILENT))
+    progress = Notes()
+    OneGain().fit(frames, Training(config, 0, CPU, None, progress, validation=frames))
     assert sizes == [64, 64, 32]  # the third ends an epoch of 160
+    assert [one.rpartition(" ")[0] for one in progress.notes] == ["loss", "NLL of validation"]
 
 
 def loss_of(frames, model, step=1, **rollout):
