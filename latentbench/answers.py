@@ -173,13 +173,20 @@ class Result(_Tabled[Any]):
             result.frames.to_table(columns=["utterance", "frame", "nll"]).to_pandas()
 
         Raises:
+            UsageError: no horizon of the run scored any frame, as where all failed.
             DamagedFileError: the file is gone or is not what was written.
         """
         import pyarrow.dataset
 
+        from latentbench.errors import UsageError
         from latentbench.files import reading
         from latentbench.results.folder import AGAIN, RunFolder
 
+        if not any(sum(one.scored.values()) for one in self.record.horizons):
+            raise UsageError(
+                f"No horizon of the run '{self.folder}' scored any frame.",
+                "Its record says why: result.record.horizons.",
+            )
         file = RunFolder(self.folder).frames_file
         with reading(file, AGAIN):
             return pyarrow.dataset.dataset(file)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latentbench.opened import OpenedRun
-    from latentbench.progress import Progress
+    from latentbench.progress import Meter, Progress
     from latentbench.results.schema import HorizonResult
     from latentbench.rollout.engine import Mode
     from latentbench.tasks import TaskFrames
@@ -139,6 +139,11 @@ def injected_rollouts(
         for condition in CONDITIONS
         if len(frames)
     ]
+    if not done:
+        why = "; ".join(f"k={one.k}: {one.lacking}" for one in run.horizons(horizons))
+        raise LatentbenchError(
+            f"There is no model to roll out: {why}.", "Give the command of the run again."
+        )
     if not rows:
         raise LatentbenchError(
             f"No eval utterance drawn has {STEPS} frames to roll out.", "Use longer utterances."
@@ -182,8 +187,11 @@ class _Protocol:
 
     def row(self, horizon: HorizonResult, frames: TaskFrames, condition: str) -> InjectionRow:
         """The models of all seeds at one horizon under one condition."""
-        with self.progress.task(f"k = {horizon.k}: {condition}", len(frames), "frames"):
-            pieces = [self._rolled(horizon.k, seed, frames, condition) for seed in horizon.seeds]
+        total = len(frames) * len(horizon.seeds)
+        with self.progress.task(f"k = {horizon.k}: {condition}", total, "frames") as meter:
+            pieces = [
+                self._rolled(horizon.k, seed, frames, condition, meter) for seed in horizon.seeds
+            ]
         return InjectionRow(
             k=horizon.k,
             milliseconds=horizon.milliseconds,
@@ -196,7 +204,7 @@ class _Protocol:
         )
 
     def _rolled(
-        self, k: int, seed: int, frames: TaskFrames, condition: str
+        self, k: int, seed: int, frames: TaskFrames, condition: str, meter: Meter
     ) -> dict[str, NDArray[np.generic]]:
         return rollout(
             self.run.model(k, seed),
@@ -208,6 +216,7 @@ class _Protocol:
             inject=Injection.parse(CONDITIONS[condition]),
             centre=self.centre,
             seed=seed,
+            meter=meter,
         )
 
 

@@ -197,3 +197,11 @@ def test_a_column_of_several_tables_is_named_once_among_the_known(invoke, tmp_pa
 def test_a_folder_that_is_not_there_is_told_before_anything_is_computed(tmp_path):
     with pytest.raises(UsageError, match=r"there is no folder '.*no'"):
         Exports((tmp_path / "no" / "x.csv",)).check()
+
+
+def test_a_run_that_scored_nothing_is_not_called_damaged(tmp_path, make_result):
+    failed = make_result().horizons[0].model_copy(update={"scored": {}, "figures": ()})
+    text = make_result(horizons=(failed,)).to_json()
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(UsageError, match="scored any frame"):
+        api.read(tmp_path).frames  # noqa: B018 - it is looked up when it is asked for

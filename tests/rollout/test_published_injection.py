@@ -14,8 +14,9 @@ from latentbench.cli import main
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.latents import Latents
 from latentbench.predictors import Predictor
+from latentbench.progress import SILENT
 from latentbench.rollout.engine import Injection, rollout, rollout_frames
-from latentbench.rollout.injection import CONDITIONS, segments_of
+from latentbench.rollout.injection import CONDITIONS, injected_rollouts, segments_of
 
 A, DIM = 0.7, 4
 CPU = torch.device("cpu")
@@ -98,6 +99,8 @@ def test_a_command_shows_the_four_conditions(folder):
     ended = CliRunner().invoke(main, [*common, "--inject", "published", "--horizon", "1"])
     assert ended.exit_code == 0, ended.stderr
     assert "8 segments each, 16 steps, by mean" in ended.stdout
+    assert "k = 1: A: done, " in ended.stderr
+    assert "done, 0 frames" not in ended.stderr
     ended = CliRunner().invoke(main, [*common, "--inject", "published", "--json"])
     found = json.loads(ended.stdout)
     assert [(one["k"], one["condition"]) for one in found["rows"]] == [
@@ -113,6 +116,15 @@ def test_a_horizon_that_the_run_does_not_have_is_refused_beside_others_too(folde
     for asked in ((3,), (1, 3)):
         with pytest.raises(UsageError, match=r"no horizon k = 3.\nIt has: 1, 2."):
             run.injection(horizons=asked)
+
+
+def test_a_run_whose_cells_all_failed_is_told_so(folder):
+    run = lb.read(folder / "run", cache=folder / "cache")
+    failed = tuple(one.model_copy(update={"seeds": ()}) for one in run.record.horizons)
+    opened = run._opened("")
+    opened.result = opened.result.model_copy(update={"horizons": failed})
+    with pytest.raises(LatentbenchError, match="no model to roll out: k=1: no finished cell; k=2"):
+        injected_rollouts(opened, (), "mean", SILENT)
 
 
 def test_utterances_that_are_too_short_are_told(tmp_path):
