@@ -360,8 +360,15 @@ def report(
 
     folders = [Path(one.folder if isinstance(one, Result) else one) for one in runs]
     asked: Any = {"cache": cache, "progress": progress, "registry": registry}
-    found = [read(one, **asked).explain(split="eval").record for one in folders if explain]
-    rolled = [read(one, **asked).rollout(mode="sample").record for one in folders if rollout]
+
+    def answer(folder: Path, question: Callable[[Result], Answer[Any]]) -> Any:
+        try:
+            return question(read(folder, **asked)).record
+        except UsageError as error:
+            raise UsageError(f"'{folder}': {error.message}", error.hint) from None
+
+    found = [answer(one, lambda run: run.explain(split="eval")) for one in folders if explain]
+    rolled = [answer(one, lambda run: run.rollout(mode="sample")) for one in folders if rollout]
     return _write(Path(out), report_of(folders, registry, found, rolled))
 
 
