@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -78,6 +79,7 @@ def factorize(
     _refuse_blind(grid.config)
     grid.make({"name": "none"}, *points)
     rows, answers = [grid.row({"name": "none"}, "latents")], []
+    grid.make_controls(points)
     for point in points:
         for of_point, answer in grid.beside_controls(point):
             rows += of_point
@@ -224,17 +226,34 @@ class _Grid:
     ) -> Iterator[tuple[list[FactoredRow], PointAnswer]]:
         """A state, its controls, and whether it is easier to model; nothing if one failed."""
         try:
-            row = self.row(point, "point")
-            errors = self.principal_errors(self.keep(point))
-            near = 1 + int(np.abs(errors - row.error.value).argmin())
-            dim = min(row.dim, len(errors))  # the state may have more dimensions than x
-            controls = [_control(point, self.configure, name, dim) for name in CONTROLS]
-            matched = _control(point, self.configure, "pca", near)
-            rows = [row, *(self.row(one, "control") for one in (*controls, matched))]
+            controls = self.controls(point)
+            rows = [self.row(point, "point"), *(self.row(one, "control") for one in controls)]
         except LatentbenchError as error:
             self.errors[self.label(point)] = error
         else:
-            yield rows, self.answer(point, matched)
+            yield rows, self.answer(point, controls[-1])
+
+    def controls(self, point: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Projections of as many dimensions, and last the components that rebuild x as well.
+
+        Raises:
+            LatentbenchError: the point failed.
+        """
+        row = self.row(point, "point")
+        errors = self.principal_errors(self.keep(point))
+        near = 1 + int(np.abs(errors - row.error.value).argmin())
+        dim = min(row.dim, len(errors))  # the state may have more dimensions than x
+        asked = [*((name, dim) for name in CONTROLS), ("pca", near)]
+        return [_control(point, self.configure, name, dim) for name, dim in asked]
+
+    def make_controls(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Make those of all points at once, so that processes share them out."""
+        wanted: dict[str, dict[str, Any]] = {}
+        for point in points:
+            with suppress(LatentbenchError):  # a point that failed has none
+                wanted |= {self.label(one): one for one in self.controls(point)}
+        known = self.results.keys() | self.errors.keys()
+        self.make(*(one for label, one in wanted.items() if label not in known))
 
     def row(self, point: Mapping[str, Any], role: Role) -> FactoredRow:
         """Run one factorisation, if that is not done, and describe its state.

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 import latentbench as lb
 from latentbench.api import configure, plan_factorization
 from latentbench.cli import main
-from latentbench.errors import CellFailedError, UsageError
+from latentbench.errors import BusyError, CellFailedError, UsageError
+from latentbench.experiment import run_experiment
+from latentbench.factoring import factorize as factorizing
 from latentbench.factoring.factorize import _cut, _Grid, _stamps, foreseen
 from latentbench.factoring.frames import ScoredFrames, principal_errors
 from latentbench.factoring.record import FactoredRow, Factoring, Measure
@@ -156,6 +158,23 @@ def test_what_is_finished_is_not_run_again(made):
     )
     assert {one: one.stat().st_mtime_ns for one in stamps} == stamps
     assert again.record == before.record
+
+
+def test_controls_of_other_points_do_not_wait_for_a_busy_one(made, monkeypatch):
+    folder, begun = made[0], []
+
+    def run(config, out, *given):
+        begun.append(out.name)
+        if out.name == "pca-dim=3" and begun.count(out.name) == 1:
+            raise BusyError("Another process is working there.")
+        return run_experiment(config, out, *given)
+
+    monkeypatch.setattr(factorizing, "run_experiment", run)
+    lb.factorize(
+        vary=["factorization.dim=3,6"], out=folder / "out", cache=folder / "cache", **SETTINGS
+    )
+    first, second = (at for at, name in enumerate(begun) if name == "pca-dim=3")
+    assert first < begun.index("random-dim=6") < second
 
 
 def test_the_tables_are_kept_with_the_runs(made):
