@@ -125,19 +125,37 @@ def _gain(card: Card) -> Iterator[str]:
     if not card.predictable:
         yield "There are too few frames to say what a linear prediction gains."
         return
-    first = card.predictable[0]
-    seen = f"From {counted(first.context, 'frame')} a linear prediction of the next one gains"
+    if leaky := [one for one in card.predictable if _is_leaky(card, one.frames)]:
+        yield (
+            f"Up to {time_text(leaky[-1].ms)} ms of staleness nothing is predicted: a frame sees "
+            "later audio, so the context has seen the target."
+        )
+    if causal := card.predictable[len(leaky) :]:
+        yield from _worth(causal)
+
+
+def _is_leaky(card: Card, frames: int) -> bool:
+    """Whether a context of this staleness has seen the target, as declared or as measured."""
+    measured = 0 if card.heard is None else card.heard.look_ahead
+    return frames <= max(card.look_ahead, measured)
+
+
+def _worth(found: Sequence[Predictable]) -> Iterator[str]:
+    """What a linear prediction gains at the first of these stalenesses, and until which."""
+    first = found[0]
+    which = "the next one" if first.frames == 1 else f"the frame {time_text(first.ms)} ms later"
+    seen = f"From {counted(first.context, 'frame')} a linear prediction of {which} gains"
     if first.low is not None and first.high is not None and first.low <= 0 <= first.high:
         yield f"{seen} nothing that can be told from 0 on speakers that it has not seen."
         return
     many = directions_for([max(0.0, one) for one in first.directions], MANY)
     where = f", 90 % of it in {counted(many, 'direction')}" if many and first.gain > 0 else ""
     yield f"{seen} {number_text(first.gain, 2)} nats on speakers that it has not seen{where}."
-    sure = [one for one in card.predictable if one.low is not None and one.low > 0]
-    if sure and sure[-1] is not card.predictable[-1]:
+    sure = [number for number, one in enumerate(found, 1) if one.low is not None and one.low > 0]
+    if sure and sure[-1] < len(found):
         yield (
-            f"Beyond {time_text(sure[-1].ms)} ms of staleness {counted(first.speakers, 'speaker')} "
-            "show no gain above 0."
+            f"From {time_text(found[sure[-1]].ms)} ms of staleness on "
+            f"{counted(first.speakers, 'speaker')} show no gain above 0."
         )
 
 
@@ -234,11 +252,14 @@ def _by_lag(card: Card) -> Table:
     lags = {one.frames: one for one in card.statistics.autocorrelation}
     powers = [lag for lag in lags if lag & (lag - 1) == 0]
     rows = sorted({*powers, *gains})
+    keys = [
+        column("k", rows, str, unit="frames"),
+        column("ms", rows, lambda k: time_text(1e3 * k / card.frame_rate)),
+    ]
+    if any(_is_leaky(card, one) for one in rows):
+        keys.append(column("", rows, lambda k: "leaky" if _is_leaky(card, k) else ""))
     return Table(
-        (
-            column("k", rows, str, unit="frames"),
-            column("ms", rows, lambda k: time_text(1e3 * k / card.frame_rate)),
-        ),
+        tuple(keys),
         (
             (
                 column("correlation", rows, lambda k: _correlation(lags.get(k))),

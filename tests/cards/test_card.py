@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import latentbench as lb
 from latentbench.cli import main
-from latentbench.reports.card import directions_for, words_of_card
+from latentbench.reports.card import card_tables, directions_for, words_of_card
 
 SMALL = ["--corpus", "white-noise", "--set", "corpus.speakers=6", "--set", "corpus.utterances=3"]
 
@@ -16,6 +16,11 @@ SMALL = ["--corpus", "white-noise", "--set", "corpus.speakers=6", "--set", "corp
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return tmp_path_factory.mktemp("card")
+
+
+@pytest.fixture(scope="module")
+def card(place):
+    return lb.card("logmel", corpus="white-noise", limit=18, cache=place, progress=False).record
 
 
 @pytest.fixture
@@ -59,8 +64,7 @@ def test_what_cannot_be_described_is_told(invoke, arguments, message):
     assert message in ended.stderr
 
 
-def test_a_gain_that_may_be_0_is_not_called_one(place):
-    card = lb.card("logmel", corpus="white-noise", limit=18, cache=place, progress=False).record
+def test_a_gain_that_may_be_0_is_not_called_one(card):
     first = card.predictable[0]
     for low, said in ((0.0, "nothing that can be told from 0"), (1e-9, "gains 0.40 nats")):
         sure = replace(first, gain=0.4, low=low, high=1.0)
@@ -71,22 +75,37 @@ def test_a_gain_that_may_be_0_is_not_called_one(place):
 @pytest.mark.parametrize(
     ("bounds", "said"),
     [
-        ("+ + 0", "Beyond 160 ms of staleness 3 speakers show no gain above 0."),
-        ("+ 0 -", "Beyond 80 ms of staleness 3 speakers show no gain above 0."),
+        ("+ + 0", "From 320 ms of staleness on 3 speakers show no gain above 0."),
+        ("+ 0 -", "From 160 ms of staleness on 3 speakers show no gain above 0."),
         ("+ 0 +", None),  # there is one beyond 80 ms
         ("+ + +", None),
         ("? ? ?", None),
     ],
 )
-def test_how_far_a_gain_can_be_told_from_0(place, bounds, said):
+def test_how_far_a_gain_can_be_told_from_0(card, bounds, said):
     known = {"+": (0.1, 2.0), "0": (-0.1, 2.0), "-": (-2.0, -0.1), "?": (None, None)}
-    card = lb.card("logmel", corpus="white-noise", limit=18, cache=place, progress=False).record
     sure = [
         replace(card.predictable[0], ms=80.0 * 2**number, gain=1.0, low=low, high=high, speakers=3)
         for number, (low, high) in enumerate(known[one] for one in bounds.split())
     ]
     words = " ".join(words_of_card(replace(card, predictable=tuple(sure))))
-    assert (said in words) if said else ("Beyond" not in words)
+    assert (said in words) if said else ("show no gain" not in words)
+
+
+@pytest.mark.parametrize(("declared", "measured"), [(2, 0), (0, 2)])
+def test_a_context_that_has_seen_the_target_predicts_nothing(card, declared, measured):
+    found = [
+        replace(card.predictable[0], frames=k, ms=80.0 * k, gain=float(k), low=0.5, high=9.0)
+        for k in (1, 2, 4)
+    ]
+    heard = replace(card.heard, look_ahead=measured)
+    changed = replace(card, look_ahead=declared, heard=heard, predictable=tuple(found))
+    told = [one for one in words_of_card(changed) if "predict" in one]
+    assert told[0].startswith("Up to 160 ms of staleness nothing is predicted")
+    assert "a linear prediction of the frame 320 ms later gains 4.00 nats" in told[1]
+    (by_lag,) = (one for one in card_tables(changed) if one.title.startswith("By lag"))
+    assert by_lag.keys[-1].cells[:3] == ("leaky", "leaky", "")
+    assert not any(one.cells[0] == "leaky" for one in list(card_tables(card))[1].keys)
 
 
 def test_without_an_encoder_there_is_no_card():
