@@ -31,7 +31,7 @@ def words_of_comparison(comparison: Comparison) -> list[str]:
         return ["There is one run only: nothing to hold it against."]
     if any(one.figure for one in comparison.ranks):
         told = [*_length(comparison), *_order(comparison), *_bounds(comparison)]
-        told += _left_out(comparison)
+        told += [*_partial(comparison), *_left_out(comparison)]
     else:
         told = [*_from_first(comparison), *_left_out(comparison)]
     if _fitted(comparison):
@@ -102,6 +102,18 @@ def _bounds(comparison: Comparison) -> Iterator[str]:
             if figure in SCORES
             else f"The NLLs of {runs} are bounds from above, with a context and without: the true "
             f"{heading_of(figure)} may be higher or lower."
+        )
+
+
+def _partial(comparison: Comparison) -> Iterator[str]:
+    """That a state may be easy to predict by what it leaves out, where runs differ in that."""
+    found = [one.values for one in comparison.differences if one.what == "factorization"]
+    ranked = {one.run for one in comparison.ranks if one.rank and one.figure not in SCORES}
+    states = [run for values in found for run, how in values.items() if how != "none"]
+    if runs := [one for one in states if one in ranked]:
+        yield (
+            f"{_listed(runs)} may leave out some of the latents, and what is left out need not be "
+            "predicted: 'latentbench factorize' holds a state against as good a summary of them."
         )
 
 

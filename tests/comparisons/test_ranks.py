@@ -10,13 +10,14 @@ import pytest
 
 from latentbench.comparisons import compare_runs
 from latentbench.comparisons.against import FigureDifference
+from latentbench.comparisons.circumstances import Circumstance
 from latentbench.comparisons.ranks import Rank
 from latentbench.latents.manifest import ManifestRow
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.comparison import comparison_page, comparison_report
 from latentbench.reports.spreadsheet import comparison_csv
 from latentbench.reports.tables import Line, Table
-from latentbench.reports.words_of_comparison import _length, _reach, words_of_comparison
+from latentbench.reports.words_of_comparison import _length, _partial, _reach, words_of_comparison
 from latentbench.results.schema import ALONE, Figure
 from latentbench.results.standing import BOUND
 
@@ -323,6 +324,21 @@ def test_a_place_by_a_bound_is_said_to_be_one(make_run, make_result, own):
         if own
         else "The NLL of bound is a bound from above: by the true one the place may be better."
     ]
+
+
+@pytest.mark.parametrize("figure", ["r2i", "nll"])
+def test_a_state_that_leaves_out_some_of_the_latents_is_said_to(make_run, figure):
+    """It is easier to predict for that alone; of one score of the same latents it is not said."""
+    found = compare_runs([make_run("raw"), make_run("dyn"), make_run("c")], "frames")
+    values = {"raw": "none", "dyn": "{'name': 'linear', 'dim': 4}", "c": "{'name': 'pca'}"}
+    ranks = [
+        Rank(run=run, matched="80 ms", figure=figure, value=0.1, rank=rank, reasons=())
+        for run, rank in (("raw", 2), ("dyn", 1), ("c", None))
+    ]
+    differing = (Circumstance(what="factorization", values=values),)
+    changed = found.model_copy(update={"ranks": tuple(ranks), "differences": differing})
+    said = [one for one in _partial(changed) if one.startswith("dyn may leave out some")]
+    assert len(said) == (figure == "r2i")
 
 
 def test_a_control_on_other_latents_is_none(make_run, make_result):
