@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from latentbench.errors import UsageError
 from latentbench.escapes import printable
-from latentbench.results.schema import Result
+from latentbench.results.schema import SPLITS, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,20 +116,33 @@ def read_submission(file: Path, source: str) -> Submission:
         raise ValueError(f"larger than {LARGEST // 10**6} MB")
     try:
         result = Result.model_validate(json.loads(file.read_text("utf-8")))
-        result.config["predictor"]["name"] + result.config["encoder"]["name"]
-        _ = (result.config["seeds"][0], result.config["training"]["steps"])
-        _ = (result.slices, result.config["task"]["target"], result.corpus.speakers["eval"])
+        _require_sections(result)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise ValueError(f"not a result of this schema: {place}: {first['msg']}") from None
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
-    except (KeyError, TypeError, IndexError):
+    except (AttributeError, KeyError, TypeError, IndexError):
         raise ValueError("its configuration lacks a section") from None
     except (RecursionError, ValueError):
         raise ValueError("not JSON") from None
     return Submission(name_of(result), source, result)
+
+
+def _require_sections(result: Result) -> None:
+    """Look up all that pages read of a configuration, which a schema leaves open.
+
+    Raises:
+        KeyError, TypeError, IndexError, AttributeError: it is not there, or of another kind.
+    """
+    config = result.config
+    config["predictor"]["name"] + config["encoder"]["name"] + config["baseline"]["name"]
+    _ = (config["seeds"][0], 0 + config["training"]["steps"] + config["training"]["batch_size"])
+    _ = (result.slices, config["task"]["target"], config["split"].get("by"))
+    for side in SPLITS:
+        _ = (result.corpus.speakers[side], result.corpus.utterances[side])
+        _ = result.corpus.seconds[side]
 
 
 def name_of(result: Result) -> str:

@@ -98,8 +98,20 @@ def test_what_is_no_result_is_named_and_the_others_are_shown(
     assert "fine" in page.text
 
 
-def test_a_configuration_that_lacks_what_every_run_has_is_refused(make_submitted, submit, tmp_path):
-    odd = make_submitted("odd", 0.2).model_copy(update={"config": {"predictor": {"name": "x"}}})
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: None} for name in ("encoder", "baseline", "split", "task", "training", "seeds")),
+        {"split": "speaker"},
+        {"training": {"steps": "many", "batch_size": "s"}},
+    ],
+)
+def test_a_configuration_that_lacks_what_every_run_has_is_refused(
+    make_submitted, submit, tmp_path, changes
+):
+    odd = make_submitted("odd", 0.2)
+    config = {name: one for name, one in (odd.config | changes).items() if one is not None}
+    odd = odd.model_copy(update={"config": config})
     page = build(submit(make_submitted("fine", 0.4), odd), tmp_path / "site")
     assert "its configuration lacks a section" in page.text
 
