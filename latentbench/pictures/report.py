@@ -26,7 +26,7 @@ from latentbench.reports.words import words_of_run
 from latentbench.reports.words_of_comparison import words_of_comparison
 from latentbench.results.figures import FigureRow, Figures
 from latentbench.results.folder import AGAIN, RunFolder
-from latentbench.results.standing import not_fitted
+from latentbench.results.standing import not_fitted, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -222,12 +222,12 @@ def _worst(run: FinishedRun) -> Iterator[Table]:
         frames = pq.read_table(file, columns=names, filters=wanted)
     top = pc.select_k_unstable(frames, WORST, [("nll", "descending")])
     rows: list[Row] = frames.take(top).to_pylist()
-    hertz = run.result.encoder.frame_rate
+    hertz, whose = run.result.encoder.frame_rate, sampled(run.result)[:-1]
     yield Table(
         (column("utterance", rows, lambda row: str(row["utterance"]), left=True),),
         (
             (
-                column("speaker", rows, lambda row: str(row["speaker"]), left=True),
+                column(whose, rows, lambda row: str(row["speaker"]), left=True),
                 column("at", rows, lambda row: f"{row['frame'] / hertz:.2f}", unit="s"),
                 column("NLL", rows, lambda row: compact(row["nll"], 2), unit="nats"),
                 column("baseline", rows, lambda row: compact(row["nll_baseline"], 2), unit="nats"),

@@ -51,7 +51,7 @@ def words_of_run(result: Result) -> list[str]:
         sentences += _overfits(result, usable)
         sentences += _smallest(result, usable)
     sentences += _phase0(result, done)
-    sentences += _convergence(done)
+    sentences += _convergence(result, done)
     sentences += _rollout(done)
     return sentences
 
@@ -107,8 +107,8 @@ def _phase0(result: Result, done: Sequence[HorizonResult]) -> Iterator[str]:
     beside = f" Published: {row[0]} ({row[1]} by permuted keys): fail." if row else ""
     yield (
         f"By Phase 0's rule the keys {verdict}: less than {PASS} of the variance on train has to "
-        f"be left, and at most {LOST:.2f} lost on other speakers. {own:.3f} and {other:.3f} are "
-        f"left at {_time(first)}.{beside}"
+        f"be left, and at most {LOST:.2f} lost on other {sampled(result)}. {own:.3f} and "
+        f"{other:.3f} are left at {_time(first)}.{beside}"
     )
 
 
@@ -231,7 +231,7 @@ def _smallest(result: Result, usable: Sequence[HorizonResult]) -> Iterator[str]:
         )
 
 
-def _convergence(done: Sequence[HorizonResult]) -> Iterator[str]:
+def _convergence(result: Result, done: Sequence[HorizonResult]) -> Iterator[str]:
     told = [one for found in done for ones in found.convergence.values() for one in ones]
     if not told:
         return
@@ -242,8 +242,8 @@ def _convergence(done: Sequence[HorizonResult]) -> Iterator[str]:
     elif all(one.converged is None for one in told) and not all(map(not_fitted, done)):
         whose = "others" if any(map(not_fitted, done)) else "networks"
         yield (
-            f"Whether the {whose} converged is unknown: no speakers were kept for validation "
-            "(split.validation_fraction)."
+            f"Whether the {whose} converged is unknown: no {sampled(result)} were kept for "
+            "validation (split.validation_fraction)."
         )
 
 

@@ -15,7 +15,7 @@ from latentbench.reports.run import failures, summary_table, title_of
 from latentbench.reports.tables import BLANK, Table, column
 from latentbench.reports.words import words_of_run
 from latentbench.results.figures import Figures
-from latentbench.results.standing import scored_speakers
+from latentbench.results.standing import sampled, scored_speakers
 from latentbench.sharing.boards import boards_of
 from latentbench.sharing.submissions import submissions_in
 
@@ -93,7 +93,8 @@ def _index(boards: Sequence[Board], refused: Sequence[Refused]) -> str:
 
 
 def _table(ms: float, rows: Sequence[Row]) -> dict[str, Any]:
-    return {"ms": time_text(ms), "rows": [_cells(row) for row in rows]}
+    whose = dict.fromkeys(sampled(row.submission.result) for row in rows)
+    return {"ms": time_text(ms), "sampled": "/".join(whose), "rows": [_cells(row) for row in rows]}
 
 
 def _cells(row: Row) -> dict[str, Any]:

@@ -116,6 +116,15 @@ def test_a_configuration_that_lacks_what_every_run_has_is_refused(
     assert "its configuration lacks a section" in page.text
 
 
+def test_where_files_are_the_sample_no_heading_speaks_of_speakers(make_submitted, submit, tmp_path):
+    made = make_submitted("a", 0.4)
+    split = {**made.config["split"], "by": "file"}
+    made = made.model_copy(update={"config": {**made.config, "split": split}})
+    text = build(submit(made), tmp_path / "site").text
+    assert "files" in text
+    assert "speakers" not in text
+
+
 def test_links_out_of_a_folder_are_not_followed(make_submitted, submit, tmp_path):
     secret = tmp_path / "secret"
     secret.mkdir()
