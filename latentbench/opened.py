@@ -9,7 +9,12 @@ from latentbench.config import RunConfig
 from latentbench.device import choose_device
 from latentbench.errors import UsageError
 from latentbench.experiment import encode_corpus
-from latentbench.factorizations.stored import factored_store, is_factored, restore_factorization
+from latentbench.factorizations.stored import (
+    factored_store,
+    fitted_file,
+    is_factored,
+    restore_factorization,
+)
 from latentbench.files import DamagedFileError
 from latentbench.latents.manifest import open_latents
 from latentbench.latents.store import LatentStore
@@ -149,8 +154,7 @@ class OpenedRun:
 
     @property
     def _factorization(self) -> Path:
-        name = self.config.factorization.name
-        return self.folder.path / f"factorization-{name}.safetensors"
+        return fitted_file(self.folder.path, self.config.factorization.name)
 
     @property
     def _transforms(self) -> list[Path]:

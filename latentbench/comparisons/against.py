@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latentbench.config import RunConfig
+from latentbench.digest import XXH3, file_digest
 from latentbench.errors import UsageError
+from latentbench.factorizations.stored import fitted_file
 from latentbench.files import DamagedFileError, reading
 from latentbench.metrics.statistics import SeedMean, SpeakerTable
 from latentbench.metrics.units import NATS, PER_DIM
@@ -349,7 +351,10 @@ def _unlike(other: Side, first: Side, *, same_speakers: bool) -> str:
 
 
 def same_latents(one: FinishedRun, other: FinishedRun) -> bool:
-    """Whether the same audio has the same latents in both; maps of them are fitted on train."""
+    """Whether the same audio has the same latents in both; maps of them are fitted on train.
+
+    A factorisation that trains learns other states on another machine, or by more threads.
+    """
     first, second = one.result, other.result
     maps, others = (
         (one.config.get("factorization"), one.config["transforms"]) for one in (first, second)
@@ -359,7 +364,15 @@ def same_latents(one: FinishedRun, other: FinishedRun) -> bool:
         and first.provenance.preparation == second.provenance.preparation
         and maps == others
         and (not any(maps) or one.used("train") == other.used("train"))
+        and _learned(one) == _learned(other)
     )
+
+
+def _learned(run: FinishedRun) -> str:
+    """Digest of what the factorisation of a run has learned; empty where that is not at hand."""
+    chosen = run.result.config.get("factorization", {})
+    file = fitted_file(run.folder, chosen.get("name", ""))
+    return file_digest(file, XXH3) if file.is_file() else ""
 
 
 def _same_people(one: FinishedRun, other: FinishedRun) -> bool:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from latentbench.config import RunConfig
-from latentbench.factorizations.stored import is_factored, restore_factorization
+from latentbench.factorizations.stored import fitted_file, is_factored, restore_factorization
 from latentbench.factorizations.unfactored import Unfactored
 from latentbench.factorizations.whitening import Whitening
 from latentbench.files import reading
@@ -175,7 +175,7 @@ def _latents(run: FinishedRun, workspace: Workspace) -> tuple[Latents, dict[str,
 
 def _factorization(config: RunConfig, registry: Registry, folder: Path, dim: int) -> Factorization:
     if is_factored(config):
-        file = folder / f"factorization-{config.factorization.name}.safetensors"
+        file = fitted_file(folder, config.factorization.name)
         return restore_factorization(config, registry, file)
     made = Unfactored(NoOptions())
     made.restore({"dim": torch.tensor(dim)})

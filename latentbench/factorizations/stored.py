@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from latentbench.plugins import Registry
     from latentbench.progress import Progress
 
-__all__ = ["factored_store", "fit_factorization", "is_factored", "restore_factorization"]
+__all__ = [
+    "factored_store",
+    "fit_factorization",
+    "fitted_file",
+    "is_factored",
+    "restore_factorization",
+]
 
 RUN_AGAIN = "Give the same 'latentbench run' command again: it is fitted again."
 NONE = "none"
@@ -40,6 +46,11 @@ NONE = "none"
 def is_factored(config: RunConfig) -> bool:
     """Whether a run looks at anything but the latents as they are."""
     return config.factorization.name != NONE
+
+
+def fitted_file(folder: Path, name: str) -> Path:
+    """Where the run in `folder` keeps what the factorisation of that name learned."""
+    return folder / f"factorization-{name}.safetensors"
 
 
 def fit_factorization(
@@ -72,7 +83,7 @@ def fit_factorization(
         UsageError: the latents do not allow it.
         DamagedFileError: the file is not what was written.
     """
-    file = folder / f"factorization-{config.factorization.name}.safetensors"
+    file = fitted_file(folder, config.factorization.name)
     if file.exists():
         load_tensors(file, RUN_AGAIN)
         return file

@@ -326,6 +326,19 @@ def test_a_place_by_a_bound_is_said_to_be_one(make_run, make_result, own):
     ]
 
 
+@pytest.mark.parametrize(("learned", "figure"), [("as one", "nll"), ("otherwise", "r2i")])
+def test_states_learned_twice_are_other_latents(make_run, make_result, learned, figure):
+    """Training rounds otherwise on another machine; nats of other coordinates are not ranked."""
+    runs = []
+    for label, gain, fitted in (("one", 0.1, "as one"), ("two", 0.5, learned)):
+        made = scored(make_run, make_result, label, gain)
+        config = {**made.result.config, "factorization": {"name": "rssm"}}
+        (made.folder / "factorization-rssm.safetensors").write_text(fitted)
+        result = made.result.model_copy(update={"config": config})
+        runs.append(make_run(label, result=result, rows=made.utterances))
+    assert {one.figure for one in compare_runs(runs).ranks} == {figure}
+
+
 @pytest.mark.parametrize("figure", ["r2i", "nll"])
 def test_a_state_that_leaves_out_some_of_the_latents_is_said_to(make_run, figure):
     """It is easier to predict for that alone; of one score of the same latents it is not said."""
