@@ -20,7 +20,7 @@ from latentbench.files import write_text
 from latentbench.metrics.statistics import Mean
 from latentbench.opened import OpenedRun
 from latentbench.results.folder import read_result
-from latentbench.results.standing import withheld
+from latentbench.results.standing import FEW_NUMBERS, withheld
 from latentbench.results.uncertainty import difference, estimate
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ CONTROLS = ("pca", "random")
 COORDINATES = tuple(one.name for one in fields(ProjectionOptions))  # what each of them is asked
 STILL = 0.05  # movement below which a state stands still; a published one moved less
 OFF_BUDGET = 0.2
-OFF = "off budget"  # how the one stamp begins that leaves a state its answer
+OFF = "off budget"
+# How stamps begin that leave a state its answer. Fewer dimensions are fewer numbers, of no fewer
+# frames: by these alone every small state would be without one beside an x that has one.
+ANSWERED = (OFF, FEW_NUMBERS)
 Role = Literal["latents", "point", "control"]
 
 
@@ -444,13 +447,18 @@ def _stamps(
 
 def _barred(row: FactoredRow, matched: FactoredRow, note: str) -> list[str]:
     """Why a state has no answer beside the summary that it is matched with."""
-    found = [one for one in row.stamps if not one.startswith(OFF)]
-    found += [f"{matched.label}: {one}" for one in matched.stamps if one not in found]
+    found = _unsound(row)
+    found += [f"{matched.label}: {one}" for one in _unsound(matched) if one not in found]
     if row.label == matched.label:
         found.append("these are the principal components themselves")
     if _tells_too_little(row.error.value, matched):
         found.append(f"{matched.label} leaves {matched.error.value:.0%}, so none tells as little")
     return [*found, *([f"no interval: {note}"] if note else [])]
+
+
+def _unsound(row: FactoredRow) -> list[str]:
+    """Its stamps that leave no answer."""
+    return [one for one in row.stamps if not one.startswith(ANSWERED)]
 
 
 def _tells_too_little(error: float, matched: FactoredRow) -> bool:
@@ -485,7 +493,7 @@ def _sentence(
 
 def _beside(x: FactoredRow) -> str:
     """R²_I of the latents, where it may be quoted."""
-    return "" if x.stamps else f", and {x.r2i.value:.3f} of x itself"
+    return "" if _unsound(x) else f", and {x.r2i.value:.3f} of x itself"
 
 
 def _bill(row: FactoredRow) -> str:

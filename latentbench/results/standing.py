@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BOUND",
     "FEWEST_SPEAKERS",
+    "FEW_NUMBERS",
     "NOT_FITTED",
     "gain_of",
     "no_nll",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 FEWEST_SPEAKERS = 4
+FEW_NUMBERS = "fewer numbers to train on than parameters"
 # The note of a horizon whose model gives no more.
 BOUND = "the predictor bounds its NLL from above: the true one may be lower"
 NOT_FITTED = "not fitted"
@@ -89,7 +91,7 @@ def withheld(result: Result, horizon: HorizonResult) -> tuple[str, ...]:
         whose = counted(speakers, f"eval {sampled(result)[:-1]}")
         reasons.append(f"{whose}, at least {FEWEST_SPEAKERS} are needed")
     if 0 < horizon.frames.get("train", 0) * horizon.dim < horizon.parameters:
-        reasons.append("fewer numbers to train on than parameters")
+        reasons.append(FEW_NUMBERS)
     gain = gain_of(horizon)
     if gain is not None and gain.high is not None and gain.high < 0:
         reasons.append("no information found by this model")

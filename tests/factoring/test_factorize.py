@@ -315,6 +315,8 @@ def test_the_latents_are_not_quoted_where_their_model_says_nothing():
         ({"linear": ("not fitted",)}, "not fitted"),
         ({"pca": ("not fitted",)}, "pca dim=2: not fitted"),
         ({"linear": ("off budget: KL 3.00 of 2 nats",)}, ""),
+        # As many frames of fewer dimensions: x beside it has more numbers and no more data.
+        (dict.fromkeys(("linear", "pca"), ("fewer numbers to train on than parameters",)), ""),
         ({"match": ("linear", 2)}, "these are the principal components themselves"),
         (
             {"errors": (0.91, 0.8), "match": ("pca", 1)},
