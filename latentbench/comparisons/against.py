@@ -267,8 +267,9 @@ def _names(one: Mapping[str, str], other: Mapping[str, str], *, alike: bool) -> 
     Scores themselves only where the latents are alike.
     """
     there = {**other, **one}
-    both = one.keys() & other.keys() if one and other else there.keys()
-    headline = next((name for name in HEADLINES if name in both), "dnll")
+    measured = [name for name in HEADLINES if name in there]
+    both = [name for name in measured if name in one and name in other]
+    headline = next(iter(both or measured), "dnll")
     apart = {*HEADLINES, *NOT_COMPARED, *(() if alike else SCORES)} - {headline}
     ordered = dict.fromkeys((headline, *OTHERS, *there))
     return [name for name in ordered if name in there and name not in apart]

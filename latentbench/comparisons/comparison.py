@@ -357,7 +357,8 @@ def _headline(horizons: Sequence[ComparedHorizon]) -> str:
     for horizon in horizons:
         names = {one.name for one in horizon.result.figures if one.n}
         measured.setdefault(horizon.run, set()).update(names)
-    there = [names for names in measured.values() if names]
+    # What only samples has none of them, and leaves the others theirs.
+    there = [found for names in measured.values() if (found := names.intersection(HEADLINES))]
     everywhere = set.intersection(*there) if there else set()
     anywhere = set().union(*there)
     return next((name for name in HEADLINES if name in (everywhere or anywhere)), "dnll")

@@ -307,6 +307,19 @@ def test_what_is_missing_is_said(plant, make_run):
     assert absent["640 ms"] == "a has no such horizon"
 
 
+def test_a_run_that_only_samples_leaves_the_others_their_headline(plant):
+    shared = columns_of(tuple("abcdefghij"))
+    sampling = plant(
+        "sampling", names=("direction_cos",), tables=[table(tuple("abcdefghij"), shared)]
+    )
+    found = compare_runs([plant("a"), plant("b"), sampling])
+    assert found.headline == "dnll_context"
+    told = {one.run: one for one in found.against if one.name == "dnll_context"}
+    assert told["b"].verdict == "not distinguishable"
+    assert told["sampling"].reason == "sampling has no such figure"
+    assert not [one for one in found.against if one.name == "dnll"]
+
+
 def shown(comparison, width=80):
     console = Console(file=io.StringIO(), width=width, color_system=None)
     show(comparison_report(comparison, full=True), console)
