@@ -1,6 +1,7 @@
 """Sounds of a finished run: what it was told, and what its models go on with, through the decoder.
 
 Of each utterance: the original; the latents decoded as they are, which is the best that can be;
+of a factorisation, what the true states alone say of them, which is the best of what is predicted;
 predictions over one staleness on true contexts, by the mean and by a sample; and a rollout by
 samples that goes on by itself after a prompt of true frames. The same by the control without a
 context, where the run has one.
@@ -20,6 +21,7 @@ from latentbench.checks import listen as with_audio
 from latentbench.checks import prepare as prepared_run
 from latentbench.encoders import Encoder
 from latentbench.errors import UsageError
+from latentbench.factorizations.stored import is_factored
 from latentbench.files import write_text
 from latentbench.fits import UNCONDITIONAL
 from latentbench.latents.preparation import prepare
@@ -195,6 +197,8 @@ class _Listener:
         yield writer.kept("original", original)
         yield writer.kept("codec", self._decoded(true))
         seen = self.run.latents.utterance(index)[:length]
+        if is_factored(self.run.config):
+            yield writer.kept("state", self._decoded(self.run.as_encoded(seen)))
         start = int(frames.t[0])
         prompt = min(round(self.asked.prompt_seconds * self.encoder.frame_rate), length) - start
         if not 0 <= prompt <= length - start - LEAST_FRAMES:

@@ -15,8 +15,9 @@ class Sound(Record):
 
     Attributes:
         utterance: id.
-        kind: what is heard: `original`, `codec`, `one-step mean`, `one-step sample`, `rollout`, and
-            the last three by the `control` without a context.
+        kind: what is heard: `original`, `codec`, the true `state` of a factorisation alone,
+            `one-step mean`, `one-step sample`, `rollout`, and the last three by the `control`
+            without a context.
         file: its name in the folder.
         seconds: how long it is.
         predicted_from: second from which on it is not true; what is scored begins there.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fate", "listening_report", "words_of_listening"]
 
-CODEC = "codec"
+CODEC, STATE = "codec", "state"
 LEGEND = """\
 from: second from which on a model made the frames; what is scored begins there
 SI-SDR, log-mel, STFT: against the original; log-mel in dB, 0 is the same
@@ -51,13 +51,14 @@ def words_of_listening(found: Listening) -> list[str]:
     for one in found.sounds:
         kinds.setdefault(one.kind, []).append(one)
     told = []
-    if CODEC in kinds:
-        told.append(
-            f"The codec alone is {_distance(kinds[CODEC])} dB of log-mel distance from the "
-            "original: what is predicted cannot be expected to come nearer."
-        )
+    for kind, what in ((CODEC, "codec"), (STATE, "true state")):
+        if kind in kinds:
+            told.append(
+                f"The {what} alone is {_distance(kinds[kind])} dB of log-mel distance from the "
+                "original: what is predicted cannot be expected to come nearer."
+            )
     for kind, ones in kinds.items():
-        if kind in {"original", CODEC}:
+        if kind in {"original", CODEC, STATE}:
             continue
         ends = [text for one in ones if (text := fate(one))]
         all_of = "".join(

@@ -1,6 +1,7 @@
 """What is heard of a run, by a codec that loses nothing: hops of samples are its latents."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import latentbench as lb
 from latentbench.cli import main
 from latentbench.errors import UsageError
 from latentbench.listening.record import Sound
-from latentbench.reports.listening import fate
+from latentbench.reports.listening import fate, words_of_listening
 
 RATE, HOP, SECONDS = 8_000, 160, 4
 FRAMES = SECONDS * RATE // HOP
@@ -208,6 +209,19 @@ def test_audio_that_changed_is_refused(tmp_path, speech):
 def test_a_horizon_that_is_not_there_is_refused(speech, tmp_path):
     with pytest.raises(UsageError, match="no horizon k = 9"):
         made(speech, tmp_path).listen(horizon=9)
+
+
+def test_of_a_state_the_best_that_is_predicted_is_heard(speech, tmp_path):
+    """White frames told along 3 of 4 directions leave a quarter of their power as noise."""
+    run = made(speech, tmp_path, factorization={"name": "pca", "dim": 3 * HOP // 4})
+    found = run.listen(utterances=1)
+    sounds = {one.kind: one for one in found.record.sounds}
+    assert list(sounds)[:3] == ["original", "codec", "state"]
+    assert sounds["state"].si_sdr == pytest.approx(10 * math.log10(3), abs=0.3)
+    assert sounds["codec"].si_sdr > 60
+    told = " ".join(words_of_listening(found.record))
+    assert "The true state alone is" in told
+    assert "- state:" not in told
 
 
 def test_the_verb_writes_the_same(tmp_path):
