@@ -140,9 +140,10 @@ class OpenedRun:
         """
         (found,) = self.horizons((horizon,))
         if seed not in found.seeds:
+            of = f" of seed {seed}" if found.seeds else ""
             known = ", ".join(map(str, found.seeds)) or "none"
             raise UsageError(
-                f"The run has no finished cell of seed {seed} at k = {horizon}.",
+                f"The run has no finished cell{of} at k = {horizon}.",
                 f"Finished seeds there: {known}.",
             )
         if not found.fitted:

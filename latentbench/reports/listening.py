@@ -67,8 +67,9 @@ def words_of_listening(found: Listening) -> list[str]:
         told.append(f"{kind}: {_distance(ones)} dB{all_of}.")
     if found.target == "delta":
         told.append(
-            "This run predicts changes, which one-step sounds add to the true frame before: all "
-            "are near the codec, the control too. A run of target x, as lb1, tells more."
+            "This run predicts changes, which one-step sounds add to the true frame before: that "
+            "alone brings them near the codec, the control's too. A run of target x, as lb1, tells "
+            "more."
         )
     if cut := [one for one in found.sounds if one.clipped]:
         told.append(

@@ -125,6 +125,8 @@ def test_a_run_whose_cells_all_failed_is_told_so(folder):
     opened.result = opened.result.model_copy(update={"horizons": failed})
     with pytest.raises(LatentbenchError, match="no model to roll out: k=1: no finished cell; k=2"):
         injected_rollouts(opened, (), "mean", SILENT)
+    with pytest.raises(UsageError, match="no finished cell at k = 1"):
+        opened.require(1, 42)
 
 
 def test_utterances_that_are_too_short_are_told(tmp_path):
