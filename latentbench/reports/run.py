@@ -60,7 +60,7 @@ ALL = "all"
 EVAL_THEN_TRAIN: tuple[Split, Split] = ("eval", "train")
 LIKELIHOOD = ("nll", "nll_baseline", "dnll")
 PARTS = ("dnll_context", "dnll_capacity", "x_gain")
-UNCERTAIN = ("dnll", "dnll_context", "x_gain")
+UNCERTAIN = ("gain", "dnll", "dnll_context", "x_gain")
 # What is shown first: of Phase 1, and where the gain is measured.
 FIRST = {
     False: ("dnll", "dnll_context", "dnll_capacity", "direction_cos", "logmag_r2"),

@@ -11,6 +11,8 @@ from latentbench.encoders import WHOLE_UTTERANCE
 from latentbench.plugins import load_registry
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.reports.columns import compact, time_text
+from latentbench.reports.run import run_page
+from latentbench.reports.tables import to_markdown
 from latentbench.results.horizons import horizons_csv
 from latentbench.results.schema import Figure
 
@@ -246,3 +248,12 @@ def test_a_horizon_that_was_not_fitted_has_no_number_in_short(make_result, shown
     assert "not fitted" in row
     assert "185.44" not in row
     assert "Not fitted at 80 ms" in text
+
+
+def test_the_interval_of_the_gain_can_be_exported(make_result):
+    gain = Figure(
+        split="eval", slice="all", name="gain", value=1.5, low=1.25, high=1.75, n=9, better="higher"
+    )
+    horizon = make_result().horizons[0].model_copy(update={"figures": (gain,)})
+    page = run_page(make_result(horizons=(horizon,))).select(["gain", "gain_interval"])
+    assert "| eval | 1.50 | 1.25 to 1.75 |" in to_markdown(page)
