@@ -316,24 +316,19 @@ def settings(reference, tmp_path):
     return (*RUN, *cache, "--steps", STEPS, "--out", tmp_path / "run", *PROCESSES)
 
 
-def test_numbers_are_those_of_local_and_json_is_json(tmp_path, reference):
-    told, said = run(tmp_path, *settings(reference, tmp_path), "--json")
-    assert json.loads(told)["horizons"]
-    assert "train k=1" in said
-    assert frames(tmp_path / "run").equals(frames(reference))
-    rollouts = [pq.read_table(one / "rollout.parquet") for one in (tmp_path / "run", reference)]
-    assert rollouts[0].equals(rollouts[1])
-
-
-def test_a_process_killed_while_it_trains_changes_no_number(tmp_path, reference):
-    with started(tmp_path, *settings(reference, tmp_path)) as command:
+def test_a_process_killed_while_it_trains_changes_no_number_and_json_is_json(tmp_path, reference):
+    """Numbers are those of `local`, and standard output is what `--json` promises."""
+    with started(tmp_path, *settings(reference, tmp_path), "--json") as command:
         wait_for("train k=2: 0/", command.stderr)
         for one in workers_of(command):  # whichever is at it
             one.kill()
-        _, said = command.communicate(timeout=200)
+        told, said = command.communicate(timeout=200)
     assert command.returncode == 0, said
     assert "by SIGKILL: its work is begun again, attempt 2 of 3" in said
+    assert json.loads(told)["horizons"]
     assert frames(tmp_path / "run").equals(frames(reference))
+    rollouts = [pq.read_table(one / "rollout.parquet") for one in (tmp_path / "run", reference)]
+    assert rollouts[0].equals(rollouts[1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
