@@ -131,10 +131,9 @@ def test_training_starts_on_the_curve_of_white_frames(innovation):
 
 
 def test_utterances_of_one_frame_are_refused(fitted):
-    latents = Latents.from_arrays(
-        {name: np.random.default_rng(0).normal(size=(1, 3)).astype(np.float32) for name in "abcde"},
-        dict.fromkeys("abcde", "s"),
-    )
+    drawn = np.random.default_rng(0).normal(size=(5, 1, 3)).astype(np.float32)
+    arrays = dict(zip("abcde", drawn, strict=True))
+    latents = Latents.from_arrays(arrays, dict.fromkeys("abcde", "s"))
     with pytest.raises(UsageError, match="no train utterance of two frames"):
         fitted(Rssm(RssmOptions(dim=2)), latents)
 
