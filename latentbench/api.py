@@ -2,7 +2,8 @@
 
 A setting is an everyday name (`steps`, `horizons`), or a section of the configuration as a mapping
 (`training={"batch_size": 64}`). The place of a component takes its name, a mapping with a `name`
-and options, or a Python object: a class, a factory or a spec (docs/python.md).
+and options, or a Python object: a class, a factory or a spec (docs/python.md). Where several may
+stand, one alone is a list of one.
 
 A function imports what it needs when it is called: the command line imports this module first.
 """
@@ -10,7 +11,7 @@ A function imports what it needs when it is called: the command line imports thi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -269,7 +270,7 @@ def read(
 
 
 def compare(
-    runs: Sequence[Path | str | Result] = (),
+    runs: Sequence[Path | str | Result] | None = None,
     *,
     encoders: Sequence[Named] | Mapping[str, Named] = (),
     predictors: Sequence[Named] | Mapping[str, Named] = (),
@@ -300,16 +301,16 @@ def compare(
         **settings: see `Settings`; of runs to make.
 
     Raises:
-        UsageError: a run cannot be read or made.
+        UsageError: a run cannot be read or made, or `runs` are none.
     """
     from latentbench.answers import Comparison, Result
     from latentbench.comparisons import compare_runs
 
-    if runs:
+    if runs is not None:
         from latentbench.results.finished import read_runs
 
-        registry = _registry(settings.get("registry"))
-        folders = [Path(one.folder if isinstance(one, Result) else one) for one in runs]
+        registry, runs = _registry(settings.get("registry")), _several(runs)
+        folders = _folders(runs)
         given = [part for one in runs if isinstance(one, Result) for part in one.registry.inline]
         registry = registry.beside(_once(given, registry))
         return Comparison(compare_runs(read_runs(folders), match, strict=strict, registry=registry))
@@ -352,13 +353,12 @@ def report(
         registry: as of `run`.
 
     Raises:
-        UsageError: a run cannot be read, its latents are not in the cache, the file cannot be
-            written, or Altair or vl-convert is missing.
+        UsageError: there is no run, or one cannot be read, its latents are not in the cache, the
+            file cannot be written, or Altair or vl-convert is missing.
     """
-    from latentbench.answers import Result
     from latentbench.pictures.report import report_of
 
-    folders = [Path(one.folder if isinstance(one, Result) else one) for one in runs]
+    folders = _folders(runs)
     asked: Any = {"cache": cache, "progress": progress, "registry": registry}
 
     def answer(folder: Path, question: Callable[[Result], Answer[Any]]) -> Any:
@@ -610,7 +610,9 @@ def leaderboard(sources: Sequence[Path | str], out: Path | str = "site") -> Path
     from latentbench.sharing.hub import fetched
     from latentbench.sharing.site import build_site
 
-    with fetched(sources) as folders:
+    if not (named := _several(sources)):
+        raise UsageError("No source is given.", "Name folders of runs or of published results.")
+    with fetched(named) as folders:
         return build_site(folders, Path(out))
 
 
@@ -702,6 +704,7 @@ def _asked(settings: Mapping[str, Any]) -> _Asked:
     from latentbench.inline import adopt
 
     given = dict(settings)
+    given |= {name: _several(given[name]) for name in _LISTS if given.get(name) is not None}
     preset, config, assignments = (given.pop(name, None) for name in ("preset", "config", "set"))
     registry = _registry(given.pop("registry", None))
     place = workspace(given.pop("cache", None), given.pop("progress", True))
@@ -714,6 +717,24 @@ def _asked(settings: Mapping[str, Any]) -> _Asked:
         base = config if isinstance(config, Mapping) else config.model_dump()
         layer = merged([base, layer])
     return _Asked(preset, file, layer, assignments or (), registry, place)
+
+
+def _several(given: Any) -> list[Any]:
+    """A list, of one where one alone is given."""
+    alone = isinstance(given, (str, Mapping)) or not isinstance(given, Iterable)
+    return [given] if alone else list(given)
+
+
+def _folders(runs: Sequence[Path | str | Result]) -> list[Path]:
+    """Of runs that are named by folder or result.
+
+    Raises:
+        UsageError: there is none.
+    """
+    folders = [Path(getattr(one, "folder", one)) for one in _several(runs)]
+    if not folders:
+        raise UsageError("No run is given.", "Name the folders of finished runs, or results.")
+    return folders
 
 
 def _trackers(named: Sequence[Named], registry: Registry) -> tuple[Any, ...]:
@@ -754,6 +775,8 @@ def _of_latents(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "encoder": "latents", "corpus": held_corpus(held)}
 
 
+# Settings that are lists.
+_LISTS = ("transforms", "metrics", "horizons", "slices", "seeds", "controls", "set", "trackers")
 _OF_LATENTS = ("latents", "frame_rate", "speakers")
 
 
@@ -773,7 +796,7 @@ def _combined(
     for section, several in given.items():
         labelled = isinstance(several, Mapping)
         chosen[section] = []
-        for label in several:
+        for label in several if labelled else _several(several):
             one = several[label] if isinstance(several, Mapping) else label
             layer, registry = adopt({section: one}, registry)
             named = layer[section]

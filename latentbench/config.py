@@ -465,12 +465,13 @@ def axes(vary: Mapping[str, Sequence[Any]] | Sequence[str]) -> dict[str, list[An
     """What varies: key -> its values, each of which makes a run.
 
     Args:
-        vary: key -> values, or texts `KEY=VALUE,VALUE`.
+        vary: key -> values, or texts `KEY=VALUE,VALUE`, or one.
 
     Raises:
         UsageError: a text names no values, or a key or value is given twice.
     """
-    pairs = vary.items() if isinstance(vary, Mapping) else map(_axis, vary)
+    texts = [vary] if isinstance(vary, str) else vary
+    pairs = texts.items() if isinstance(texts, Mapping) else map(_axis, texts)
     found: dict[str, list[Any]] = {}
     for key, values in pairs:
         if not isinstance(values, (list, tuple)) or not values or not key or None in values:

@@ -209,6 +209,27 @@ def test_settings_layers_and_assignments_win_in_turn(tmp_path):
     assert configure(**{"task.target": "x", "slices": ["sex=F"]}).task.slices == ("all", "sex=F")
 
 
+def test_one_alone_is_a_list_of_one():
+    one = {"horizons": 3, "slices": "sex=F", "seeds": 7, "metrics": "nll", "controls": "x_target"}
+    assert configure(**one, transforms="pca", set="training.steps=4") == configure(
+        **{name: [value] for name, value in one.items()},
+        transforms=["pca"],
+        set=["training.steps=4"],
+    )
+    with pytest.raises(lb.UsageError, match="only 'runs/x' is given"):
+        lb.compare("runs/x")
+    with pytest.raises(lb.UsageError, match="this is one: encoder 'logmel'"):
+        lb.compare(encoders="logmel", corpus="speech-demo")
+
+
+@pytest.mark.parametrize("verb", [lb.compare, lb.report, lb.leaderboard])
+def test_no_runs_are_not_taken_for_some(verb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(lb.UsageError, match=r"No (run|source) is given"):
+        verb([])
+    assert not list(tmp_path.iterdir())
+
+
 def test_runs_and_results_stand_side_by_side(finished, place, tmp_path):
     asked = {"predictor": "marginal-full", "horizons": [1, 2], "controls": []}
     other = lb.run(**HELD, **place, **asked, out=tmp_path / "other")
