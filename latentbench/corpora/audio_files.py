@@ -37,6 +37,7 @@ __all__ = [
     "SUFFIXES",
     "AudioFile",
     "FileSource",
+    "as_decoded",
     "decoded",
     "described",
     "header_in",
@@ -56,6 +57,11 @@ NOT_READ = frozenset(
     | {".mpc", ".ra", ".spx", ".tta", ".weba", ".webm", ".wma", ".wv"}
 )
 SUFFIXES = READ | NOT_READ
+# Of formats whose samples no standard fixes to the bit: another decoder may give others. PCM, FLAC
+# and what is coded by whole numbers (ADPCM, GSM 6.10, mu-law) are the same by any.
+INEXACT = frozenset({".mp3", ".oga", ".ogg", ".opus"})
+# The decoders of these come with libsndfile, which comes with soundfile or with the system.
+DECODER = f"libsndfile {soundfile.__libsndfile_version__}, soundfile {soundfile.__version__}"
 
 # How much fewer samples than its header says an MP3 may have and still be whole: encoders'
 # headers are that imprecise (mpg123 warns from there on). Other formats are exact.
@@ -108,10 +114,11 @@ class FileSource(AudioSource):
         except OSError as error:
             raise AudioError(f"cannot be decoded: {_few_words(error)}") from None
         samples, rate = decoded(content, self.path)
-        return Recording(samples, rate, hashlib.sha256(content).hexdigest())
+        found = hashlib.sha256(content).hexdigest()
+        return Recording(samples, rate, as_decoded(found, self.path.suffix))
 
     def digest(self) -> str:
-        """The sha256 of the file's bytes, as hex.
+        """The sha256 of the file's bytes, as hex; see `as_decoded`.
 
         Raises:
             AudioError: the file cannot be read.
@@ -119,7 +126,7 @@ class FileSource(AudioSource):
         _require_file(self.path)
         try:
             with of_the_machine(self.path):
-                return self._ledger.digest(self.path)
+                return as_decoded(self._ledger.digest(self.path), self.path.suffix)
         except OSError as error:
             raise AudioError(f"cannot be read: {error.strerror}") from None
 
@@ -158,6 +165,20 @@ class FFmpegSource(FileSource):
             AudioError: the file cannot be read, or there is no ffmpeg.
         """
         return hashlib.sha256(f"{super().digest()}|{self.decoder}".encode()).hexdigest()
+
+
+def as_decoded(digest: str, suffix: str) -> str:
+    """The digest of audio, whose latents it tells from others, by that of its bytes.
+
+    Those of MP3, Vorbis and Opus depend on the version of their decoder too.
+
+    Args:
+        digest: of the bytes.
+        suffix: of the file's name, e.g. `.mp3`.
+    """
+    if suffix.lower() not in INEXACT:
+        return digest
+    return hashlib.sha256(f"{digest}|{DECODER}".encode()).hexdigest()
 
 
 def decoded(content: bytes, what: Path | str) -> tuple[NDArray[np.float32], int]:

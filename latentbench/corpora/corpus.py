@@ -105,7 +105,11 @@ class AudioSource(ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """A hex digest of the content: equal exactly where the samples are the same file."""
+        """A hex digest of the content: equal exactly where the samples are the same file.
+
+        Where another version of what decodes it may give other samples, that is digested too:
+        latents are found by this digest.
+        """
 
     def record(self, sample_rate: float) -> Recording:
         """Read the samples, with the digest of the content they were made of.

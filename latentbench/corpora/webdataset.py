@@ -15,7 +15,7 @@ import tarfile
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from latentbench.corpora.audio_files import READ, decoded, header_in
+from latentbench.corpora.audio_files import READ, as_decoded, decoded, header_in
 from latentbench.corpora.corpus import AudioError, AudioSource, Corpus, Utterance, of_the_machine
 from latentbench.corpora.ledger import Ledger
 from latentbench.corpora.patterns import PathPattern
@@ -58,14 +58,18 @@ class TarSource(AudioSource):
         offset: of the first byte.
         size: in bytes.
         ledger: remembers the digest of the tar.
+        suffix: of the file's name.
     """
 
-    def __init__(self, tar: Path, member: str, offset: int, size: int, ledger: Ledger) -> None:
+    def __init__(
+        self, tar: Path, member: str, offset: int, size: int, ledger: Ledger, *, suffix: str
+    ) -> None:
         self.tar = tar
         self.member = member
         self.offset = offset
         self.size: int = size
         self._ledger = ledger
+        self._suffix = suffix
 
     def read(self) -> NDArray[np.float32]:
         """All samples, float32 [channels, samples].
@@ -82,7 +86,7 @@ class TarSource(AudioSource):
         return decoded(content, self.describe())[0]
 
     def digest(self) -> str:
-        """Of the whole tar's content and of the place in it.
+        """Of the whole tar's content and of the place in it; see `as_decoded`.
 
         Raises:
             AudioError: the tar cannot be read.
@@ -92,7 +96,8 @@ class TarSource(AudioSource):
                 whole = self._ledger.digest(self.tar)
         except OSError as error:
             raise AudioError(f"cannot be read: {error.strerror}") from None
-        return hashlib.sha256(f"{whole}|{self.offset}|{self.size}".encode()).hexdigest()
+        place = hashlib.sha256(f"{whole}|{self.offset}|{self.size}".encode()).hexdigest()
+        return as_decoded(place, self._suffix)
 
     def describe(self) -> str:
         """The tar and the key in it."""
@@ -183,7 +188,7 @@ class WebDataset(Corpus):
         return Utterance(
             name,
             as_utf8(self._speaker(key, told)) or name,
-            TarSource(tar, key, audio.offset, audio.size, ledger),
+            TarSource(tar, key, audio.offset, audio.size, ledger, suffix=f".{_kind(audio)}"),
             rate,
             seconds,
             attributes={

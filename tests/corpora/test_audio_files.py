@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from latentbench.corpora import AudioError
+from latentbench.corpora import AudioError, audio_files
 from latentbench.corpora.audio_files import AudioFile, FileSource, described, read_header
 from latentbench.corpora.corpus import AudioSource
 from latentbench.corpora.ledger import Header, Ledger
+
+NOISE = np.random.default_rng(1).normal(0, 0.1, 32_000)
 
 
 @pytest.fixture
@@ -127,6 +129,22 @@ def test_the_digest_is_that_of_the_bytes(tmp_path, ledger, tone):
         FileSource(tmp_path, ledger).digest()
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "opus"])
+def test_another_decoder_is_other_audio_where_it_may_decode_otherwise(
+    tmp_path, ledger, suffix, monkeypatch
+):
+    kind = {"opus": {"format": "OGG", "subtype": "OPUS"}}.get(suffix, {})
+    path = tmp_path / f"a.{suffix.upper()}"
+    soundfile.write(path, NOISE, 16_000, **kind)
+    source = FileSource(path, ledger)
+    before = source.digest()
+    assert source.record().digest == before
+    monkeypatch.setattr(audio_files, "DECODER", "libsndfile 9.0")
+    assert source.record().digest == source.digest()
+    of_bytes = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (source.digest() == before == of_bytes) == (suffix in {"wav", "flac"})
+
+
 def test_a_changed_file_has_another_digest_through_the_same_source(tmp_path, listed, tone):
     path = tone(tmp_path / "a.wav")
     os.utime(path, (1e9, 1e9))
@@ -157,7 +175,6 @@ def test_sources_travel_to_another_process(tmp_path, ledger, tone):
     np.testing.assert_array_equal(sent.read(), source.read())
 
 
-NOISE = np.random.default_rng(1).normal(0, 0.1, 32_000)
 CONTAINERS = {
     "wav": ("WAV", "PCM_16"),
     "float": ("WAV", "FLOAT"),

@@ -109,6 +109,15 @@ def test_a_changed_tar_is_other_audio(root):
     assert corpus(root).utterances()[0].source.digest() != before
 
 
+def test_another_decoder_is_other_audio_where_it_may_decode_otherwise(root, monkeypatch):
+    with webdataset.TarWriter(str(root / "e.tar")) as tar:
+        tar.write({"__key__": "u", "mp3": audio(7, "MP3"), "json": {"speaker": "s0"}})
+    before = [one.source.digest() for one in corpus(root).utterances()]
+    monkeypatch.setattr("latentbench.corpora.audio_files.DECODER", "libsndfile 9.0")
+    after = [one.source.digest() for one in corpus(root).utterances()]
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True] * 4 + [False]
+
+
 def test_a_key_ends_at_the_first_dot_and_stands_once_in_a_tar(root):
     with webdataset.TarWriter(str(root / "d.tar")) as tar:
         tar.write({"__key__": "one", "wav": audio(0, "WAV"), "near.json": {"speaker": "s0"}})
