@@ -1,4 +1,4 @@
-"""The command line: one module a verb, imported when the verb is called.
+"""The command line: a verb is imported when it is called.
 
 Exit codes: 0 done, 1 something failed, 2 bad usage or configuration, 130 interrupted, 143 ended by
 SIGTERM, 129 by SIGHUP. What a command found goes to stdout; progress and errors go to stderr.
@@ -19,69 +19,37 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+# Verb -> the module here that it is in, and one line of help.
 VERBS = {
-    "run": ("latentbench.cli.run:run", "Encode, train and score: one command, one result."),
-    "compare": (
-        "latentbench.cli.compare:compare",
-        "Put encoders, predictors, corpora or finished runs side by side.",
-    ),
+    "run": ("run", "Encode, train and score: one command, one result."),
+    "compare": ("compare", "Put encoders, predictors, corpora or finished runs side by side."),
     "factorize": (
-        "latentbench.cli.factorize:factorize",
+        "factorize",
         "Ask whether the predictable state of latents is easier to model than they are.",
     ),
-    "encode": ("latentbench.cli.encode:encode", "Fill the latent store only."),
-    "card": (
-        "latentbench.cli.card:card",
-        "Describe an encoder's latents, before anything predicts them.",
-    ),
-    "calibrate": (
-        "latentbench.cli.calibrate:calibrate",
-        "Check the instrument against worlds whose truth is known.",
-    ),
+    "encode": ("run", "Fill the latent store only."),
+    "card": ("card", "Describe an encoder's latents, before anything predicts them."),
+    "calibrate": ("calibrate", "Check the instrument against worlds whose truth is known."),
     "rollout": (
-        "latentbench.cli.rollout:rollout",
+        "finished",
         "Roll the models of a finished run out again, and show the curve by depth.",
     ),
-    "listen": (
-        "latentbench.cli.listen:listen",
-        "Write what a finished run predicted as sound.",
-    ),
-    "runs": (
-        "latentbench.cli.runs:runs",
-        "List the runs in a folder: how far each is, its headline and its size.",
-    ),
-    "watch": (
-        "latentbench.cli.watch:watch",
-        "Watch a run that goes on in another terminal, until it ends.",
-    ),
-    "show": ("latentbench.cli.show:show", "Show a finished run again, or all in a folder of runs."),
-    "report": ("latentbench.cli.report:report", "Write finished runs as one HTML page."),
-    "plot": ("latentbench.cli.plot:plot", "Draw finished runs for a paper."),
-    "explain": (
-        "latentbench.cli.explain:explain",
-        "Say which frames make the means of a finished run, and why.",
-    ),
+    "listen": ("finished", "Write what a finished run predicted as sound."),
+    "runs": ("runs", "List the runs in a folder: how far each is, its headline and its size."),
+    "watch": ("runs", "Watch a run that goes on in another terminal, until it ends."),
+    "show": ("show", "Show a finished run again, or all in a folder of runs."),
+    "report": ("pictures", "Write finished runs as one HTML page."),
+    "plot": ("pictures", "Draw finished runs for a paper."),
+    "explain": ("finished", "Say which frames make the means of a finished run, and why."),
     "verify": (
-        "latentbench.cli.verify:verify",
+        "finished",
         "Hold a finished run against the published table of Phase 1 and its reruns.",
     ),
-    "plugins": (
-        "latentbench.cli.plugins:plugins",
-        "List, describe, check and begin what can be named.",
-    ),
-    "publish": (
-        "latentbench.cli.publish:publish",
-        "Put the result of a run where others find it.",
-    ),
-    "reproduce": (
-        "latentbench.cli.reproduce:reproduce",
-        "Run a result again, and say what drifted.",
-    ),
-    "leaderboard": (
-        "latentbench.cli.leaderboard:leaderboard",
-        "Make a site of results, in tiers of what can be told apart.",
-    ),
-    "cache": ("latentbench.cli.cache:cache", "List, measure and remove what can be made again."),
+    "plugins": ("plugins", "List, describe, check and begin what can be named."),
+    "publish": ("sharing", "Put the result of a run where others find it."),
+    "reproduce": ("sharing", "Run a result again, and say what drifted."),
+    "leaderboard": ("sharing", "Make a site of results, in tiers of what can be told apart."),
+    "cache": ("cache", "List, measure and remove what can be made again."),
 }
 
 

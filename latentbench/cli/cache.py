@@ -10,7 +10,7 @@ import click
 
 from latentbench.amounts import bytes_text
 from latentbench.cli.groups import NamingGroup
-from latentbench.cli.output import console, echo, json_option
+from latentbench.cli.output import console, echo, echo_json
 from latentbench.cli.session import cache_option
 from latentbench.errors import UsageError, counted, nearest
 from latentbench.reports.tables import ANY_WIDTH, Line, Table, column, show
@@ -38,13 +38,12 @@ def cache() -> None:
 
 @cache.command("list")
 @cache_option
-@json_option
 def list_cache(cache: Path | None, *, as_json: bool) -> None:
     """List latent stores, then the other folders."""
     root = _root(cache)
     stores, sizes = _stores(root), _sizes(root)
     if as_json:
-        echo(json.dumps(_as_json(root, stores, sizes), indent=2))
+        echo_json(_as_json(root, stores, sizes))
         return
     rows = [
         (
@@ -67,12 +66,11 @@ def list_cache(cache: Path | None, *, as_json: bool) -> None:
 
 @cache.command("size")
 @cache_option
-@json_option
 def size_of_cache(cache: Path | None, *, as_json: bool) -> None:
     """Print the size of each folder and of all."""
     sizes = _sizes(_root(cache))
     if as_json:
-        echo(json.dumps({**sizes, "all": sum(sizes.values())}, indent=2))
+        echo_json({**sizes, "all": sum(sizes.values())})
         return
     for name, size in (*sizes.items(), ("all", sum(sizes.values()))):
         echo(f"{name:<12} {bytes_text(size):>10}")
@@ -82,7 +80,6 @@ def size_of_cache(cache: Path | None, *, as_json: bool) -> None:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @cache_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@json_option
 def remove_from_cache(
     names: tuple[str, ...], cache: Path | None, *, yes: bool, as_json: bool
 ) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from latentbench import api
-from latentbench.cli.output import Verb, console, echo, json_option
-from latentbench.cli.session import Session, debug_option
+from latentbench.cli.output import Verb, console, echo_json
 from latentbench.errors import LatentbenchError
 from latentbench.reports.tables import Line, Table, column, show
 from latentbench.reports.words import TITLE
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latentbench.calibration import Check
+    from latentbench.cli.session import Session
 
 __all__ = ["calibrate", "print_checks"]
 
@@ -27,8 +26,6 @@ MODELS = {"exact": "the optimal predictor", "mdn": "a trained network"}
 
 @click.command(cls=Verb)
 @click.option("--quick", is_flag=True, help="About a minute, with wider intervals.")
-@json_option
-@debug_option
 @click.pass_obj
 def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
     """Check the instrument against worlds whose truth is known.
@@ -37,9 +34,9 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
     cosine, R² and rollout gap are known exactly. Exit code 1 where an interval misses the truth
     by more than the stated bias.
     """
-    checks = api.calibrate(quick=quick, registry=session.registry())
+    checks = api.calibrate(quick=quick, registry=session.registry)
     if as_json:
-        echo(json.dumps([_record(one) for one in checks], indent=2))
+        echo_json([_record(one) for one in checks])
     else:
         print_checks(checks)
     if missed := [one for one in checks if not one.agrees]:

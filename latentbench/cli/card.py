@@ -8,8 +8,8 @@ import click
 
 from latentbench import api
 from latentbench.cli.configuration import settings_of
-from latentbench.cli.output import Verb, echo, json_option, show
-from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
+from latentbench.cli.output import Verb, echo, show
+from latentbench.cli.session import GivenPath, Session, cache_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +45,6 @@ __all__ = ["card"]
     help="Also write it: .html, one page, or .json, a run's as card.json in its folder.",
 )
 @cache_option
-@json_option
-@debug_option
 @click.pass_obj
 def card(
     session: Session,

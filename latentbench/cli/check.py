@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench.cli.output import Verb, console, echo, json_option
-from latentbench.cli.session import Session, cache_option, debug_option
+from latentbench import api
+from latentbench.cli.output import Verb, console, echo_json
+from latentbench.cli.session import Session, cache_option
+from latentbench.errors import UsageError
 from latentbench.reports.tables import ANY_WIDTH, Line, Table, column, show
 from latentbench.specs import KINDS
 
@@ -42,12 +44,10 @@ COUNTED: dict[Status, str] = {
     metavar="OPTION=VALUE",
     help="An option of the component, e.g. weights=random; may be given several times.",
 )
-@json_option
 @cache_option
-@debug_option
-@click.pass_context
+@click.pass_obj
 def check(
-    ctx: click.Context,
+    session: Session,
     name: str,
     kind: str | None,
     assignments: tuple[str, ...],
@@ -59,19 +59,18 @@ def check(
 
     Exits with 1 where it does not.
     """
-    session = ctx.find_object(Session) or Session()
-    registry = session.registry()
+    registry = session.registry
     component = _chosen(registry, name, kind)
     options = _options(registry, component, assignments)
     from latentbench.conformance import run_checks  # noqa: PLC0415 - checks import torch
 
-    findings = list(run_checks(component, options, session.workspace(cache)))
+    findings = list(run_checks(component, options, api.workspace(cache)))
     if as_json:
-        echo(json.dumps(_as_json(component, findings), indent=2))
+        echo_json(_as_json(component, findings))
     else:
         _print(findings)
     if any(finding.status == "fail" for finding in findings):
-        ctx.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _chosen(registry: Registry, name: str, kind: str | None) -> Component:
@@ -80,8 +79,6 @@ def _chosen(registry: Registry, name: str, kind: str | None) -> Component:
     Raises:
         UsageError: there is none, or there are several.
     """
-    from latentbench.errors import UsageError  # noqa: PLC0415 - not for --help
-
     if kind is None:
         kinds = sorted({component.spec.kind for component in registry.find(name)})
         if len(kinds) > 1:

@@ -9,8 +9,8 @@ import click
 from latentbench import api
 from latentbench.cli.configuration import run_options, settings_of
 from latentbench.cli.export import Exports, export_options
-from latentbench.cli.output import Verb, echo, json_option, show, show_plans
-from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, debug_option
+from latentbench.cli.output import Verb, echo, show, show_plans
+from latentbench.cli.session import GivenPath, RunPath, Session, cache_option
 from latentbench.cli.show import finished_runs
 from latentbench.errors import CellFailedError, UsageError
 
@@ -82,9 +82,7 @@ def _component_options(command: Any) -> Any:
     show_default=True,
     help="What is printed.",
 )
-@json_option
 @export_options
-@debug_option
 @click.pass_obj
 def compare(
     session: Session,
@@ -125,7 +123,7 @@ def compare(
                 "Leave it out, or leave out the run folders.",
             )
         folders = [run for folder in runs for run in finished_runs(folder)]
-        found = api.compare(folders, match=match, strict=strict, registry=session.registry())
+        found = api.compare(folders, match=match, strict=strict, registry=session.registry)
         _show(found, format_, asked, full=full, again="Give the command of that run again")
         return
     components = {plural: given.pop(section) for section, plural in PLURALS.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from latentbench.cli.session import GivenPath
+from latentbench.cli.session import GivenPath, Integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,33 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["configuration_options", "run_options", "settings_of"]
 
 FLAGS = (
-    *(
-        "encoder",
-        "predictor",
-        "corpus",
-        "factorization",
-        "transforms",
-        "horizons",
-        "slices",
-        "steps",
-        "precision",
-    ),
-    *("limit", "seed", "seeds", "device"),
+    *("encoder", "predictor", "corpus", "factorization", "transforms", "horizons", "slices"),
+    *("steps", "precision", "limit", "seed", "seeds", "device"),
 )
-
-
-class _Integers(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
-    name = "n,n,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[int]:
-        try:
-            return [int(part) for part in value.split(",")]
-        except ValueError:
-            self.fail(f"'{value}' is no list of whole numbers such as 1,2,4,8.", param, ctx)
-
-
 COMPONENT_OPTIONS = (
     click.option("--encoder", metavar="NAME", help="What makes the latents, e.g. mimi."),
     click.option("--predictor", metavar="NAME", help="What predicts them, e.g. mdn."),
@@ -85,7 +61,7 @@ RUN_OPTIONS = (
         help="Map the latents, e.g. standardize or pca:32; several are applied in turn.",
     ),
     click.option(
-        "--horizons", metavar="K,K,...", type=_Integers(), help="Staleness k in frames: 1,2,4,8."
+        "--horizons", metavar="K,K,...", type=Integers(), help="Staleness k in frames: 1,2,4,8."
     ),
     click.option(
         "--slice",
@@ -99,7 +75,7 @@ RUN_OPTIONS = (
     click.option(
         "--seeds",
         metavar="N,N,...",
-        type=_Integers(),
+        type=Integers(),
         help="Several seeds, each a model of its own.",
     ),
     click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ..."),
@@ -135,4 +111,4 @@ def settings_of(session: Session, given: Mapping[str, Any]) -> Settings:
     flags = {name: given[name] for name in FLAGS if given.get(name) not in (None, ())}
     settings = {"preset": given["preset"], "config": given["config_file"]}
     settings |= {"set": given["assignments"], "cache": given["cache"]}
-    return cast("Settings", settings | flags | {"registry": session.registry()})
+    return cast("Settings", settings | flags | {"registry": session.registry})

@@ -8,8 +8,8 @@ import click
 
 from latentbench import api
 from latentbench.cli.configuration import configuration_options, settings_of
-from latentbench.cli.output import Verb, json_option, show, show_plans
-from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
+from latentbench.cli.output import Verb, show, show_plans
+from latentbench.cli.session import GivenPath, Session, cache_option
 from latentbench.errors import CellFailedError
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ __all__ = ["factorize"]
 )
 @cache_option
 @click.option("--dry-run", is_flag=True, help="Print what each run would do, and stop.")
-@json_option
-@debug_option
 @click.pass_obj
 def factorize(
     session: Session,

@@ -42,7 +42,8 @@ class LazyGroup(NamingGroup):
     """The top group: verbs are imported when called, and every error ends here.
 
     Args:
-        verbs: name -> (`"module:command"`, one line of help), in the order of `--help`.
+        verbs: name -> (module of `latentbench.cli` that has it, one line of help), in the order
+            of `--help`.
     """
 
     def __init__(self, *args: Any, verbs: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -62,8 +63,8 @@ class LazyGroup(NamingGroup):
         """Import the verb."""
         if cmd_name not in self.verbs:
             return None
-        module, _, attribute = self.verbs[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        module = importlib.import_module(f"latentbench.cli.{self.verbs[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

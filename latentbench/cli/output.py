@@ -1,7 +1,7 @@
 """What a command writes: its stdout is its own, and nothing that is written steers the terminal.
 
 While a verb runs, whatever a plugin or a library prints goes to stderr, so that `--json` is
-JSON and nothing else. All that commands write goes through `echo`, `console` and `error_console`.
+JSON and nothing else. All that commands write goes through `echo` and `console`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,32 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
+from latentbench.cli.session import Session
 from latentbench.errors import counted
 from latentbench.escapes import escaped, printable
 from latentbench.reports import tables
 from latentbench.reports.plan import time_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from io import TextIOWrapper
+    from pathlib import Path
 
     from rich.console import Console
 
     from latentbench.answers import Answer
     from latentbench.planning import Plan
 
-__all__ = ["Verb", "console", "echo", "json_option", "show", "show_plans", "spell_out"]
+__all__ = [
+    "Verb",
+    "console",
+    "echo",
+    "echo_json",
+    "show",
+    "show_plans",
+    "show_written",
+    "spell_out",
+]
 
 STDOUT = "latentbench.stdout"
 FD = 1
@@ -39,7 +50,17 @@ PLAIN = {"Δ": "d", "²": "2", "³": "3", "½": "1/2", "±": "+-", "·": "*", "�
 
 
 class Verb(click.Command):
-    """A command that alone writes to stdout; see `echo` and `console`."""
+    """A command that alone writes to stdout, and that takes `--json` and `--debug`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        as_json, debug = "Print only JSON on stdout.", "Show the traceback of an error."
+        self.params += [
+            click.Option(["--json", "as_json"], is_flag=True, help=as_json),
+            click.Option(
+                ["--debug"], is_flag=True, help=debug, expose_value=False, callback=_debug
+            ),
+        ]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; what others print meanwhile goes to stderr."""
@@ -54,6 +75,11 @@ class Verb(click.Command):
 def echo(text: str = "", *, err: bool = False) -> None:
     """Write lines to stdout, or stderr; JSON stays JSON."""
     click.echo(printable(text.removesuffix("\n"), keep="\n"), _stream(err=err))
+
+
+def echo_json(value: Any, default: Callable[[Any], object] | None = None) -> None:
+    """Write plain values to stdout as JSON; `default` as of `json.dumps`."""
+    echo(json.dumps(value, indent=2, default=default))
 
 
 def console() -> Console:
@@ -74,13 +100,20 @@ def show(answer: Answer[Any], *, as_json: bool = False) -> None:
 def show_plans(plans: Mapping[str, Answer[Plan]], *, as_json: bool) -> None:
     """Print the plans of several runs by their labels, and what they take in all."""
     if as_json:
-        echo(json.dumps({label: asdict(one.record) for label, one in plans.items()}, indent=2))
+        echo_json({label: asdict(one.record) for label, one in plans.items()})
         return
     for label, plan in plans.items():
         echo(f"{label}:")
         show(plan)
         echo()
     echo(f"{counted(len(plans), 'run')}: {time_of(*(one.record for one in plans.values()))} in all")
+
+
+def show_written(what: Path | str, told: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say on stderr what was written, and tell of it on stdout where JSON is asked for."""
+    if as_json:
+        echo_json(told)
+    echo(f"Wrote {what}", err=True)
 
 
 def spell_out() -> None:
@@ -98,11 +131,11 @@ def _spelt_out(error: UnicodeError) -> tuple[str, int]:
     return "".join(PLAIN.get(one) or escaped(one) for one in lost), error.end
 
 
-def json_option(command: Any) -> Any:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout.")(
-        command
-    )
+def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    """`--debug` after the verb, as before it."""
+    session = ctx.find_object(Session)
+    if value and session is not None:
+        session.debug = True
 
 
 def _stream(*, err: bool = False) -> IO[str]:

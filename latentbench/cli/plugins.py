@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from latentbench.cli.check import check
 from latentbench.cli.groups import NamingGroup
-from latentbench.cli.new import new
-from latentbench.cli.output import console, echo, json_option
+from latentbench.cli.output import console, echo, echo_json
+from latentbench.cli.session import GivenPath
 from latentbench.reports.tables import ANY_WIDTH, Line, Table, column, show
+from latentbench.scaffold import TEMPLATE_KINDS, create
 from latentbench.specs import KINDS, CorpusSpec, EncoderSpec, PredictorSpec, option_fields
 
 if TYPE_CHECKING:
@@ -36,23 +38,21 @@ def plugins() -> None:
 
 
 plugins.add_command(check)
-plugins.add_command(new)
 
 
 @plugins.command("list")
 @click.option("--kind", type=click.Choice(list(KINDS)), help="Only components of this kind.")
-@json_option
 @click.pass_obj
 def list_plugins(session: Session, *, kind: str | None, as_json: bool) -> None:
     """List every component, and below them what was refused or is in conflict."""
-    registry = session.registry()
+    registry = session.registry
     facts = [
         _facts(component)
         for one in ([kind] if kind else KINDS)
         for component in registry.of_kind(one)
     ]
     if as_json:
-        echo(json.dumps({"plugins": facts, **_troubles(registry)}, indent=2))
+        echo_json({"plugins": facts, **_troubles(registry)})
         return
     show([_components_table(facts)], console())
     refused = [f"Refused: {refusal}" for refusal in registry.refusals]
@@ -62,13 +62,12 @@ def list_plugins(session: Session, *, kind: str | None, as_json: bool) -> None:
 
 @plugins.command("show")
 @click.argument("name")
-@json_option
 @click.pass_obj
 def show_plugin(session: Session, name: str, *, as_json: bool) -> None:
     """Describe the components called NAME and their options."""
-    facts = [_described(component) for component in session.registry().find(name)]
+    facts = [_described(component) for component in session.registry.find(name)]
     if as_json:
-        echo(json.dumps(facts, indent=2, default=str))
+        echo_json(facts, default=str)
         return
     for number, component in enumerate(facts):
         lines = (
@@ -81,6 +80,36 @@ def show_plugin(session: Session, name: str, *, as_json: bool) -> None:
         show(map(Line, lines), console())
         if component["options"]:
             show(_options(component), console())
+
+
+@plugins.command("new")
+@click.argument("kind", type=click.Choice(TEMPLATE_KINDS))
+@click.argument("name")
+@click.option(
+    "--out",
+    type=GivenPath(file_okay=False),
+    metavar="FOLDER",
+    default=Path(),
+    help="Where the new folder NAME is made [default: here].",
+)
+@click.pass_obj
+def new_plugin(session: Session, kind: str, name: str, out: Path, *, as_json: bool) -> None:
+    """Write a complete distribution with a working component NAME of that KIND.
+
+    It installs and passes its tests at once; then make it yours.
+    """
+    made = create(kind, name, out, session.registry)
+    if as_json:
+        files = [str(file) for file in made.files]
+        echo_json({"folder": str(made.folder), "files": files})
+        return
+    echo(f"Made {made.folder}:")
+    for file in made.files:
+        echo(f"  {file}")
+    echo("Next:")
+    echo(f"  python -m pip install -e {made.folder}")
+    echo(f"  latentbench plugins check {name}")
+    echo(f"  python -m pytest {made.folder}")
 
 
 def _facts(component: Component) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`latentbench run`: encode, train and score, then show the result."""
+"""`run` and `encode`: encode, train and score, then show the result; or encode only."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import click
 
 from latentbench import api
 from latentbench.cli.configuration import configuration_options, settings_of
-from latentbench.cli.output import Verb, json_option, show
-from latentbench.cli.session import GivenPath, Session, cache_option, debug_option
+from latentbench.cli.output import Verb, echo, echo_json, show
+from latentbench.cli.session import GivenPath, Session, cache_option
 from latentbench.cli.show import full_option, reporter_of, reporter_option, show_run
 from latentbench.errors import CellFailedError, counted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["run"]
+__all__ = ["encode", "run"]
 
 
 @click.command(cls=Verb)
@@ -37,10 +37,8 @@ __all__ = ["run"]
     "options, '{name: NAME, KEY: VALUE}'.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and stop.")
-@json_option
 @reporter_option
 @full_option
-@debug_option
 @click.pass_obj
 def run(
     session: Session,
@@ -60,7 +58,7 @@ def run(
     network, 25,000 steps. The same command continues a run that was interrupted.
     """
     settings = settings_of(session, given)
-    how = reporter_of(reporter, session.registry(), as_json=as_json, full=full)
+    how = reporter_of(reporter, session.registry, as_json=as_json, full=full)
     if dry_run:
         show(api.plan(**settings), as_json=how.name == "json")
         return
@@ -73,3 +71,24 @@ def run(
             f"{horizons}.",
             "Give the same command again to run only these.",
         )
+
+
+@click.command(cls=Verb)
+@configuration_options
+@cache_option
+@click.pass_obj
+def encode(session: Session, /, *, as_json: bool, **given: Any) -> None:
+    """Fill the latent store only.
+
+    Takes the options of 'run'. A run with the same encoder and corpus then encodes nothing.
+    """
+    encoded = api.encode(**settings_of(session, given))
+    skipped = sum(bool(row.skipped) for row in encoded.rows)
+    if as_json:
+        found = {"store": str(encoded.store.path), "utterances": len(encoded.rows) - skipped}
+        echo_json({**found, "read_now": encoded.fresh, "skipped": skipped})
+        return
+    echo(
+        f"{counted(len(encoded.rows) - skipped, 'utterance')} in {encoded.store.path}: "
+        f"{encoded.fresh:,} read now, {skipped:,} skipped"
+    )

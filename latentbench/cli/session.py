@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentbench import api
 from latentbench.plugins import load_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from latentbench.plugins import Registry
-    from latentbench.workspace import Workspace
 
-__all__ = ["GivenPath", "GivenPlace", "RunPath", "Session", "cache_option", "debug_option"]
+__all__ = ["GivenPath", "GivenPlace", "Integers", "RunPath", "Session", "cache_option"]
 
 
 class GivenPath(click.Path):
@@ -56,6 +52,33 @@ class RunPath(GivenPath):
         return path.parent if path.is_file() else path
 
 
+class Integers(click.ParamType):  # type: ignore[type-arg] # generic since click 8.2 only
+    """Whole numbers with commas between them; `what` they are is told where they are none."""
+
+    name = "n,n,..."
+
+    def __init__(self, what: str = "whole numbers") -> None:
+        self.what = what
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        """The numbers, in the order given."""
+        try:
+            return [int(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"'{value}' is no list of {self.what} such as 1,2,4,8.", param, ctx)
+
+
+cache_option = click.option(
+    "--cache",
+    type=GivenPath(file_okay=False),
+    metavar="FOLDER",
+    help="Where latents, downloads and made speech are kept "
+    "[default: LATENTBENCH_CACHE, else the user's cache folder].",
+)
+
+
 @dataclass
 class Session:
     """The plugins to load and how errors are shown."""
@@ -64,48 +87,14 @@ class Session:
     strict_plugins: bool = False
     debug: bool = False
 
+    @cached_property
     def registry(self) -> Registry:
-        """Everything that can be named, loaded once.
+        """Everything that can be named.
 
         Raises:
             UsageError: with `--strict-plugins`, where anything was refused or is in conflict.
         """
-        return self._registry
-
-    @cached_property
-    def _registry(self) -> Registry:
         registry = load_registry(self.plugin_files)
         if self.strict_plugins:
             registry.require_clean()
         return registry
-
-    def workspace(self, cache: Path | None) -> Workspace:
-        """The cache folder, and progress on stderr."""
-        return api.workspace(cache)
-
-
-def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--debug` after the verb, as before it."""
-
-    def remember(ctx: click.Context, _: click.Parameter, *, value: bool) -> None:
-        if value:
-            ctx.find_object(Session).debug = True  # type: ignore[union-attr]
-
-    return click.option(
-        "--debug",
-        is_flag=True,
-        expose_value=False,
-        callback=lambda ctx, param, value: remember(ctx, param, value=value),
-        help="Show the traceback of an error.",
-    )(command)
-
-
-def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--cache FOLDER`."""
-    return click.option(
-        "--cache",
-        type=GivenPath(file_okay=False),
-        metavar="FOLDER",
-        help="Where latents, downloads and made speech are kept "
-        "[default: LATENTBENCH_CACHE, else the user's cache folder].",
-    )(command)

@@ -10,7 +10,7 @@ from latentbench import api
 from latentbench.cli.export import Exports, export_options
 from latentbench.cli.output import Verb, console, echo
 from latentbench.cli.output import show as show_answer
-from latentbench.cli.session import RunPath, Session, debug_option
+from latentbench.cli.session import RunPath, Session
 from latentbench.errors import UsageError
 from latentbench.reports import tables
 from latentbench.reports.tables import Line
@@ -47,9 +47,7 @@ class _Named(NamedTuple):
 @reporter_option
 @full_option
 @click.option("--curves", is_flag=True, help="The losses of every network, step by step.")
-@click.option("--json", "as_json", is_flag=True, help="The same as --reporter json.")
 @export_options
-@debug_option
 @click.pass_obj
 def show(
     session: Session,
@@ -66,7 +64,7 @@ def show(
 
     RUN is the folder that was given to --out of 'run', or one that holds such folders.
     """
-    registry = session.registry()
+    registry = session.registry
     how = reporter_of(reporter, registry, as_json=as_json, full=full)
     exports = Exports(**asked)
     exports.check()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import latentbench as lb
-from latentbench.cli import plot
+from latentbench.cli import pictures as plot
 from latentbench.pictures import drawing
 from latentbench.pictures.drawing import draw, picture
 from latentbench.pictures.rows import PICTURES, rows_of
