@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from latentbench.errors import UsageError
+from latentbench.files import atomic, require_writable, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -231,6 +232,8 @@ def card(
     speech = {} if {"latents", "config", "preset"} & given else {"corpus": "speech-demo"}
     if out is not None and Path(out).suffix not in (".html", ".json"):
         raise UsageError(f"--out {out}: a card is written as .html or .json.")
+    if out is not None:
+        require_writable(Path(out))
     asked = _asked({**speech, **named, **settings})
     config = asked.config
     from latentbench.answers import Answer
@@ -356,6 +359,7 @@ def report(
         UsageError: there is no run, or one cannot be read, its latents are not in the cache, the
             file cannot be written, or Altair or vl-convert is missing.
     """
+    require_writable(Path(out))
     from latentbench.pictures.report import report_of
 
     folders = _folders(runs)
@@ -373,13 +377,8 @@ def report(
 
 
 def _write(out: Path, text: str) -> Path:
-    from latentbench.files import atomic
-
-    try:
-        with atomic(out) as partial:
-            partial.write_text(text, "utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from None
+    with writing(out), atomic(out) as partial:
+        partial.write_text(text, "utf-8", newline="\n")
     return out
 
 

@@ -40,12 +40,14 @@ __all__ = [
     "disk_full_explained",
     "is_sealed",
     "reading",
+    "require_writable",
     "seal",
     "sealed",
     "sweep",
     "was_sealed_as",
     "write_sealed",
     "write_text",
+    "writing",
 ]
 
 PARTIAL = ".partial"
@@ -110,6 +112,44 @@ def write_sealed(path: Path, text: str) -> None:
     """Write a text file that is read again, UTF-8."""
     with sealed(path) as partial:
         partial.write_text(text, "utf-8")
+
+
+def require_writable(place: Path, option: str = "--out", *, folder: bool = False) -> None:
+    """Refuse, before anything is computed, what could not be written in the end.
+
+    Args:
+        place: of the file or folder.
+        option: that it was given to.
+        folder: whether it is a folder, which is made with those above it.
+
+    Raises:
+        UsageError: it cannot be written; says why.
+    """
+    above = (place, *place.parents) if folder else place.parents
+    parent = next(one for one in above if one.exists() or not folder)
+    if place.is_dir() and not folder:
+        reason = "it is a folder"
+    elif not parent.is_dir():
+        reason = f"'{parent}' is a file" if parent.exists() else f"there is no folder '{parent}'"
+    else:
+        reason = "" if os.access(parent, os.W_OK) else f"nobody may write to '{parent}' here"
+    if reason:
+        raise UsageError(
+            f"{option} {place} cannot be written: {reason}.", "Make the folder, or choose another."
+        )
+
+
+@contextmanager
+def writing(place: Path, option: str = "--out") -> Iterator[None]:
+    """Let the block write what a user named.
+
+    Raises:
+        UsageError: the system refused it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{option} {place} cannot be written: {error.strerror}.") from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import click
 from latentbench.cli.output import echo
 from latentbench.cli.session import GivenPath
 from latentbench.errors import UsageError
-from latentbench.files import write_text
+from latentbench.files import require_writable, write_text, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,11 +54,7 @@ class Exports:
                     f"--export {file}: the suffix '{file.suffix}' names no format.",
                     f"Use one of {', '.join(SUFFIXES)}.",
                 )
-            if not file.parent.is_dir():
-                raise UsageError(
-                    f"--export {file}: there is no folder '{file.parent}'.",
-                    "Make it, or name a file in another.",
-                )
+            require_writable(file, "--export")
         formats = {format_, *(SUFFIXES[file.suffix] for file in self.exports)}
         for option, given, takers in (
             ("columns", self.columns, {"Markdown": ".md", "LaTeX": ".tex"}),
@@ -94,10 +90,8 @@ class Exports:
         """
         for file in self.exports:
             text = self.text(SUFFIXES[file.suffix], answer)
-            try:
+            with writing(file, "--export"):
                 write_text(file, text, shared=True)
-            except OSError as error:
-                raise UsageError(f"--export {file} cannot be written: {error.strerror}.") from None
             echo(f"Wrote {file}", err=True)
 
 

@@ -11,7 +11,7 @@ from latentbench.cli.output import Verb, show_written
 from latentbench.cli.session import GivenPath, RunPath, Session, cache_option
 from latentbench.cli.show import finished_runs
 from latentbench.errors import UsageError
-from latentbench.files import atomic
+from latentbench.files import atomic, require_writable, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,15 +102,13 @@ def plot(runs: tuple[Path, ...], what: str, out: Path, style: str, *, as_json: b
             f"--out {out}: the suffix '{out.suffix}' names no format.",
             f"Use one of {', '.join(SUFFIXES)}.",
         )
+    require_writable(out)
     from latentbench.pictures.drawing import picture  # noqa: PLC0415 - a wrong suffix is told first
     from latentbench.pictures.rows import runs_to_draw  # noqa: PLC0415 - likewise
 
     folders = [run for folder in runs for run in finished_runs(folder)]
     drawn = picture(what, runs_to_draw(folders), out.suffix[1:], style)
-    try:
-        with atomic(out) as partial:
-            partial.write_bytes(drawn)
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from None
+    with writing(out), atomic(out) as partial:
+        partial.write_bytes(drawn)
     told = {"what": what, "out": str(out), "runs": [str(one) for one in folders]}
     show_written(out, told, as_json=as_json)

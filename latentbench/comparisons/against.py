@@ -28,7 +28,7 @@ from latentbench.results.assembly import metric_of
 from latentbench.results.figures import SCORES
 from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.schema import Number, Record
-from latentbench.results.standing import NOT_FITTED, not_fitted
+from latentbench.results.standing import NOT_FITTED, not_fitted, sampled, worded
 from latentbench.results.summary import speaker_codes
 from latentbench.results.uncertainty import difference, difference_apart
 
@@ -302,7 +302,7 @@ def compared(matched: str, name: str, other: Side, first: Side) -> FigureDiffere
     )
     found = difference(*tables) if paired else difference_apart(*tables)
     verdict: Verdict = "no interval"
-    reason = found.note
+    reason = worded(found.note, sampled(first.run.result)[:-1])
     unlike = _unfit(other, first) or _unlike(other, first, same_speakers=paired)
     if other.metrics[name].options != first.metrics[name].options:
         unlike = unlike or "its options are not the same"

@@ -30,6 +30,7 @@ from latentbench.explain.tails import (
 from latentbench.explain.verdict import ADVICE, FAR, HEAVY, OVER_CONFIDENT, judge
 from latentbench.metrics.metric import NO_LOG_DENSITY
 from latentbench.progress import SILENT
+from latentbench.results.standing import sampled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,8 +81,8 @@ def explain_run(
         UsageError: there is no such horizon, seed or split in the run, or it kept no NLL.
         LatentbenchError: the run's files do not belong together.
     """
-    sampled = density_of(run.config.predictor, run.registry) == "samples"
-    everything = read_scores(run.folder.frames_file, NO_LOG_DENSITY if sampled else "")
+    none = density_of(run.config.predictor, run.registry) == "samples"
+    everything = read_scores(run.folder.frames_file, NO_LOG_DENSITY if none else "")
     tails = [tail_of(scores) for scores in everything]
     place = _choose(tails, horizon, seed, split)
     scores = everything[place]
@@ -118,6 +119,7 @@ def explain_run(
         verdict=verdict,
         summary=summary,
         advice=ADVICE[verdict],
+        sampled=sampled(run.result),
     )
 
 

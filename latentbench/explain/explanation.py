@@ -195,6 +195,7 @@ class Explanation(Record):
         verdict: the one that explains the scores.
         summary: the verdict in words.
         advice: what to do about it.
+        sampled: what a `speaker` is: one of the `speakers`, or of the `files` of one voice.
     """
 
     tails: tuple[Tail, ...]
@@ -211,3 +212,4 @@ class Explanation(Record):
     verdict: Letter
     summary: str
     advice: str
+    sampled: str = "speakers"

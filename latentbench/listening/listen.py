@@ -22,7 +22,7 @@ from latentbench.checks import prepare as prepared_run
 from latentbench.encoders import Encoder
 from latentbench.errors import UsageError
 from latentbench.factorizations.stored import is_factored
-from latentbench.files import write_text
+from latentbench.files import require_writable, write_text, writing
 from latentbench.fits import UNCONDITIONAL
 from latentbench.latents.preparation import prepare
 from latentbench.listening.record import Listening, Sound
@@ -99,6 +99,7 @@ def listen(run: OpenedRun, asked: Asked, out: Path, workspace: Workspace) -> Lis
         UsageError: the encoder has no decoder or works in chunks, a transform has no way back,
             the run has no such cell, or its audio is not what it was.
     """
+    require_writable(out, folder=True)
     return _Listener(run, asked, out, workspace).listened()
 
 
@@ -120,7 +121,8 @@ class _Listener:
     def listened(self) -> Listening:
         """Make every sound."""
         run = self.run
-        self.out.mkdir(parents=True, exist_ok=True)
+        with writing(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
         models = self._models()
         frames = self._frames()
         sounds: list[Sound] = []

@@ -55,7 +55,7 @@ ROLES = {"predictor": "model", "unconditional": "control without context"}
 PARTS = {"capacity": (0, BAR), "context": (1, BAR), "ΔNLL": (None, "◆"), "white latents": (3, TICK)}
 DIGITS = 7  # significant, of a number in a chart
 # Columns that a table beside a chart need not show.
-HIDDEN = {"at", "encoder", "predictor", "diverged"}
+HIDDEN = {"at", "encoder", "predictor", "diverged", "each"}
 BY = {"mean": "by its mean", "sample": "by samples"}
 # What a rollout is seen to do -> the title of its axis.
 AXES = {
@@ -129,7 +129,8 @@ def _table(rows: Sequence[Row]) -> Table:
 
     def named(name: str) -> Column:
         left = isinstance(rows[0][name], str)
-        return column(name, rows, lambda row: text(row[name]), left=left)
+        heading = "/".join(_values(rows, "each")) if name == "speaker" else name
+        return column(heading, rows, lambda row: text(row[name]), left=left)
 
     columns = list(map(named, names))
     return Table((columns[0],), (tuple(columns[1:]),))
@@ -314,6 +315,8 @@ def _speakers(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     runs = _values(rows, "run")
     numbers = range(len(runs))
     figure = {"gain": "gain", "dnll": "ΔNLL"}[rows[0]["figure"]]
+    whose = "/".join(_values(rows, "each"))
+    speaker = alt.Tooltip("speaker:N", title=whose)
     shape = alt.Scale(domain=runs, range=[_shape(one) for one in numbers])
     points = (
         alt.Chart()
@@ -324,10 +327,10 @@ def _speakers(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
             y=alt.Y("value:Q", title=f"{figure}, {NATS}"),
             color=_coloured("run", runs, numbers),
             shape=alt.Shape("run:N", scale=shape, legend=None),
-            tooltip=_tooltip("run:N", "speaker:N", "ms:Q", "value:Q", "n:Q"),
+            tooltip=[speaker, *_tooltip("run:N", "ms:Q", "value:Q", "n:Q")],
         )
     )
-    return _runs(runs), [_panel(f"{figure} of each speaker", rows, _zero(), points)]
+    return _runs(runs), [_panel(f"{figure} of each {whose}", rows, _zero(), points)]
 
 
 def _stalenesses(rows: Sequence[Row], mark: str) -> tuple[list[Key], alt.Color]:

@@ -315,7 +315,8 @@ def _speakers(sheet: _Sheet, rows: list[Row]) -> None:
         marker = MARKERS[number % len(MARKERS)]
         axes.plot(across, values, marker, color=f"C{number % 7}", label=_name(run))
     axes.set_xticks(range(len(times)), [time_text(one) for one in times])
-    axes.set_xlabel("staleness of the context, ms; a mark a speaker")
+    whose = "/".join(_values(rows, "each"))
+    axes.set_xlabel(f"staleness of the context, ms; a mark a {whose}")
     figure = {"gain": "gain", "dnll": "ΔNLL"}[rows[0]["figure"]]
     axes.set_ylabel(f"{figure}, {NATS}")
     sheet.legend(axes)

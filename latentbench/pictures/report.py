@@ -26,7 +26,7 @@ from latentbench.reports.words import words_of_run
 from latentbench.reports.words_of_comparison import words_of_comparison
 from latentbench.results.figures import FigureRow, Figures
 from latentbench.results.folder import AGAIN, RunFolder
-from latentbench.results.standing import not_fitted, sampled
+from latentbench.results.standing import not_fitted, sampled, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from latentbench.comparisons import Comparison
     from latentbench.explain.explanation import Explanation
+    from latentbench.pictures.charts import Charts
     from latentbench.pictures.rows import Row
     from latentbench.plugins import Registry
     from latentbench.results.finished import FinishedRun
@@ -101,15 +102,15 @@ def report_of(
 
     runs = runs_to_draw(folders)
     comparison = compare_runs(runs, registry=registry) if len(runs) > 1 else None
+    by = "/".join(dict.fromkeys(sampled(run.result)[:-1] for run in runs))
     drawn = [
-        {"name": what, "heading": heading, "reading": READINGS[what], "charts": charts}
-        for what, heading in HEADINGS.items()
+        _picture(what, by, charts)
+        for what in HEADINGS
         if what != DISTANCE and (charts := charts_of(what, runs)) is not None
     ]
     if explained:
         named = {run.label: one for run, one in zip(runs, explained, strict=True)}
-        told = {"heading": HEADINGS[DISTANCE], "reading": READINGS[DISTANCE]}
-        drawn.append({"name": DISTANCE, **told, "charts": distance_charts(named)})
+        drawn.append(_picture(DISTANCE, by, distance_charts(named)))
     lives = [_lived(run, one) for run, one in zip(runs, rolled, strict=False)]
     cards = {run.label: one for run in runs if (one := card_in(run.folder)) is not None}
     drawn += cards_drawn(cards)
@@ -144,6 +145,12 @@ def report_of(
         figures=_tidy(Figures(row for run in runs for row in Figures.of(run.result, run.label))),
         vega_lite=vega_lite,
     )
+
+
+def _picture(what: str, by: str, charts: Charts) -> dict[str, Any]:
+    """A picture as the template takes it, of runs that are split by speaker or file."""
+    heading, reading = (worded(of[what], by) for of in (HEADINGS, READINGS))
+    return {"name": what, "heading": heading, "reading": reading, "charts": charts}
 
 
 def _title(runs: Sequence[FinishedRun]) -> str:

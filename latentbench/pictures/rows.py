@@ -19,7 +19,7 @@ from latentbench.files import reading
 from latentbench.reports.columns import time_text
 from latentbench.results.finished import FinishedRun, read_runs
 from latentbench.results.folder import AGAIN, RunFolder
-from latentbench.results.standing import gain_of, not_fitted, withheld
+from latentbench.results.standing import gain_of, not_fitted, sampled, withheld
 from latentbench.rollout.figures import (
     STATE_COLUMNS,
     by_depth,
@@ -184,6 +184,7 @@ def _per_speaker(run: FinishedRun, figure: str, minuend: str, subtrahend: str) -
         value = sum(one["value_mean"] for one in seeds) / len(seeds)
         yield _place(fitted[k]) | {
             "speaker": name,
+            "each": sampled(run.result)[:-1],
             "figure": figure,
             "value": value,
             "n": seeds[0]["value_count"],

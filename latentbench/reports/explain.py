@@ -79,7 +79,7 @@ def _worst(found: Explanation, where: str) -> Iterator[Table | Line]:
             left=True,
             fold=LABEL,
         ),
-        column("speaker", worst, lambda one: one.speaker, left=True, fold=LABEL),
+        column(found.sampled[:-1], worst, lambda one: one.speaker, left=True, fold=LABEL),
         column("s", worst, lambda one: f"{one.seconds:.2f}"),
         _figure("NLL", worst, "nll"),
         _figure("baseline", worst, "nll_baseline"),

@@ -164,7 +164,8 @@ def _horizon(
     first = next(iter(done.values()), None)
     dim = first.dim if first else 0
     absent = {one.name: lacking(one, density, config.controls, dim) for one in metrics}
-    figures = summarise_frames(frames, metrics, config.task.slices, absent) if done else ()
+    by = config.split.by
+    figures = summarise_frames(frames, metrics, config.task.slices, absent, by) if done else ()
     alike = {name: getattr(first, name) for name in ALIKE} if first else {}
     horizon = HorizonResult(
         k=k,
@@ -174,7 +175,7 @@ def _horizon(
         errors=tuple(errors),
         seeds=tuple(done),
         figures=tuple(figures),
-        rollout=summarise_rollouts(rollouts) if done else None,
+        rollout=summarise_rollouts(rollouts, by) if done else None,
         facts=_facts(list(done.values())),
         steps=max((one.steps for one in done.values() if one.steps is not None), default=None),
         convergence={

@@ -21,6 +21,7 @@ __all__ = [
     "sampled",
     "scored_speakers",
     "withheld",
+    "worded",
 ]
 
 FEWEST_SPEAKERS = 4
@@ -65,6 +66,11 @@ def no_nll(horizon: HorizonResult) -> str:
 def sampled(result: Result) -> str:
     """What the eval side is a sample of, in a word: `speakers`, or `files` of the same ones."""
     return f"{result.config['split'].get('by', 'speaker')}s"
+
+
+def worded(text: str, by: str) -> str:
+    """A text that speaks of speakers, by what a run is split by: `speaker`, or `file`."""
+    return text.replace("speaker", by).replace("Speaker", by.capitalize())
 
 
 def scored_speakers(result: Result, horizon: HorizonResult) -> int:

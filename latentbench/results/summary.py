@@ -18,6 +18,7 @@ from latentbench.files import reading
 from latentbench.metrics.statistics import Mean, Quantile, SeedMean
 from latentbench.results.folder import AGAIN
 from latentbench.results.schema import SPLITS, DepthGap, Figure, GapInterval, RolloutFigures
+from latentbench.results.standing import worded
 from latentbench.results.uncertainty import estimate, seed_error
 from latentbench.rollout.alive import ending, life
 from latentbench.rollout.figures import (
@@ -62,6 +63,7 @@ def summarise_frames(
     metrics: Sequence[Metric],
     slices: Sequence[str],
     lacking: Mapping[str, str],
+    by: str = "speaker",
 ) -> list[Figure]:
     """Compute every metric over every split and slice, as the mean over seeds.
 
@@ -70,6 +72,7 @@ def summarise_frames(
         metrics: those of the run.
         slices: `all`, or names with a column `slice_NAME`.
         lacking: metric -> why the predictor has no figure of it; empty where it has.
+        by: of the split, `speaker` or `file`: what intervals are over.
 
     Raises:
         LatentbenchError: a column that a metric or slice needs is not in a table.
@@ -91,11 +94,11 @@ def summarise_frames(
                     interval_note=lacking[metric.name],
                 )
                 tables = [] if blank.interval_note else [one.table(metric, blank) for one in cells]
-                figures.append(_figure(blank, [one for one in tables if one.frames]))
+                figures.append(_figure(blank, [one for one in tables if one.frames], by))
     return figures
 
 
-def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
+def summarise_rollouts(rollouts: Sequence[Path], by: str = "speaker") -> RolloutFigures:
     """Compute the rollout gap and life from the `rollout.parquet` of each seed; n = 0 of none.
 
     Gaps are means over seeds, which roll out the same utterances; frames add up.
@@ -112,10 +115,10 @@ def summarise_rollouts(rollouts: Sequence[Path]) -> RolloutFigures:
         depths=tuple(_gap_at(depth, cells) for depth in DEPTHS),
         **_lived(cells),
     )
-    return found.model_copy(update=_gap_of(cells)) if n else found
+    return found.model_copy(update=_gap_of(cells, by)) if n else found
 
 
-def _gap_of(cells: Sequence[_Rolled]) -> dict[str, Any]:
+def _gap_of(cells: Sequence[_Rolled], by: str) -> dict[str, Any]:
     """The gap over all frames, and its intervals over speakers."""
     mean, median = (
         estimate(SeedMean([one.table(statistic) for one in cells]))
@@ -126,8 +129,8 @@ def _gap_of(cells: Sequence[_Rolled]) -> dict[str, Any]:
         "median_gap": median.value,
         "non_finite": sum(int((~np.isfinite(one.gap)).sum()) for one in cells),
         "speakers": mean.speakers,
-        "mean_interval": _gap_interval(mean),
-        "median_interval": _gap_interval(median),
+        "mean_interval": _gap_interval(mean, by),
+        "median_interval": _gap_interval(median, by),
     }
 
 
@@ -187,8 +190,9 @@ def _states_at(depth: int, cells: Sequence[_Rolled]) -> dict[str, float]:
     }
 
 
-def _gap_interval(found: Estimate) -> GapInterval:
-    return GapInterval(low=_known(found.low), high=_known(found.high), note=found.note)
+def _gap_interval(found: Estimate, by: str) -> GapInterval:
+    low, high = _known(found.low), _known(found.high)
+    return GapInterval(low=low, high=high, note=worded(found.note, by))
 
 
 def speaker_codes(rows: pa.Table) -> tuple[NDArray[np.integer], list[str]]:
@@ -198,7 +202,7 @@ def speaker_codes(rows: pa.Table) -> tuple[NDArray[np.integer], list[str]]:
     return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
 
 
-def _figure(blank: Figure, tables: Sequence[SpeakerTable]) -> Figure:
+def _figure(blank: Figure, tables: Sequence[SpeakerTable], by: str) -> Figure:
     """The figure of one table per seed; `blank` where there are none."""
     if not tables:
         return blank
@@ -212,7 +216,7 @@ def _figure(blank: Figure, tables: Sequence[SpeakerTable]) -> Figure:
             "speakers": found.speakers,
             "speaker_error": _known(found.standard_error),
             "seed_error": _known(seed_error(tables)),
-            "interval_note": found.note,
+            "interval_note": worded(found.note, by),
         }
     )
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from latentbench.cards.card import CARD, card_in
-from latentbench.errors import UsageError
-from latentbench.files import write_text
+from latentbench.files import require_writable, write_text, writing
 from latentbench.results.figures import Figures
 from latentbench.results.folder import read_result
 from latentbench.results.schema import Result
@@ -44,10 +43,14 @@ def publish(run: Path, place: Path | str) -> str:
         UsageError: the run is not finished, or the folder cannot be written.
         LatentbenchError: the hub refused it.
     """
+    on_hub = str(place).startswith(PREFIX)
+    if on_hub:
+        repository_of(str(place))
+    else:
+        require_writable(Path(place), "--to", folder=True)
     result, card = _without_paths(read_result(run)), card_in(run)
-    if not str(place).startswith(PREFIX):
+    if not on_hub:
         return str(_write(result, Path(place), card))
-    repository_of(str(place))
     with TemporaryDirectory() as aside:
         folder = _write(result, Path(aside), card)
         upload(folder, str(place), folder.name)
@@ -78,7 +81,7 @@ def _last_name(text: str) -> str:
 def _write(result: Result, place: Path, card: Card | None) -> Path:
     """Write the files of a result below `place`, into a folder named as leaderboards name it."""
     folder = place / name_of(result)
-    try:
+    with writing(place, "--to"):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "result.json", result.to_json())
         write_text(folder / "figures.csv", Figures.of(result, folder.name).to_csv())
@@ -86,6 +89,4 @@ def _write(result: Result, place: Path, card: Card | None) -> Path:
         write_text(folder / "config.yaml", config)
         if card is not None:
             write_text(folder / CARD, json.dumps(_plain(json.loads(card.to_json())), indent=2))
-    except OSError as error:
-        raise UsageError(f"--to {place} cannot be written: {error.strerror}.") from None
     return folder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from latentbench.errors import UsageError
-from latentbench.files import write_text
+from latentbench.files import require_writable, write_text, writing
 from latentbench.reports.columns import compact, decimals_of, shown_interval, time_text
 from latentbench.reports.run import failures, summary_table, title_of
 from latentbench.reports.tables import BLANK, Table, column
@@ -52,19 +52,16 @@ def build_site(folders: Mapping[str, Path], out: Path) -> Path:
     for one in submissions:
         pages |= _pages_of(one)
     pages[MARKER] = json.dumps(_record(boards, refused), indent=1, ensure_ascii=True) + "\n"
-    try:
+    with writing(out):
         shutil.rmtree(out / RUNS, ignore_errors=True)
         (out / RUNS).mkdir(parents=True)
         for name, text in pages.items():
             write_text(out / name, text)
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written: {error.strerror}.") from None
     return out / "index.html"
 
 
 def _require_ours(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file.", "Choose a folder.")
+    require_writable(out, folder=True)
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
         raise UsageError(
             f"--out {out} is not empty and holds no leaderboard.", "Choose another folder."

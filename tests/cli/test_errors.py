@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import click
 import pytest
@@ -50,6 +51,49 @@ def test_bad_usage_exits_with_2_and_says_what_to_do(invoke, arguments, message):
     assert message in found.stderr
     assert (found.exit_code, found.stdout) == (2, "")
     assert "Traceback" not in found.stderr
+
+
+@pytest.fixture
+def beside_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+
+
+@pytest.mark.usefixtures("beside_a_file")
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["report", "nowhere"], "--out"),
+        (["report", "nowhere", "--explain"], "--out"),
+        (["plot", "nowhere"], "--out"),
+        (["card", "nothing"], "--out"),
+        (["show", "nowhere"], "--export"),
+        (["compare", "nowhere", "nowhere"], "--export"),
+        (["compare", "--encoder", "nothing"], "--export"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [("no/x{}", "there is no folder 'no'"), ("file/x{}", "'file' is a file")],
+)
+def test_a_file_that_cannot_be_written_is_said_before_anything_else(
+    invoke, arguments, option, out, reason
+):
+    suffix = {"report": ".html", "plot": ".svg", "card": ".json"}.get(arguments[0], ".csv")
+    found = invoke(*arguments, option, out.format(suffix))
+    assert f"{option} {out.format(suffix)} cannot be written: {reason}" in found.stderr
+    assert found.exit_code == 2
+
+
+@pytest.mark.usefixtures("beside_a_file")
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [(["publish", "nowhere"], "--to"), (["leaderboard", "build", "nowhere"], "--out")],
+)
+def test_a_folder_that_cannot_be_made_is_said_before_anything_else(invoke, arguments, option):
+    found = invoke(*arguments, option, "file/of/site")
+    assert f"{option} file/of/site cannot be written: 'file' is a file" in found.stderr
+    assert found.exit_code == 2
 
 
 def failing(error):

@@ -9,6 +9,8 @@ import pytest
 
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.explain.explain import explain_run
+from latentbench.reports.explain import explain_report
+from latentbench.reports.tables import Table
 
 
 def holding(found):
@@ -20,6 +22,11 @@ def test_a_sound_run_has_nothing_unusual(open_planted):
     assert (found.verdict, holding(found)) == ("e", {"e"})
     assert len(found.tails) == 2
     assert all(tail.weight < 0.1 for tail in found.tails)
+    for sampled, heading in (("speakers", "speaker"), ("files", "file")):
+        shown = explain_report(found.model_copy(update={"sampled": sampled}))
+        tables = [one for one in shown if isinstance(one, Table)]
+        headings = [column.heading for table in tables for column in table.columns]
+        assert [one for one in headings if one in {"speaker", "file"}] == [heading]
 
 
 def test_one_rare_context_is_found_and_blamed(open_planted):

@@ -125,14 +125,3 @@ def test_what_is_no_card_is_said(made, tmp_path):
     (tmp_path / "run" / "card.json").write_text("{}", "utf-8")
     with pytest.raises(lb.UsageError, match=r"is no card of an encoder.\n.*card ENCODER --out"):
         lb.report([tmp_path / "run"], tmp_path / "report.html")
-
-
-@pytest.mark.parametrize(
-    ("out", "message"),
-    [("card.pdf", r"written as \.html or \.json"), ("/no/such/card.json", "cannot be written")],
-)
-def test_a_file_that_cannot_be_written_is_said(folders, invoke, out, message):
-    place = folders[0].parent / "cache"
-    ended = invoke("card", "latents", "--corpus", "world:ar1", "--out", out, "--cache", place)
-    assert ended.exit_code == 2
-    assert re.search(message, ended.stderr)

@@ -11,6 +11,7 @@ import pytest
 import latentbench as lb
 from latentbench.cli import pictures as plot
 from latentbench.pictures import drawing
+from latentbench.pictures.charts import charts_of
 from latentbench.pictures.drawing import draw, picture
 from latentbench.pictures.rows import PICTURES, rows_of
 
@@ -150,7 +151,6 @@ def test_the_command_writes_the_file(folders, tmp_path, invoke):
     [
         (["--out", "x.jpg"], "the suffix '.jpg' names no format.\nUse one of .pdf, .svg, .png."),
         (["--out", "x.svg", "--style", "no-such"], "--style no-such cannot be read"),
-        (["--out", "/no/x.svg"], "cannot be written"),
         (["--out", "x.svg", "--what", "gian"], "'gian' is not one of"),
     ],
 )
@@ -194,3 +194,15 @@ def test_without_matplotlib_the_extra_is_named(runs, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(lb.UsageError, match=r"pip install 'latentbench\[pictures\]'"):
         draw("gain", runs)
+
+
+def test_files_are_not_called_speakers(runs):
+    config = runs[0].result.config
+    by_file = config | {"split": config["split"] | {"by": "file"}}
+    run = replace(runs[0], result=runs[0].result.model_copy(update={"config": by_file}))
+    (axes,) = drawing.draw("speakers", [run]).axes
+    assert axes.get_xlabel().endswith("a mark a file")
+    charts = charts_of("speakers", [run])
+    assert charts.panels[0].title == "gain of each file"
+    assert "speaker" not in [one.heading for one in charts.tables[0].columns]
+    assert "file" in [one.heading for one in charts.tables[0].columns]

@@ -281,9 +281,3 @@ def test_which_run_cannot_be_explained_is_said(folders, sampled, invoke, tmp_pat
     ended = invoke("report", sampled, folders[0], "--explain", *cache)
     assert ended.exit_code == 2
     assert f"'{sampled}': The run kept no 'nll' per frame" in ended.stderr
-
-
-def test_a_file_that_cannot_be_written_is_said(folders, invoke):
-    ended = invoke("report", folders[0], "--out", "/no/such/r.html")
-    assert ended.exit_code == 2
-    assert "cannot be written" in ended.stderr

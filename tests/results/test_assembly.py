@@ -140,7 +140,9 @@ def test_a_predictor_that_bounds_its_likelihood_is_noted(
     assert result.horizons[0].figure("eval", "all", "nll").n
 
 
-def test_what_has_no_interval_says_why(tmp_path, config, registry, write_cell, facts):
+@pytest.mark.parametrize("by", ["speaker", "file"])
+def test_what_has_no_interval_says_why(tmp_path, config, registry, write_cell, facts, by):  # noqa: PLR0917 - fixtures
+    config = config.model_copy(update={"split": config.split.model_copy(update={"by": by})})
     with RunFolder.open(tmp_path / "run", config) as run:
         for k in (1, 2):
             frames, rollout = write_cell(run.cell(k, 42), k, 42)
@@ -154,10 +156,10 @@ def test_what_has_no_interval_says_why(tmp_path, config, registry, write_cell, f
             pq.write_table(table, run.cell(k, 42) / "frames.parquet")
             pq.write_table(rollout.slice(0, 20), run.cell(k, 42) / "rollout.parquet")
         result = assemble(run, config, registry, **facts)
-    one, none = "one speaker: how speakers differ is unknown", "not finite for some choice of"
+    one, none = f"one {by}: how {by}s differ is unknown", "not finite for some choice of"
     assert result.horizons[0].notes == (
         f"train: no interval of any figure: {one}",
-        f"eval: no interval of nll, dnll, dnll_context: {none} speakers",
+        f"eval: no interval of nll, dnll, dnll_context: {none} {by}s",
         f"rollout: no interval of the mean gap: {one}",
         f"rollout: no interval of the median gap: {one}",
     )
