@@ -16,7 +16,7 @@ from latentbench.config import COMPONENTS, make
 from latentbench.corpora.selection import LeftOut, choose_audio, require_same_audio
 from latentbench.device import choose_device, describe_device
 from latentbench.engines import Cell, closed
-from latentbench.engines.local import LocalEngine
+from latentbench.engines.engine import LocalEngine
 from latentbench.errors import BusyError, LatentbenchError, UsageError, counted
 from latentbench.factorizations import Fitting
 from latentbench.factorizations.stored import (

@@ -1,4 +1,4 @@
-"""The engine contract: picklable units of work in, files out.
+"""The engine contract: picklable units of work in, files out; and the engine that needs nothing.
 
 A unit is a cell, (encoder, corpus, predictor, horizon, seed), or a stretch of utterances to encode
 (`latentbench.latents.stretches`). It is the unit of resume and of distribution: named by what is in
@@ -14,13 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from latentbench.errors import LatentbenchError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from latentbench.config import RunConfig
+    from latentbench.specs import NoOptions
 
-__all__ = ["Cell", "Engine", "Outcome", "Unit", "closed"]
+__all__ = ["Cell", "Engine", "LocalEngine", "Outcome", "Unit", "closed"]
 
 
 class Unit(Protocol):
@@ -79,6 +82,26 @@ class Engine(ABC):
         that can go wrong in a unit is a `LatentbenchError` from `work`: an outcome, not the end
         of the others. `KeyboardInterrupt` ends the run.
         """
+
+
+class LocalEngine(Engine):
+    """One unit after the other in this process: a cell's training uses every core already."""
+
+    def __init__(self, options: NoOptions) -> None:
+        self.options = options
+
+    def run(self, units: Sequence[Unit], work: Callable[[Any], None]) -> Iterator[Outcome]:
+        """Call `work` for every unit; a `LatentbenchError` fails that unit only."""
+        for unit in units:
+            yield _attempted(unit, work)
+
+
+def _attempted(unit: Unit, work: Callable[[Any], None]) -> Outcome:
+    try:
+        work(unit)
+    except LatentbenchError as error:
+        return Outcome(unit, str(error))
+    return Outcome(unit)
 
 
 @contextmanager

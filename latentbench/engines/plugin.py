@@ -35,7 +35,7 @@ def latentbench_engines() -> Iterable[EngineSpec]:
     yield EngineSpec(
         name="local",
         summary="one thing after the other in this process",
-        factory="latentbench.engines.local:LocalEngine",
+        factory="latentbench.engines.engine:LocalEngine",
     )
     yield EngineSpec(
         name="processes",

@@ -13,7 +13,6 @@ import signal
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,7 @@ import torch
 
 from latentbench.engines.engine import Engine, Outcome
 from latentbench.engines.relay import Receiver, shown_by
-from latentbench.engines.travel import packed
-from latentbench.engines.worker import serve
+from latentbench.engines.travel import Task, packed, serve
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.progress import SILENT
 
@@ -63,20 +61,12 @@ class ProcessesEngine(Engine):
             crew.dismiss()
 
 
-@dataclass
-class _Task:
-    """A unit to do, and how often a process died over it."""
-
-    unit: Unit
-    deaths: int = 0
-
-
 class _Crew:
     """The processes of a run and what is left for them to do."""
 
     def __init__(self, units: Sequence[Unit], work: Any, options: ProcessesOptions) -> None:
         self.progress = shown_by(work) or SILENT
-        self.waiting = deque(_Task(unit) for unit in units)
+        self.waiting = deque(Task(unit) for unit in units)
         self.left = len(units)
         self.attempts = options.attempts
         self.gpus = _gpus(units[0].config.device)
@@ -158,15 +148,11 @@ class _Crew:
                 raise UsageError(f"A process ended before it began its work, {how}.", UNGUARDED)
         if task is None:
             return
-        task.deaths += 1
-        if task.deaths >= self.attempts:
+        if again := task.dies(self.attempts):
+            self.progress.say(f"A process ended, {how}: its work is begun again, {again}.")
+            self.waiting.appendleft(task)
+        else:
             yield Outcome(task.unit, _given_up(task.deaths, how))
-            return
-        self.progress.say(
-            f"A process ended, {how}: its work is begun again, attempt {task.deaths + 1} of "
-            f"{self.attempts}."
-        )
-        self.waiting.appendleft(task)
 
 
 class _Worker:
@@ -181,7 +167,7 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.shown = Receiver(progress)
-        self.task: _Task | None = None
+        self.task: Task | None = None
         self.was_ready = self.is_cut_off = False
 
     def messages(self) -> Iterator[tuple[Any, ...]]:
@@ -194,7 +180,7 @@ class _Worker:
         except (EOFError, OSError):
             self.is_cut_off = True
 
-    def give(self, task: _Task | None) -> None:
+    def give(self, task: Task | None) -> None:
         """Let it do a task; without one it ends."""
         self.task = task
         with suppress(OSError):  # it died meanwhile, which is heard of later

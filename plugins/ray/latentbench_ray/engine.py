@@ -13,13 +13,12 @@ import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentbench.engines import Engine, Outcome
 from latentbench.engines.relay import show_elsewhere, shown_by
-from latentbench.engines.travel import attempt, limit_threads, packed, unpacked
+from latentbench.engines.travel import Task, attempt, limit_threads, packed, unpacked
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.progress import SILENT
 from latentbench.signals import heed
@@ -68,21 +67,13 @@ class RayEngine(Engine):
                 tasks.cancel()
 
 
-@dataclass
-class _Task:
-    """A unit to do, and how often a worker died over it."""
-
-    unit: Unit
-    deaths: int = 0
-
-
 class _Tasks:
     """What the cluster is at."""
 
     def __init__(self, payload: bytes, progress: Any, options: RayOptions) -> None:
         self.progress, self.options = progress, options
         self.payload = ray.put(payload)
-        self.running: dict[Any, _Task] = {}
+        self.running: dict[Any, Task] = {}
         self.remote = ray.remote(_done).options(
             num_cpus=options.cpus,
             num_gpus=options.gpus,
@@ -94,7 +85,7 @@ class _Tasks:
     def run(self, units: Sequence[Unit]) -> Iterator[Outcome]:
         """Give out the units until each has an outcome."""
         for unit in units:
-            self._give(_Task(unit))
+            self._give(Task(unit))
         with self.progress.task("tasks of ray", len(units), "units") as meter:
             while self.running:
                 ready, _ = ray.wait([*self.running], timeout=SECONDS_BETWEEN_LOOKS)
@@ -116,11 +107,11 @@ class _Tasks:
             with suppress(RayError):
                 ray.cancel(one, force=True)
 
-    def _give(self, task: _Task) -> None:
+    def _give(self, task: Task) -> None:
         given = self.payload, self.options.cpus, Path.cwd(), packed(task.unit)
         self.running[self.remote.remote(*given)] = task
 
-    def _ended(self, reference: Any, task: _Task) -> Iterator[Outcome]:
+    def _ended(self, reference: Any, task: Task) -> Iterator[Outcome]:
         """The outcome of a task; none where its unit is given out again."""
         try:
             yield Outcome(task.unit, ray.get(reference))
@@ -133,18 +124,14 @@ class _Tasks:
         except RayError as error:
             yield from self._after_the_death_of(task, _first_line(error))
 
-    def _after_the_death_of(self, task: _Task, how: str) -> Iterator[Outcome]:
-        task.deaths += 1
-        if task.deaths >= self.options.attempts:
+    def _after_the_death_of(self, task: Task, how: str) -> Iterator[Outcome]:
+        if again := task.dies(self.options.attempts):
+            self.progress.say(f"A worker died: its work is given out again, {again}. {how}")
+            self._give(task)
+        else:
             told = f"{task.deaths} workers died over it, the last so: {how}"
             hint = "The same command goes on from what is written."
             yield Outcome(task.unit, str(LatentbenchError(told, hint)))
-            return
-        self.progress.say(
-            f"A worker died: its work is given out again, attempt {task.deaths + 1} of "
-            f"{self.options.attempts}. {how}"
-        )
-        self._give(task)
 
 
 def _done(payload: bytes, threads: int, place: Path, unit: bytes) -> str:

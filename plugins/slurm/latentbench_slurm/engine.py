@@ -12,14 +12,13 @@ import signal
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import submitit
 
 from latentbench.engines import Engine, Outcome
 from latentbench.engines.relay import shown_by
-from latentbench.engines.travel import packed
+from latentbench.engines.travel import Task, packed
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.progress import SILENT
 from latentbench_slurm.job import Job
@@ -64,22 +63,14 @@ class SlurmEngine(Engine):
             jobs.cancel()
 
 
-@dataclass
-class _Task:
-    """A unit to do, and how often a job died over it."""
-
-    unit: Unit
-    deaths: int = 0
-
-
 class _Jobs:
     """The jobs of a run and what is left for them to do."""
 
     def __init__(self, units: Sequence[Unit], work: Any, options: SlurmOptions) -> None:
         self.options = options
         self.progress = shown_by(work) or SILENT
-        self.waiting = deque(_Task(unit) for unit in units)
-        self.running: dict[submitit.Job[str | None], _Task] = {}
+        self.waiting = deque(Task(unit) for unit in units)
+        self.running: dict[submitit.Job[str | None], Task] = {}
         self.local = options.executor == "local"
         self.job = Job(packed(work), options.cpus, os.getpid() if self.local else 0)
         self.folder = units[0].folder.parent / JOBS
@@ -136,7 +127,7 @@ class _Jobs:
                 f"Slurm refuses the jobs: {error}", "Look at engine.partition, account and gpus."
             ) from error
 
-    def _ended(self, job: submitit.Job[str | None], task: _Task) -> Iterator[Outcome]:
+    def _ended(self, job: submitit.Job[str | None], task: Task) -> Iterator[Outcome]:
         """The outcome of a job; none where its unit is submitted again."""
         try:
             error = self._result(job)
@@ -160,20 +151,16 @@ class _Jobs:
             raise submitit.core.utils.UncompletedJobError
         return job.result()
 
-    def _after_the_death_of(self, job: submitit.Job[str | None], task: _Task) -> Iterator[Outcome]:
-        task.deaths += 1
+    def _after_the_death_of(self, job: submitit.Job[str | None], task: Task) -> Iterator[Outcome]:
         if self._is_cancelled(job):
             yield Outcome(task.unit, f"Its job {job.job_id} was cancelled.")
-        elif task.deaths >= self.options.attempts:
+        elif again := task.dies(self.options.attempts):
+            self.progress.say(f"Job {job.job_id} died: its work is submitted again, {again}.")
+            self.waiting.appendleft(task)
+        else:
             hint = f"The last log is '{job.paths.stderr}'. The same command goes on from here."
             told = f"{task.deaths} jobs died over it, the last {job.job_id}."
             yield Outcome(task.unit, str(LatentbenchError(told, hint)))
-        else:
-            self.progress.say(
-                f"Job {job.job_id} died: its work is submitted again, attempt {task.deaths + 1} of "
-                f"{self.options.attempts}."
-            )
-            self.waiting.appendleft(task)
 
     def _is_cancelled(self, job: submitit.Job[str | None]) -> bool:
         if self.local:
