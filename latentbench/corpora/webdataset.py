@@ -8,12 +8,11 @@ Format".
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import tarfile
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from latentbench.corpora.audio_files import READ, as_decoded, decoded, header_in
 from latentbench.corpora.corpus import AudioError, AudioSource, Corpus, Utterance, of_the_machine
@@ -41,12 +40,11 @@ ADVICE = "Name the field of a sample's .json, or write corpus.speaker_pattern fo
 
 
 class _Member(NamedTuple):
-    """A file in a tar: key of its sample, what follows the key, and where its bytes are."""
+    """A file in a tar: key of its sample, what its name ends with, such as `.json`, and itself."""
 
     key: str
     suffix: str
-    offset: int
-    size: int
+    file: tarfile.TarInfo
 
 
 class TarSource(AudioSource):
@@ -79,8 +77,9 @@ class TarSource(AudioSource):
             PassingTroubleError: the machine could not read the tar.
         """
         try:
-            with of_the_machine(self.tar):
-                content = _read(self.tar, self.offset, self.size)
+            with of_the_machine(self.tar), self.tar.open("rb") as file:
+                file.seek(self.offset)
+                content = file.read(self.size)
         except OSError as error:
             raise AudioError(f"cannot be read: {error.strerror}") from None
         return decoded(content, self.describe())[0]
@@ -161,34 +160,41 @@ class WebDataset(Corpus):
 
     def _listed(self, tar: Path, ledger: Ledger) -> Iterator[Utterance]:
         try:
-            members = _members(tar)
+            with tarfile.open(tar, "r:") as opened:
+                yield from self._samples(tar, opened, ledger)
         except (tarfile.TarError, OSError) as error:
             raise UsageError(f"'{tar}' cannot be read as a tar file: {error}.") from None
+
+    def _samples(self, tar: Path, opened: tarfile.TarFile, ledger: Ledger) -> Iterator[Utterance]:
         seen: set[str] = set()
-        for key, group in groupby(members, key=lambda one: one.key):
+        for key, group in groupby(_members(opened), key=lambda one: one.key):
             sample = list(group)
             if key in seen:
                 raise UsageError(f"'{tar}' has the key '{key}' twice.")
             seen.add(key)
-            audio = next((one for one in sample if f".{_kind(one)}" in READ), None)
+            audio = next((one for one in sample if one.suffix in READ), None)
             if audio is not None:
-                told = _json_of(tar, sample)
-                yield self._utterance(tar, key, audio, told, ledger)
+                told = _json_of(tar, opened, sample)
+                file = _content(opened, audio)
+                yield self._utterance(tar, audio, file, told, ledger)
 
     def _utterance(
-        self, tar: Path, key: str, audio: _Member, told: Mapping[str, Any], ledger: Ledger
+        self, tar: Path, audio: _Member, file: BinaryIO, told: Mapping[str, Any], ledger: Ledger
     ) -> Utterance:
-        name, rate, seconds, problem = as_utf8(f"{tar.stem}/{key}"), 0, 0.0, ""
+        key, rate, seconds, problem = audio.key, 0, 0.0, ""
+        name = as_utf8(f"{tar.stem}/{key}")
+        source = TarSource(
+            tar, key, audio.file.offset_data, audio.file.size, ledger, suffix=audio.suffix
+        )
         try:
-            with tar.open("rb") as file:
-                header = header_in(io.BufferedReader(_Window(file, audio)), tar)
+            header = header_in(file, tar)
             rate, seconds = header.sample_rate, header.frames / header.sample_rate
         except AudioError as error:
             problem = str(error)
         return Utterance(
             name,
             as_utf8(self._speaker(key, told)) or name,
-            TarSource(tar, key, audio.offset, audio.size, ledger, suffix=f".{_kind(audio)}"),
+            source,
             rate,
             seconds,
             attributes={
@@ -207,62 +213,26 @@ class WebDataset(Corpus):
         return "" if given is None else str(given)
 
 
-class _Window(io.RawIOBase):
-    """The bytes of one member as a file of its own."""
-
-    def __init__(self, file: Any, member: _Member) -> None:
-        self._file = file
-        self._member = member
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, self._member.size)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._member.offset + self._at)
-        found = self._file.read(max(0, min(len(buffer), self._member.size - self._at)))
-        buffer[: len(found)] = found
-        self._at += len(found)
-        return len(found)
-
-
-def _members(tar: Path) -> list[_Member]:
+def _members(opened: tarfile.TarFile) -> list[_Member]:
     """The regular files of a tar; their content is passed over."""
-    with tarfile.open(tar, "r:") as opened:
-        return [
-            _Member(found[1], found[2].lower(), one.offset_data, one.size)
-            for one in opened
-            if one.isreg() and (found := NAME.fullmatch(one.name)) is not None
-        ]
+    return [
+        _Member(found[1], f".{found[2].lower().rpartition('.')[2]}", one)
+        for one in opened.getmembers()
+        if one.isreg() and (found := NAME.fullmatch(one.name)) is not None
+    ]
 
 
-def _kind(member: _Member) -> str:
-    return member.suffix.rpartition(".")[2]
+def _content(opened: tarfile.TarFile, member: _Member) -> BinaryIO:
+    return cast("BinaryIO", opened.extractfile(member.file))  # None is for folders and devices
 
 
-def _json_of(tar: Path, sample: Sequence[_Member]) -> dict[str, Any]:
+def _json_of(tar: Path, opened: tarfile.TarFile, sample: Sequence[_Member]) -> dict[str, Any]:
     """What the `.json` of a sample says; nothing where there is none."""
     for one in sample:
-        if _kind(one) == "json":
+        if one.suffix == ".json":
             try:
-                told = json.loads(_read(tar, one.offset, one.size))
+                told = json.load(_content(opened, one))
             except ValueError as error:
                 raise UsageError(f"'{tar}': '{one.key}.json' is no JSON: {error}.") from None
             return told if isinstance(told, dict) else {}
     return {}
-
-
-def _read(tar: Path, offset: int, size: int) -> bytes:
-    with tar.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
