@@ -33,7 +33,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from latentbench.digest import file_digest
 from latentbench.errors import LatentbenchError, UsageError, nearest
 from latentbench.files import (
     SUMS,
@@ -43,7 +42,6 @@ from latentbench.files import (
     disk_full_explained,
     is_sealed,
     reading,
-    seal,
     sealed,
     sweep,
     write_sealed,
@@ -78,8 +76,6 @@ READERS = 4
 UNREADABLE = "(cannot be read)"
 FULL = "float32"
 AGAIN = "The same command makes it again."
-# What version 0.1 kept in the index in place of a line in the list of checksums.
-OLD_CHECKSUM = b"latentbench.shard_sha256"
 WRITTEN = b"latentbench.written"  # ns of the clock; shards of before have none and are the first
 INDEX = pa.schema(
     [
@@ -220,9 +216,6 @@ class LatentStore:
                 if reason:
                     self._drop(name, reason, progress)
                 else:
-                    for file in (self._shard(name), self._index(name)):
-                        if not is_sealed(file):
-                            seal(file)
                     meter.advance(_size(self._shard(name)))
         _clear_up(self.shards)
         self.clear_up()
@@ -358,16 +351,11 @@ class LatentStore:
             return dict(zip(names, pool.map(self._damage, names), strict=True))
 
     def _damage(self, name: str) -> str:
-        shard, index = self._shard(name), self._index(name)
         try:
             self._entries(name)
-            if is_sealed(shard) or not shard.exists():
-                return damage(shard)
-            with reading(index, AGAIN):
-                expected = (pq.read_schema(index).metadata or {}).get(OLD_CHECKSUM, b"").decode()
         except DamagedFileError as error:
             return f"its index: {error.reason}"
-        return "" if file_digest(shard) == expected else "its checksum is not that of its index"
+        return damage(self._shard(name))
 
 
 def _left(shards: Path) -> list[Path]:
@@ -378,14 +366,10 @@ def _left(shards: Path) -> list[Path]:
 def _clear_up(folder: Path) -> None:
     """Remove what a killed writer left: shards whose index was never written, and less."""
     sweep(folder)
-    # Version 0.1 left `.tmpXXXXXX` where it was killed.
-    orphans = (
-        shard
-        for shard in folder.glob("*.safetensors")
-        if not shard.with_suffix(".parquet").exists()
-    )
-    for leftover in [*folder.glob(".tmp*"), *folder.glob(ALIVE), *orphans]:
-        discard(leftover)
+    for shard in [*folder.glob("*.safetensors")]:
+        if not shard.with_suffix(".parquet").exists():
+            discard(shard)
+    discard(folder / ALIVE)
 
 
 @dataclass(frozen=True)

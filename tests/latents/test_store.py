@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import resource
 import signal
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,7 +18,6 @@ from latentbench.corpora.corpus import AudioSource, PassingTroubleError, Recordi
 from latentbench.corpora.selection import audio_digests
 from latentbench.encoders import Encoder, Segment
 from latentbench.errors import LatentbenchError, UsageError
-from latentbench.files import SUMS, is_sealed
 from latentbench.latents import store as stores
 from latentbench.latents.encoding import plan_batches
 from latentbench.latents.manifest import ManifestRow, open_latents
@@ -377,30 +374,6 @@ def test_a_damaged_shard_is_said_and_encoded_again(filled, damage):
     assert "encoded again" in said
     again = open_latents(filled.store, filled.rows(utterances, encoded))[0].utterance(3)
     assert torch.equal(again, reference)
-
-
-@pytest.mark.parametrize("flipped", [False, True])
-def test_a_store_of_version_0_1_is_read_and_held_against_its_own_checksums(filled, flipped):
-    utterances = some_utterances()
-    filled.fill(utterances)
-    (writer,) = filled.store.shards.iterdir()
-    for file in writer.iterdir():
-        file.rename(filled.store.shards / file.name)
-    writer.rmdir()
-    index = filled.store.shards / "000000.parquet"
-    shard = index.with_suffix(".safetensors")
-    sha256 = hashlib.sha256(shard.read_bytes()).hexdigest()
-    table = pq.read_table(index).replace_schema_metadata({"latentbench.shard_sha256": sha256})
-    pq.write_table(table, index)
-    (filled.store.shards / SUMS).unlink()
-    if flipped:
-        content = bytearray(shard.read_bytes())
-        content[-5] ^= 0x10
-        shard.write_bytes(content)
-    more = [*utterances, utterance("new", np.ones(95))]
-    assert filled.fill(more).fresh == (8 if flipped else 1)
-    # The folder of a writer may begin with any digit.
-    assert all(is_sealed(file) for file in filled.store.shards.rglob("0*") if file.is_file())
 
 
 def test_a_shard_without_its_index_is_taken_for_half_written(filled):
