@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentbench.corpora import Utterance, split_speakers
+from latentbench.corpora import Utterance
 from latentbench.corpora.corpus import AudioSource
 from latentbench.corpora.selection import Counts, count_utterances, leave_out, left_out
+from latentbench.corpora.split import split_speakers
 from latentbench.progress import SILENT
 
 

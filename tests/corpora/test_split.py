@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentbench.corpora import split_speakers
 from latentbench.corpora.librispeech import read_speakers
+from latentbench.corpora.split import split_speakers
 from latentbench.errors import UsageError
 
 
@@ -85,7 +85,7 @@ def test_numbers_are_sorted_as_numbers():
 
 def test_speakers_whose_numbers_are_equal_are_split_alike_in_every_process():
     code = (
-        "from latentbench.corpora import split_speakers;"
+        "from latentbench.corpora.split import split_speakers;"
         "print(*split_speakers(['1', '01', '001', '2'], eval_fraction=0.5, seed=0).eval)"
     )
     splits = {

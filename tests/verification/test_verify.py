@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from latentbench.cli import main
 from latentbench.config import read_layers, resolve
-from latentbench.corpora import split_speakers
+from latentbench.corpora.split import split_speakers
 from latentbench.encoders.mimi import MimiEncoder
 from latentbench.plugins import load_registry
 from latentbench.results.schema import CorpusFacts, EncoderFacts, Provenance
