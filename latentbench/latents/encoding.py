@@ -127,9 +127,14 @@ def _encode(
             latents = encode_batch(encoder, store.key["encoder"], audio, device)
             for one in batch:
                 rows = latents.get(one.id, one.skipped)
-                heard.add(one.heard(rows if isinstance(rows, str) else ""))
-                if isinstance(rows, torch.Tensor) and one.audio is not None:
+                if one.digest:
+                    heard.digests[one.id] = one.digest
+                if isinstance(rows, str):
+                    heard.skipped[one.id] = rows
+                elif one.audio is not None:
                     writer.add(one.id, one.digest, one.audio, rows)
+                if one.trouble is not None:
+                    heard.troubles.append((one.trouble.message, one.trouble.hint))
             writer.flush_if_large()
             meter.advance(sum(one.seconds for one in batch))
     return heard
@@ -249,14 +254,6 @@ class _Decoded:
     audio: PreparedAudio | None = None
     skipped: str = ""
     trouble: PassingTroubleError | None = None
-
-    def heard(self, refused: str) -> Heard:
-        """What became of it, where the encoder refused it or not."""
-        return Heard(
-            {self.id: self.digest} if self.digest else {},
-            {self.id: refused} if refused else {},
-            [(self.trouble.message, self.trouble.hint)] if self.trouble is not None else [],
-        )
 
 
 def _read_ahead(
