@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from latentbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from latentbench.latents import Latents
+    from latentbench.corpora import Utterance
+    from latentbench.latents import Latents, StoredUtterance
     from latentbench.tasks import TaskFrames
 
 __all__ = ["MEDIAL", "SLICES", "SPEAKER_PREFIX", "check_slice", "energy_median", "slice_mask"]
@@ -39,19 +40,7 @@ def energy_median(latents: Latents, train: Sequence[int]) -> float:
     return float(np.median(energy)) if energy.size else float("nan")
 
 
-class Described(Protocol):
-    """An utterance of a corpus or of a store: who speaks, and what else is known."""
-
-    @property
-    def speaker(self) -> str:
-        """Its speaker's id."""
-
-    @property
-    def attributes(self) -> Mapping[str, str]:
-        """What else is known, e.g. `{"sex": "F"}`."""
-
-
-def check_slice(name: str, utterances: Iterable[Described] | None) -> None:
+def check_slice(name: str, utterances: Iterable[Utterance | StoredUtterance] | None) -> None:
     """Refuse a name that is no slice of these utterances; None: they are not known yet.
 
     Raises:
