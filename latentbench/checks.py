@@ -25,7 +25,7 @@ from latentbench.predictors.training_batches import AHEAD
 from latentbench.results.assembly import metrics_of
 from latentbench.results.schema import SPLITS, EncoderFacts, Figure
 from latentbench.tasks.slices import check_slice
-from latentbench.tasks.timing import timing_in_frames
+from latentbench.tasks.windows import timing_in_frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentbench.errors import UsageError
-from latentbench.tasks.timing import frames_of, timing_in_frames
+from latentbench.tasks.windows import frames_of, timing_in_frames
 
 
 def test_the_originals_protocol_in_time_is_its_protocol_in_frames():
