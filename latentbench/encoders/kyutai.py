@@ -37,7 +37,34 @@ if TYPE_CHECKING:
     from latentbench.encoders.weights import HubFile
     from latentbench.workspace import Workspace
 
-__all__ = ["KyutaiEncoder", "SeanetDecoder", "SeanetNetwork"]
+__all__ = ["SEANET", "KyutaiEncoder", "SeanetDecoder", "SeanetNetwork", "for_transformers"]
+
+# What the published config.json of both says of the encoder in the same words.
+SEANET: dict[str, Any] = {
+    "sampling_rate": 24_000,
+    "audio_channels": 1,
+    "hidden_size": 512,
+    "num_filters": 64,
+    "num_residual_layers": 1,
+    "kernel_size": 7,
+    "last_kernel_size": 3,
+    "residual_kernel_size": 3,
+    "dilation_growth_rate": 2,
+    "use_causal_conv": True,
+    "pad_mode": "constant",
+    "compress": 2,
+    "use_conv_shortcut": False,
+    "intermediate_size": 2048,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "max_position_embeddings": 8000,
+    "norm_eps": 1e-5,
+    "sliding_window": 250,
+    "attention_bias": False,
+    "layer_scale_initial_scale": 0.01,
+    "rope_theta": 10_000.0,
+}
 
 
 class SeanetNetwork(nn.Module):
@@ -250,6 +277,13 @@ class KyutaiEncoder(DecodingEncoder):
         if by_heads:
             described["head_dim"] = described["hidden_size"] // described["num_attention_heads"]
         return described
+
+
+def for_transformers(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """An architecture as the arguments of transformers' configuration."""
+    given = dict(architecture)
+    rope = {"rope_type": "default", "rope_theta": given.pop("rope_theta")}
+    return {**given, "rope_parameters": rope, "attn_implementation": "sdpa"}
 
 
 def _flat(config: Path) -> dict[str, Any]:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from latentbench.encoders.kyutai import KyutaiEncoder, SeanetDecoder, SeanetNetwork
+from latentbench.encoders.kyutai import (
+    SEANET,
+    KyutaiEncoder,
+    SeanetDecoder,
+    SeanetNetwork,
+    for_transformers,
+)
 from latentbench.encoders.weights import HubFile
 from latentbench.errors import UsageError
 
@@ -41,35 +47,11 @@ class MimiEncoder(KyutaiEncoder):
     )
     published_weights = weights_file.repo
     model_type = "mimi"
-    # All of the published config.json that shapes the encoder.
-    published_architecture = {  # noqa: RUF012 - never changed
-        "sampling_rate": 24_000,
-        "audio_channels": 1,
-        "hidden_size": 512,
-        "num_filters": 64,
-        "num_residual_layers": 1,
+    published_architecture = SEANET | {
         "upsampling_ratios": [8, 6, 5, 4],
-        "kernel_size": 7,
-        "last_kernel_size": 3,
-        "residual_kernel_size": 3,
-        "dilation_growth_rate": 2,
-        "use_causal_conv": True,
-        "pad_mode": "constant",
-        "compress": 2,
-        "use_conv_shortcut": False,
         "vector_quantization_hidden_dimension": 256,
         "num_hidden_layers": 8,
-        "intermediate_size": 2048,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 8,
-        "head_dim": 64,
         "hidden_act": "gelu",
-        "max_position_embeddings": 8000,
-        "norm_eps": 1e-5,
-        "sliding_window": 250,
-        "attention_bias": False,
-        "layer_scale_initial_scale": 0.01,
-        "rope_theta": 10_000.0,
     }
     fixed = ("sampling_rate", "audio_channels", "upsampling_ratios", "use_causal_conv")
     takes = "Mimi takes mono audio at 24 kHz and strides of 4, 5, 6, 8 and 2."
@@ -152,7 +134,8 @@ def _model(architecture: Mapping[str, Any], without: str) -> Any:
 
     # transformers up to 5.20 does not take the groups from the size.
     groups = architecture["hidden_size"]
-    config = MimiConfig(**_without_codebooks(architecture), upsample_groups=groups)
+    few = {"num_quantizers": 2, "num_semantic_quantizers": 1, "codebook_size": 2}
+    config = MimiConfig(**for_transformers(architecture) | few, upsample_groups=groups)
     if hasattr(MimiConfig, f"{without}_config"):
         setattr(config, f"{without}_config", None)
     model: Any = MimiModel(config)
@@ -176,15 +159,3 @@ def _both(quantizer: Any, e: torch.Tensor) -> torch.Tensor:
 def _projected(quantizer: Any, e: torch.Tensor) -> torch.Tensor:
     projected: torch.Tensor = quantizer.output_proj(quantizer.input_proj(e))
     return projected
-
-
-def _without_codebooks(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a configuration with next to no codebooks."""
-    given = dict(architecture)
-    return given | {
-        "rope_parameters": {"rope_type": "default", "rope_theta": given.pop("rope_theta")},
-        "num_quantizers": 2,
-        "num_semantic_quantizers": 1,
-        "codebook_size": 2,
-        "attn_implementation": "sdpa",
-    }

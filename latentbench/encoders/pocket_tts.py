@@ -15,7 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from latentbench.encoders.kyutai import KyutaiEncoder, SeanetDecoder, SeanetNetwork
+from latentbench.encoders.kyutai import (
+    SEANET,
+    KyutaiEncoder,
+    SeanetDecoder,
+    SeanetNetwork,
+    for_transformers,
+)
 from latentbench.encoders.state_dicts import (
     WeightsMismatchError,
     of_parts,
@@ -100,35 +106,12 @@ class PocketTTSEncoder(KyutaiEncoder):
     model_type = "pocket_tts_audio_tokenizer"
     # The codec of pocket_tts/config/english.yaml in github.com/kyutai-labs/pocket-tts; the
     # activation is the one of its current code and of transformers.
-    published_architecture = {  # noqa: RUF012 - never changed
-        "sampling_rate": 24_000,
-        "audio_channels": 1,
-        "hidden_size": 512,
+    published_architecture = SEANET | {
         "latent_dim": 32,
         "latent_stride": 16,
-        "num_filters": 64,
-        "num_residual_layers": 1,
         "upsampling_ratios": [6, 5, 4],
-        "kernel_size": 7,
-        "last_kernel_size": 3,
-        "residual_kernel_size": 3,
-        "dilation_growth_rate": 2,
-        "use_causal_conv": True,
-        "pad_mode": "constant",
-        "compress": 2,
-        "use_conv_shortcut": False,
         "num_hidden_layers": 2,
-        "intermediate_size": 2048,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 8,
-        "head_dim": 64,
         "hidden_act": "gelu_pytorch_tanh",
-        "max_position_embeddings": 8000,
-        "norm_eps": 1e-5,
-        "sliding_window": 250,
-        "attention_bias": False,
-        "layer_scale_initial_scale": 0.01,
-        "rope_theta": 10_000.0,
     }
     fixed = (
         "sampling_rate",
@@ -159,10 +142,8 @@ class PocketTTSEncoder(KyutaiEncoder):
             PocketTTSAudioTokenizerModel,
         )
 
-        given = dict(self.architecture)
-        rope = {"rope_type": "default", "rope_theta": given.pop("rope_theta")}
         make_config: Any = PocketTTSAudioTokenizerConfig
-        config = make_config(**given, rope_parameters=rope, attn_implementation="sdpa", **more)
+        config = make_config(**for_transformers(self.architecture), **more)
         return PocketTTSAudioTokenizerModel(config)
 
     def tensors(self, file: Path, network: nn.Module) -> Mapping[str, torch.Tensor]:
