@@ -9,7 +9,7 @@ import torch
 
 from latentbench.conformance.check import Kit, Skip, require
 from latentbench.conformance.closeness import SAME, require_same, require_tensor
-from latentbench.conformance.fitted_on_latents import (
+from latentbench.conformance.small_world import (
     EVAL,
     TRAIN,
     FittedSubject,

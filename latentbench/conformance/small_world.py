@@ -1,15 +1,21 @@
-"""A small world of latents for checks: AR(1) frames of a few utterances, held in memory."""
+"""A small world of latents for checks: AR(1) frames of a few utterances, held in memory.
+
+What is fitted on them, by the train utterances, transforms and factorisations share.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch.distributions import Distribution, Independent, Normal
 
 from latentbench.config import TrainingConfig
+from latentbench.conformance.check import Subject, require
 from latentbench.latents import Latents, StoredUtterance
 from latentbench.predictors import Training
 from latentbench.progress import SILENT
@@ -19,11 +25,24 @@ from latentbench.worlds.gaussian import ar1
 if TYPE_CHECKING:
     from latentbench.tasks import TaskFrames
 
-__all__ = ["CONTEXT_FRAMES", "SEED", "SmallWorld", "small_world", "training", "true_density"]
+__all__ = [
+    "CONTEXT_FRAMES",
+    "EVAL",
+    "SEED",
+    "TRAIN",
+    "FittedSubject",
+    "SmallWorld",
+    "require_same_state",
+    "small_world",
+    "train_only",
+    "training",
+    "true_density",
+]
 
 CONTEXT_FRAMES = 4
 SEED = 7
 UTTERANCES = 4
+TRAIN, EVAL = (0, 2), (1, 3)
 FRAMES = 80
 PERSISTENCE = 0.64
 STEPS = 25
@@ -85,3 +104,51 @@ def training(seed: int = SEED) -> Training:
     """A few steps on the CPU, without a checkpoint, reported to nobody."""
     config = TrainingConfig(steps=STEPS, batch_size=BATCH, sampling="uniform")
     return Training(config, seed, torch.device("cpu"), None, SILENT)
+
+
+class FittedSubject(Subject):
+    """A component, fitted on two of four utterances."""
+
+    dim: ClassVar[int]
+
+    @abstractmethod
+    def fit(self, latents: Latents) -> Any:
+        """A new instance, fitted on the train utterances."""
+
+    @property
+    def world(self) -> SmallWorld:
+        """A new one: four utterances of `dim` dimensions that are not centred."""
+        world = small_world(self.dim)
+        world.rows.mul_(torch.arange(1.0, self.dim + 1)).add_(3.0)
+        return world
+
+    @cached_property
+    def latents(self) -> Latents:
+        """Of a world of which nobody changes the rows."""
+        return self.world.latents
+
+    @cached_property
+    def fitted(self) -> Any:
+        """The instance that most checks look at."""
+        return self.fit(self.latents)
+
+
+def train_only(subject: FittedSubject) -> None:
+    """What is learned does not depend on utterances that are not train."""
+    world = subject.world
+    for index in EVAL:
+        world.rows_of(index).mul_(-5.0).add_(40.0)
+    require_same_state(subject.fitted, subject.fit(world.latents), "with other eval latents")
+
+
+def require_same_state(one: Any, other: Any, what: str) -> None:
+    """Hold two fitted instances to one state, bit by bit.
+
+    Raises:
+        NonconformityError: they have others.
+    """
+    mine, its = one.state(), other.state()
+    wanted = f"the state {what} to hold"
+    require(sorted(mine) == sorted(its), f"{wanted} {sorted(mine)}", f"{sorted(its)}")
+    for name, tensor in mine.items():
+        require(torch.equal(tensor, its[name]), f"{wanted} '{name}' as it was", "other values")

@@ -9,7 +9,7 @@ import torch
 
 from latentbench.conformance.check import Kit, require
 from latentbench.conformance.closeness import SAME, require_same, require_tensor
-from latentbench.conformance.fitted_on_latents import TRAIN, FittedSubject, train_only
+from latentbench.conformance.small_world import TRAIN, FittedSubject, train_only
 from latentbench.latents import Latents
 from latentbench.latents.transform import Transform
 
