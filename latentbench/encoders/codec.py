@@ -29,7 +29,9 @@ is never executed.
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch.nn.utils.rnn import pad_sequence
@@ -45,7 +47,7 @@ from latentbench.encoders.state_dicts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from latentbench.encoders.weights import HubFile, WebFile
     from latentbench.workspace import Workspace
 
-__all__ = ["CodecEncoder"]
+__all__ = ["CodecEncoder", "older_weight_norm"]
 
 
 class CodecEncoder(NetworkEncoder):
@@ -129,3 +131,11 @@ class CodecEncoder(NetworkEncoder):
         state = self.state_dict_of(read_pickled(file))
         given = {str(name): state[name] for name in state} if isinstance(state, dict) else {}
         return {name: given[name] for name in of_parts(given, network)}
+
+
+@contextmanager
+def older_weight_norm() -> Iterator[None]:
+    """Build a network under `weight_g` and `weight_v`, as torch's older weight norm has it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
+        yield

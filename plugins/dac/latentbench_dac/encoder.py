@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from latentbench.encoders.codec import CodecEncoder
 from latentbench.encoders.network_decoder import DecodingEncoder
 from latentbench.encoders.weights import WebFile
-from latentbench_dac.architecture import DAC_16K, DAC_24K, DAC_44K, DIM, Architecture
 
 if TYPE_CHECKING:
     from latentbench.encoders.network_decoder import DecoderNetwork
@@ -25,6 +24,11 @@ RELEASES = "https://github.com/descriptinc/descript-audio-codec/releases/downloa
 class _Dac(DecodingEncoder, CodecEncoder):
     """What the three models share: all but figures.
 
+    Attributes:
+        strides: of the encoder's blocks; their product is the hop.
+        release: the tag of the 8 kbps weights.
+        asset: their file in that release.
+
     Convolutions see both ways: frame t sees audio up to the end of frame t + 8, and zeros on
     the right change the last 8 frames. So each utterance is encoded alone, at its own length.
     Loudness is left as it is, and nothing is cut into chunks (the package's `compress` does both).
@@ -35,32 +39,34 @@ class _Dac(DecodingEncoder, CodecEncoder):
 
     distribution = "latentbench-dac"
     libraries = ("descript-audio-codec",)
-    dim = DIM
+    dim = 1024
     look_ahead = 8
     decoder_look_ahead = 10
-    architecture: ClassVar[Architecture]
+    strides: ClassVar[tuple[int, ...]]
+    release: ClassVar[str]
+    asset: ClassVar[str]
 
     def build(self) -> DacNetwork:
         """The dac package's network; see `NetworkEncoder.build`."""
         from latentbench_dac.network import DacNetwork  # noqa: PLC0415 - seconds of import, only once there are weights
 
-        return DacNetwork(self.architecture)
+        return DacNetwork(self.strides, self.codebooks)
 
     def build_decoder(self) -> DecoderNetwork:
         """The dac package's; see `DecodingEncoder.build_decoder`."""
         from latentbench_dac.network import decoder  # noqa: PLC0415 - as above
 
-        return decoder(self.architecture)
+        return decoder(self.strides)
 
     def published(self) -> WebFile:
         """The release of the 8 kbps model, where the dac package keeps it.
 
         The project publishes no checksum: the digest of what came is said, and in the result.
         """
-        release, kind = self.architecture.release, self.architecture.model_type
-        name = f"weights_{kind}_8kbps_{release}.pth"
+        kind = f"{self.name.removeprefix('dac-')}hz"
+        name = f"weights_{kind}_8kbps_{self.release}.pth"
         return WebFile(
-            url=f"{RELEASES}{release}/{self.architecture.asset}",
+            url=f"{RELEASES}{self.release}/{self.asset}",
             place=Path.home() / ".cache" / "descript" / "dac" / name,
         )
 
@@ -73,27 +79,27 @@ class Dac16k(_Dac):
     """The 16 kHz model: 50 Hz."""
 
     name = "dac-16k"
-    architecture = DAC_16K
-    sample_rate = DAC_16K.sample_rate
-    codebooks = DAC_16K.codebooks
-    hop = 320
+    sample_rate, hop = 16_000, 320
+    strides = (2, 4, 5, 8)
+    codebooks = 12
+    release, asset = "0.0.5", "weights_16khz.pth"
 
 
 class Dac24k(_Dac):
     """The 24 kHz model: 75 Hz."""
 
     name = "dac-24k"
-    architecture = DAC_24K
-    sample_rate = DAC_24K.sample_rate
-    codebooks = DAC_24K.codebooks
-    hop = 320
+    sample_rate, hop = 24_000, 320
+    strides = (2, 4, 5, 8)
+    codebooks = 32
+    release, asset = "0.0.4", "weights_24khz.pth"
 
 
 class Dac44k(_Dac):
     """The 44.1 kHz model: 86.13 Hz."""
 
     name = "dac-44k"
-    architecture = DAC_44K
-    sample_rate = DAC_44K.sample_rate
-    codebooks = DAC_44K.codebooks
-    hop = 512
+    sample_rate, hop = 44_100, 512
+    strides = (2, 4, 8, 8)
+    codebooks = 9
+    release, asset = "0.0.1", "weights.pth"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from latentbench.encoders.codec import older_weight_norm
 from latentbench.encoders.network_decoder import DecoderNetwork
-from latentbench_dac.architecture import CODEBOOK_DIM, CODEBOOK_SIZE, DIM
 
 with warnings.catch_warnings():
     # dac compiles its activation with torch.jit, and what it imports was written for older
@@ -20,49 +19,43 @@ with warnings.catch_warnings():
     from dac.nn.quantize import ResidualVectorQuantize  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     import torch
 
-    from latentbench_dac.architecture import Architecture
-
 __all__ = ["DacNetwork", "decoder"]
 
+_DIM = 1024
+_CODEBOOK_SIZE, _CODEBOOK_DIM = 1024, 8
 _WIDTH = 64  # channels of the first convolution
 _DECODER_WIDTH = 1536  # and of the decoder's
 
 
-@contextmanager
-def _older_weight_norm() -> Iterator[None]:
-    """The checkpoints hold weight_g and weight_v, the names of torch's older weight norm."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
-        yield
-
-
-def decoder(architecture: Architecture) -> DecoderNetwork:
+def decoder(strides: Sequence[int]) -> DecoderNetwork:
     """The decoder, whose strides are the encoder's backwards.
 
     An odd stride gives a sample too few, at the end.
     """
-    with _older_weight_norm():
-        made = package.Decoder(DIM, _DECODER_WIDTH, list(reversed(architecture.strides)))
+    with older_weight_norm():
+        made = package.Decoder(_DIM, _DECODER_WIDTH, list(reversed(strides)))
     return DecoderNetwork(made.apply(package.init_weights))
 
 
 class DacNetwork(nn.Module):
     """Encoder and residual vector quantizer, named as in the published checkpoints.
 
+    Args:
+        strides: of the encoder's blocks.
+        codebooks: how many the quantizer has.
+
     Source: Kumar et al., High-Fidelity Audio Compression with Improved RVQGAN, arXiv 2306.06546.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, strides: Sequence[int], codebooks: int) -> None:
         super().__init__()
-        with _older_weight_norm():
-            self.encoder = package.Encoder(_WIDTH, list(architecture.strides), DIM)
-            self.quantizer = ResidualVectorQuantize(
-                DIM, architecture.codebooks, CODEBOOK_SIZE, CODEBOOK_DIM
-            )
+        with older_weight_norm():
+            self.encoder = package.Encoder(_WIDTH, list(strides), _DIM)
+            self.quantizer = ResidualVectorQuantize(_DIM, codebooks, _CODEBOOK_SIZE, _CODEBOOK_DIM)
         self.apply(package.init_weights)
         self.eval()
 

@@ -15,13 +15,7 @@ from latentbench.encoders import RANDOM, Segment
 from latentbench.encoders.codec import CodecEncoder
 from latentbench.encoders.network_decoder import DecoderNetwork, DecodingEncoder
 from latentbench.encoders.weights import WebFile
-from latentbench_encodec.architecture import (
-    MONO_24K,
-    STEREO_48K,
-    Architecture,
-    EncodecNetwork,
-    decoder,
-)
+from latentbench_encodec.network import EncodecNetwork, decoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +28,10 @@ __all__ = ["Encodec24k", "Encodec48k", "normalised"]
 class _Encodec(CodecEncoder):
     """What both models share.
 
+    Attributes:
+        causal: whether convolutions see the past only.
+        checkpoint: the file's name; the part after the hyphen begins its sha256.
+
     Raises:
         UsageError: the view is not known, or asks for more codebooks than there are.
     """
@@ -42,22 +40,22 @@ class _Encodec(CodecEncoder):
     libraries = ("encodec",)
     hop = 320
     dim = 128
-    architecture: ClassVar[Architecture]
+    causal: ClassVar[bool]
+    checkpoint: ClassVar[str]
 
     def build(self) -> EncodecNetwork:
         """The encodec package's network; see `NetworkEncoder.build`."""
-        network = EncodecNetwork(self.architecture)
+        network = EncodecNetwork(self.channels, self.codebooks, causal=self.causal)
         if self.options.weights == RANDOM and self.summed is not None:
             network.draw_codebooks(self.options.weights_seed)
         return network
 
     def published(self) -> WebFile:
         """The checkpoint where the encodec package gets it and, through torch.hub, keeps it."""
-        name = self.architecture.checkpoint
         return WebFile(
-            url=ROOT_URL + name,
-            place=Path(torch.hub.get_dir()) / "checkpoints" / name,
-            sha256=Path(name).stem.rpartition("-")[2],
+            url=ROOT_URL + self.checkpoint,
+            place=Path(torch.hub.get_dir()) / "checkpoints" / self.checkpoint,
+            sha256=Path(self.checkpoint).stem.rpartition("-")[2],
         )
 
 
@@ -70,10 +68,9 @@ class Encodec24k(DecodingEncoder, _Encodec):
     """
 
     name = "encodec-24k"
-    architecture = MONO_24K
-    sample_rate = MONO_24K.sample_rate
-    channels = MONO_24K.channels
-    codebooks = MONO_24K.codebooks
+    checkpoint = "encodec_24khz-d7cc33bc.th"
+    sample_rate, channels, causal = 24_000, 1, True
+    codebooks = 32
     look_ahead = 0
     gpu_batch_seconds = 60.0
     max_batch_seconds = 16.0  # more leaves a processor's cache: 34 s at once take 1.7 times as long
@@ -82,7 +79,7 @@ class Encodec24k(DecodingEncoder, _Encodec):
 
     def build_decoder(self) -> DecoderNetwork:
         """The encodec package's; see `DecodingEncoder.build_decoder`."""
-        return DecoderNetwork(decoder(self.architecture))
+        return DecoderNetwork(decoder(self.channels, causal=self.causal))
 
     def rows(
         self, network: nn.Module, waves: torch.Tensor, samples: Sequence[int]
@@ -109,10 +106,9 @@ class Encodec48k(_Encodec):
     """
 
     name = "encodec-48k"
-    architecture = STEREO_48K
-    sample_rate = STEREO_48K.sample_rate
-    channels = STEREO_48K.channels
-    codebooks = STEREO_48K.codebooks
+    checkpoint = "encodec_48khz-7e698e3e.th"
+    sample_rate, channels, causal = 48_000, 2, False
+    codebooks = 16
     look_ahead = 149
     max_batch_seconds = 30.0
 

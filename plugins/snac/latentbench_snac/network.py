@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     from snac.vq import ResidualVectorQuantize  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from latentbench_snac.architecture import Architecture
+    from latentbench_snac.encoder import Architecture
 
 __all__ = ["SnacDecoder", "SnacNetwork"]
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from latentbench_snac.architecture import SNAC_24K, SNAC_32K, SNAC_44K
-from latentbench_snac.encoder import Snac24k, Snac32k, Snac44k
+from latentbench_snac.encoder import SNAC_24K, SNAC_32K, SNAC_44K, Snac24k, Snac32k, Snac44k
 from latentbench_snac.network import SnacDecoder, SnacNetwork
 from latentbench_snac.plugin import SnacOptions
 

@@ -1,60 +1,17 @@
-"""The two published architectures, built from the encodec package: a decoder only if asked for."""
+"""The networks of the encodec package: the decoder is apart, and built only if asked for."""
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from encodec.modules.seanet import SEANetDecoder, SEANetEncoder
 from encodec.quantization.vq import ResidualVectorQuantizer
 from torch import nn
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from latentbench.encoders.codec import older_weight_norm
 
-__all__ = ["MONO_24K", "STEREO_48K", "Architecture", "EncodecNetwork", "decoder"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """What tells one published model from the other.
-
-    Attributes:
-        sample_rate: in Hz.
-        channels: of the audio.
-        causal: whether convolutions see the past only.
-        norm: of the convolutions, as the encodec package calls it.
-        codebooks: how many the quantizer has at its highest bandwidth.
-        checkpoint: the file's name; the part after the hyphen begins its sha256.
-    """
-
-    sample_rate: int
-    channels: int
-    causal: bool
-    norm: str
-    codebooks: int
-    checkpoint: str
-
-
-MONO_24K = Architecture(
-    sample_rate=24_000,
-    channels=1,
-    causal=True,
-    norm="weight_norm",
-    codebooks=32,
-    checkpoint="encodec_24khz-d7cc33bc.th",
-)
-STEREO_48K = Architecture(
-    sample_rate=48_000,
-    channels=2,
-    causal=False,
-    norm="time_group_norm",
-    codebooks=16,
-    checkpoint="encodec_48khz-7e698e3e.th",
-)
+__all__ = ["EncodecNetwork", "decoder"]
 
 _BINS = 1024
 _HOP = 320
@@ -62,38 +19,31 @@ _NOISE_AMPLITUDE = 0.1  # about that of speech
 _NOISE_FRAMES = 256
 
 
-@contextmanager
-def _older_weight_norm() -> Iterator[None]:
-    """The checkpoints hold weight_g and weight_v, the names of torch's older weight norm."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*weight_norm.*deprecated", FutureWarning)
-        yield
-
-
-def decoder(architecture: Architecture) -> nn.Module:
+def decoder(channels: int, *, causal: bool) -> nn.Module:
     """The decoder, of the same convolutions as the encoder."""
-    with _older_weight_norm():
-        return SEANetDecoder(
-            channels=architecture.channels, norm=architecture.norm, causal=architecture.causal
-        )
+    with older_weight_norm():
+        return SEANetDecoder(channels=channels, norm=_norm(causal=causal), causal=causal)
 
 
 class EncodecNetwork(nn.Module):
     """Encoder and residual vector quantizer, named as in the published checkpoints.
 
+    Args:
+        channels: of the audio.
+        codebooks: how many the quantizer has at its highest bandwidth.
+        causal: whether convolutions see the past only.
+
     Source: Défossez et al., High Fidelity Neural Audio Compression, arXiv 2210.13438.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, channels: int, codebooks: int, *, causal: bool) -> None:
         super().__init__()
-        with _older_weight_norm():
+        with older_weight_norm():
             self.encoder = SEANetEncoder(
-                channels=architecture.channels,
-                norm=architecture.norm,
-                causal=architecture.causal,
+                channels=channels, norm=_norm(causal=causal), causal=causal
             )
         self.quantizer = ResidualVectorQuantizer(
-            dimension=self.encoder.dimension, n_q=architecture.codebooks, bins=_BINS
+            dimension=self.encoder.dimension, n_q=codebooks, bins=_BINS
         )
         self.eval()
 
@@ -131,3 +81,8 @@ class EncodecNetwork(nn.Module):
             order = torch.randperm(_BINS, generator=generator)
             layer.codebook.copy_(residual[order] * shrunk)
             residual = residual - layer.decode(layer.encode(residual.T[None]))[0].T
+
+
+def _norm(*, causal: bool) -> str:
+    """Of the convolutions, as the encodec package calls it."""
+    return "weight_norm" if causal else "time_group_norm"
