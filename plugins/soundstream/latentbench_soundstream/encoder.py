@@ -89,8 +89,8 @@ class SoundStream(Encoder):
         """
         if self._decoder is None:
             self._decoder = self._checked(LyraGan(self._file(LyraGan)))
-        waves = _side_by_side(self._decoder.run, list(latents.cpu().numpy()))
-        return torch.from_numpy(np.stack(waves)).to(latents.device)
+        hops = _side_by_side(self._decoder.run, list(latents.cpu().numpy()))
+        return torch.from_numpy(np.stack(hops)).flatten(1).to(latents.device)
 
     def fingerprint(self) -> Mapping[str, str]:
         """Weights, library, machine (kernels round differently between them) and dither."""
@@ -116,7 +116,7 @@ class SoundStream(Encoder):
         return self._loaded
 
     def _utterance(self, audio: NDArray[np.float32]) -> torch.Tensor:
-        latents = self._model.run(audio)
+        latents = self._model.run(audio.reshape(-1, self.hop))
         if self._options.dither:
             latents = dithered(latents, self.step, self._options.dither_seed)
         return torch.from_numpy(latents)

@@ -34,6 +34,7 @@ class _StreamingModel:
         sha256: of the published one.
         option: the option of the encoder that names it.
         expected: what an error says of the shapes it must have.
+        direction: 1 from hops to frames, -1 from frames to hops.
         digest: sha256 of the model file.
         hop: samples per frame.
         dim: D.
@@ -46,6 +47,7 @@ class _StreamingModel:
     sha256: ClassVar[str]
     option: ClassVar[str]
     expected: ClassVar[str]
+    direction: ClassVar[int] = 1
 
     def __init__(self, file: Path) -> None:
         try:
@@ -61,35 +63,33 @@ class _StreamingModel:
             interpreter = self._interpreter(file)
         given, made = interpreter.get_input_details(), interpreter.get_output_details()
         shapes = [tuple(int(n) for n in tensor["shape"]) for tensor in (*given, *made)]
-        sizes = self._sizes(shapes)
-        if sizes is None:
-            raise UsageError(
-                f"'{file}' is a TensorFlow Lite model with tensors of shape {shapes}, "
-                f"expected {self.expected}.",
-                f"Of Lyra's models, {self.asset} is the one to pass.",
-            )
-        self.hop, self.dim = sizes
+        match shapes[:: self.direction]:
+            case [(1, hop), (1, 1, dim)]:
+                self.hop, self.dim = hop, dim
+            case _:
+                raise UsageError(
+                    f"'{file}' is a TensorFlow Lite model with tensors of shape {shapes}, "
+                    f"expected {self.expected}.",
+                    f"Of Lyra's models, {self.asset} is the one to pass.",
+                )
+        self._given, self._made = shapes
         self._input, self._output = int(given[0]["index"]), int(made[0]["index"])
         self.step = _lattice_step(interpreter, made[0])
 
-    def _sizes(self, shapes: list[tuple[int, ...]]) -> tuple[int, int] | None:
-        """Hop and D of a model with tensors of these shapes; None where it is another."""
-        raise NotImplementedError
-
-    def _streamed(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What a fresh state makes of inputs [F, ...], one after the other: [F, n].
+    def run(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a fresh state makes of one utterance: of each hop [F, hop] a frame [F, D], or back.
 
         `reset_all_variables` leaves the state as it was, so each call makes an interpreter;
         one thread each, because the kernels for several threads compute other values.
         Interpreters share nothing and release the interpreter lock: calls may run in parallel.
         """
         interpreter = self._interpreter()
-        made = []
-        for one in np.ascontiguousarray(inputs, dtype=np.float32):
-            interpreter.set_tensor(self._input, one)
+        made = np.empty((len(rows), self._made[-1]), np.float32)
+        for one, row in enumerate(np.ascontiguousarray(rows, dtype=np.float32)):
+            interpreter.set_tensor(self._input, row.reshape(self._given))
             interpreter.invoke()
-            made.append(interpreter.get_tensor(self._output).reshape(-1))
-        return np.array(made, dtype=np.float32)
+            made[one] = interpreter.get_tensor(self._output).reshape(-1)
+        return made
 
     def _interpreter(self, file: Path | None = None) -> Any:
         try:
@@ -116,16 +116,6 @@ class SoundStreamModel(_StreamingModel):
     option = "weights"
     expected = "one input [1, hop] and one output [1, 1, D]"
 
-    def _sizes(self, shapes: list[tuple[int, ...]]) -> tuple[int, int] | None:
-        match shapes:
-            case [(1, hop), (1, 1, dim)]:
-                return hop, dim
-        return None
-
-    def run(self, audio: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The frames [F, D] of one utterance [F hop] from a fresh state, float32."""
-        return self._streamed(audio.reshape(-1, 1, self.hop)).reshape(-1, self.dim)
-
 
 class LyraGan(_StreamingModel):
     """The decoder."""
@@ -134,16 +124,7 @@ class LyraGan(_StreamingModel):
     sha256 = "50e7839cda4f30599a3a34cfaddcd9c98449b049eee884e1a74295780448ad06"
     option = "decoder"
     expected = "one input [1, 1, D] and one output [1, hop]"
-
-    def _sizes(self, shapes: list[tuple[int, ...]]) -> tuple[int, int] | None:
-        match shapes:
-            case [(1, 1, dim), (1, hop)]:
-                return hop, dim
-        return None
-
-    def run(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The sound [F hop] of the frames [F, D] of one utterance from a fresh state, float32."""
-        return self._streamed(latents.reshape(-1, 1, 1, self.dim)).reshape(-1)
+    direction = -1
 
 
 def _lattice_step(interpreter: Any, output: dict[str, Any]) -> float:
