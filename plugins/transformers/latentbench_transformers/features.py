@@ -10,7 +10,6 @@ import transformers
 from transformers import CONFIG_MAPPING
 
 from latentbench.errors import UsageError
-from latentbench_transformers.codecs import family, is_codec
 from latentbench_transformers.repository import PREPARATION
 
 if TYPE_CHECKING:
@@ -18,7 +17,22 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["Features", "digest_of"]
+__all__ = ["BEFORE_QUANTIZER", "Features", "digest_of"]
+
+# Of codecs the module that gives the quantizer its latents, by model_type. An encoder half has
+# no such module: its own output is the latents.
+BEFORE_QUANTIZER = {
+    "dac": "encoder",
+    "encodec": "encoder",
+    "higgs_audio_v2_tokenizer": "fc",
+    "mimi": "encoder",
+    "neucodec": "fc_encoder",
+    "pocket_tts_audio_tokenizer": "encoder",
+    "vibevoice_acoustic_tokenizer": "encoder",
+    "wavtokenizer": "encoder_model.encoder",
+    "wavtokenizer_encoder": "encoder",
+    "xcodec": "fc",
+}
 
 # The library's own table names the extractor of waves for it, which it does not take.
 CORRECTED: dict[str, Any] = {"wav2vec2-bert": transformers.SeamlessM4TFeatureExtractor}
@@ -53,11 +67,11 @@ class Features:
 
     def __init__(self, folder: Path, config: Any, model: Any, *, raw: bool = False) -> None:
         self._input = model.main_input_name
-        self.is_codec = is_codec(model)
+        self.is_codec = _is_codec(model)
         self._extractor = _saved_extractor(folder)
         self._saved = self._extractor is not None
         if not self._saved:
-            self._extractor = self._usual(folder, config, family(model))
+            self._extractor = self._usual(folder, config, _family(model))
         self._used = self._input != "input_values" or (self._saved and not raw)
         if raw and self._used:
             raise UsageError(
@@ -130,6 +144,16 @@ class Features:
                 f"Add the model's {PREPARATION[0]}, with sampling_rate in it.",
             )
         return int(rate)
+
+
+def _family(model: Any) -> str:
+    """The model_type, the same for a codec and for its encoder alone."""
+    return str(model.config.model_type).removesuffix("_encoder")
+
+
+def _is_codec(model: Any) -> bool:
+    """Whether audio goes in as [1, channels, n], in whole hops."""
+    return hasattr(model, "encode") or _family(model) in BEFORE_QUANTIZER
 
 
 def digest_of(settings: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from latentbench.errors import UsageError, nearest
-from latentbench_transformers.codecs import BEFORE_QUANTIZER
+from latentbench_transformers.features import BEFORE_QUANTIZER
 from latentbench_transformers.plugin import LATENTS
 
 if TYPE_CHECKING:
