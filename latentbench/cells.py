@@ -57,7 +57,7 @@ from latentbench.progress import SILENT, Titled
 from latentbench.results.assembly import metrics_of
 from latentbench.results.folder import CURVES, read_record, write_record
 from latentbench.results.schema import SPLITS, CellRecord, Convergence, Split
-from latentbench.rollout.engine import own_mode, rollout, rollout_frames
+from latentbench.rollout.engine import own_mode, rolled_frames, rollout
 from latentbench.rollout.inflation import first_order
 from latentbench.tasks.slices import energy_median, slice_mask
 from latentbench.tasks.turns import in_turn, within_seconds
@@ -459,18 +459,7 @@ class _Work:
 
     def _roll_out(self, predictor: Predictor, baseline: Predictor) -> None:
         """Score the model on its own frames: those of its mean, or samples if it gives those."""
-        task = self.config.task
-        frames = rollout_frames(
-            self.latents,
-            self.sides["eval"],
-            context_frames=task.context_frames,
-            horizon=self.cell.horizon,
-            target=task.target,
-            step=task.step_frames,
-            count=self.config.rollout.utterances,
-            max_frames=self.config.rollout.max_frames,
-            seed=self.config.rollout_seed,
-        )
+        frames = rolled_frames(self.config, self.latents, self.sides["eval"], self.cell.horizon)
         most = self.config.evaluation.max_frames if len(frames) else 0
         centre = first_order(self.latents, self.sides["train"], most).mean
         title = f"k = {self.cell.horizon}: rollout"

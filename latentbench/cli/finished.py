@@ -9,6 +9,7 @@ import click
 from latentbench import api
 from latentbench.cli.output import Verb, show
 from latentbench.cli.session import GivenPath, Integers, RunPath, Session, cache_option
+from latentbench.config import RolloutConfig
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["explain", "listen", "rollout", "verify"]
 
 PUBLISHED = "published"
-UTTERANCES = 16
+UTTERANCES = RolloutConfig().utterances
 # What that protocol decides itself -> what it is where nobody asked.
 DECIDED = {"target": None, "utterances": UTTERANCES, "depths": None, "full": False}
 

@@ -33,7 +33,7 @@ from latentbench.listening.scores import (
     si_sdr,
     stoi,
 )
-from latentbench.rollout.engine import Injection, frames_made, rollout_frames
+from latentbench.rollout.engine import Injection, frames_made, rolled_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,18 +161,8 @@ class _Listener:
         return models
 
     def _frames(self) -> TaskFrames:
-        task, rolled = self.run.config.task, self.run.config.rollout
-        frames = rollout_frames(
-            self.run.latents,
-            self.run.sides["eval"],
-            context_frames=task.context_frames,
-            horizon=self.k,
-            target=task.target,
-            step=task.step_frames,
-            count=self.asked.utterances,
-            max_frames=rolled.max_frames,
-            seed=self.run.config.rollout_seed,
-        )
+        run, count = self.run, self.asked.utterances
+        frames = rolled_frames(run.config, run.latents, run.sides["eval"], self.k, count=count)
         if not len(frames):
             raise UsageError(
                 f"None of {self.asked.utterances} eval utterances is long enough to be heard.",

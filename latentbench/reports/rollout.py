@@ -14,8 +14,8 @@ from latentbench.rollout.alive import ending, life
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from latentbench.rollout.alive import AtDepth
-    from latentbench.rollout.curves import CurvePoint, RolloutCurve, RolloutCurves
+    from latentbench.rollout.alive import CurvePoint
+    from latentbench.rollout.curves import RolloutCurve, RolloutCurves
 
 __all__ = ["rollout_report", "words_of_rollout"]
 
@@ -90,7 +90,7 @@ def _fate(curve: RolloutCurve, mode: str) -> str:
     return f"{what}: {stable}; at depth {dead.depth} {_end(dead, mode)}."
 
 
-def _end(one: AtDepth, mode: str) -> str:
+def _end(one: CurvePoint, mode: str) -> str:
     how = ending(one)
     moved, spread = compact(one.magnitude_ratio, 2), compact(one.variance_ratio, 2)
     if how == "stands still":

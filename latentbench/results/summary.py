@@ -7,7 +7,7 @@ that are there needs no new run.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -20,7 +20,7 @@ from latentbench.results.folder import AGAIN
 from latentbench.results.schema import SPLITS, DepthGap, Figure, GapInterval, RolloutFigures
 from latentbench.results.standing import worded
 from latentbench.results.uncertainty import estimate, seed_error
-from latentbench.rollout.alive import ending, life
+from latentbench.rollout.alive import CurvePoint, ending, life
 from latentbench.rollout.figures import (
     STATE_COLUMNS,
     by_depth,
@@ -134,16 +134,6 @@ def _gap_of(cells: Sequence[_Rolled], by: str) -> dict[str, Any]:
     }
 
 
-class _Seen(NamedTuple):
-    """The frames of all seeds at one depth, for `life`."""
-
-    depth: int
-    n: int
-    non_finite: int
-    magnitude_ratio: float
-    variance_ratio: float
-
-
 def _lived(cells: Sequence[_Rolled]) -> dict[str, Any]:
     """Until when the frames of all seeds together stay alive, and how they end."""
     deepest = max((depth for one in cells for depth in one.parts), default=0)
@@ -157,15 +147,20 @@ def _lived(cells: Sequence[_Rolled]) -> dict[str, Any]:
     }
 
 
-def _seen(depth: int, cells: Sequence[_Rolled]) -> _Seen:
+def _seen(depth: int, cells: Sequence[_Rolled]) -> CurvePoint:
+    """The frames of all seeds at one depth."""
     parts = [one.parts[depth] for one in cells if one.told and depth in one.parts]
     if not parts:
-        return _Seen(depth, 0, 0, math.nan, math.nan)
+        return CurvePoint(depth=depth)
     columns = {name: np.concatenate([one[name] for one in parts]) for name in STATE_COLUMNS}
     states = summarize_states(columns, 1.0)
-    lost = sum(one.by_depth[depth].non_finite for one in cells if depth in one.by_depth)
-    count = len(columns["change_norm"])
-    return _Seen(depth, count, lost, states.magnitude_ratio, states.variance_ratio)
+    return CurvePoint(
+        depth=depth,
+        n=len(columns["change_norm"]),
+        non_finite=sum(one.by_depth[depth].non_finite for one in cells if depth in one.by_depth),
+        magnitude_ratio=states.magnitude_ratio,
+        variance_ratio=states.variance_ratio,
+    )
 
 
 def _gap_at(depth: int, cells: Sequence[_Rolled]) -> DepthGap:

@@ -1,14 +1,16 @@
-"""Until when a rollout stays alive: how long it neither stands still nor runs away."""
+"""What a rollout is like at one depth, and until when it neither stands still nor runs away."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from latentbench.records import Number, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ALIVE", "AtDepth", "Ending", "Life", "ending", "life"]
+__all__ = ["ALIVE", "CurvePoint", "Ending", "Life", "ending", "life"]
 
 Ending: TypeAlias = Literal["stands still", "shakes", "shrinks", "runs away"]
 
@@ -17,28 +19,44 @@ Ending: TypeAlias = Literal["stands still", "shakes", "shrinks", "runs away"]
 ALIVE = (0.5, 2.0)
 
 
-class AtDepth(Protocol):
-    """What is looked at of a rollout at one depth, as of `rollout.curves.CurvePoint`."""
+class CurvePoint(Record):
+    """A rollout at one depth j = t - t0 - k + 1; at j <= 0 the context is still true.
 
-    @property
-    def depth(self) -> int:
-        """Depth j."""
+    Attributes:
+        depth: j.
+        n: frames, one per utterance and seed that reach so far; all else is NaN where it is 0.
+        non_finite: frames whose gap is not finite.
+        nll_teacher: median NLL of the true target under true contexts, nats per frame; NaN, as
+            is the gap, where the predictor has no log-density.
+        gap_median: of the NLL under the model's own frames minus that, nats per frame.
+        gap_mean: inf where a frame is.
+        state_error: median of ||x̂_t - x_t|| over √tr Σ; 1.41 is that of an unrelated frame.
+        cosine: mean cosine of Δ̂_t and Δ_t over finite frames.
+        magnitude_ratio: median of ||Δ̂_t|| / ||Δ_t||.
+        variance_ratio: mean of ||x̂_t - mean||² over that of ||x_t - mean||².
+        autocorrelation: of x̂_t and x̂_{t-1}, about the mean.
+        true_autocorrelation: of x_t and x_{t-1}.
+        energy_distance: of the frames made and true frames of other utterances at the same depth,
+            0 of one distribution, at most 1.
+        perfect_variance_ratio: the same of a perfect linear model rolled out by samples, no
+            frame given back, whatever is done here; None where there is no closed form: the
+            target is no change over one frame.
+    """
 
-    @property
-    def n(self) -> int:
-        """Frames."""
-
-    @property
-    def non_finite(self) -> int:
-        """How many of them have no finite gap."""
-
-    @property
-    def magnitude_ratio(self) -> float:
-        """Movement over the true one."""
-
-    @property
-    def variance_ratio(self) -> float:
-        """Variance over the true one."""
+    depth: int
+    n: int = 0
+    non_finite: int = 0
+    nll_teacher: Number = math.nan
+    gap_median: Number = math.nan
+    gap_mean: Number = math.nan
+    state_error: Number = math.nan
+    cosine: Number = math.nan
+    magnitude_ratio: Number = math.nan
+    variance_ratio: Number = math.nan
+    autocorrelation: Number = math.nan
+    true_autocorrelation: Number = math.nan
+    energy_distance: Number = math.nan
+    perfect_variance_ratio: Number | None = None
 
 
 class Life(NamedTuple):
@@ -51,11 +69,11 @@ class Life(NamedTuple):
     """
 
     until: int
-    death: AtDepth | None
+    death: CurvePoint | None
     known: bool
 
 
-def life(points: Iterable[AtDepth]) -> Life:
+def life(points: Iterable[CurvePoint]) -> Life:
     """Of points in order of depth; those whose context is all true (depth <= 0) do not count."""
     until, known = 0, False
     for one in points:
@@ -67,7 +85,7 @@ def life(points: Iterable[AtDepth]) -> Life:
     return Life(until, None, known)
 
 
-def ending(one: AtDepth) -> Ending:
+def ending(one: CurvePoint) -> Ending:
     """How a rollout ends at a point that is not alive."""
     low, high = ALIVE
     if one.non_finite or not math.isfinite(one.variance_ratio) or one.variance_ratio > high:
@@ -77,7 +95,7 @@ def ending(one: AtDepth) -> Ending:
     return "shakes" if one.magnitude_ratio > high else "shrinks"
 
 
-def _alive(one: AtDepth) -> bool:
+def _alive(one: CurvePoint) -> bool:
     """Whether movement and variance are within a half and twice the true ones."""
     low, high = ALIVE
     figures = (one.magnitude_ratio, one.variance_ratio)

@@ -6,20 +6,19 @@ with the defaults the gaps are those of its `rollout.parquet`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 
-from latentbench.config import density_of
+from latentbench.config import RolloutConfig, density_of
 from latentbench.errors import UsageError
 from latentbench.metrics.controls import ShiftedToX
 from latentbench.metrics.metric import NO_LOG_DENSITY
 from latentbench.records import Number, Record
-from latentbench.rollout.alive import life
-from latentbench.rollout.engine import NEVER, rollout, rollout_frames
+from latentbench.rollout.alive import CurvePoint, life
+from latentbench.rollout.engine import NEVER, rolled_frames, rollout
 from latentbench.rollout.figures import by_depth, powers_of_two, summarize_gap, summarize_states
 from latentbench.rollout.inflation import first_order, linear_inflation
 
@@ -36,55 +35,14 @@ if TYPE_CHECKING:
     from latentbench.rollout.inflation import FirstOrder, LinearInflation
     from latentbench.tasks import TaskFrames
 
-__all__ = ["CurvePoint", "Rolling", "RolloutCurve", "RolloutCurves", "rollout_curves"]
+__all__ = ["Rolling", "RolloutCurve", "RolloutCurves", "rollout_curves"]
 
 Target: TypeAlias = Literal["delta", "x"]
-UTTERANCES = 16
 
 PERFECT_MODEL = (
     "a perfect linear model of these latents: each dimension an AR(1) of its own, with its "
     "variance and one-frame correlation on train, rolled out by samples; closed form"
 )
-
-
-class CurvePoint(Record):
-    """A rollout at one depth j = t - t0 - k + 1; at j <= 0 the context is still true.
-
-    Attributes:
-        depth: j.
-        n: frames, one per utterance and seed that reach so far; all else is NaN where it is 0.
-        non_finite: frames whose gap is not finite.
-        nll_teacher: median NLL of the true target under true contexts, nats per frame; NaN, as
-            is the gap, where the predictor has no log-density.
-        gap_median: of the NLL under the model's own frames minus that, nats per frame.
-        gap_mean: inf where a frame is.
-        state_error: median of ||x̂_t - x_t|| over √tr Σ; 1.41 is that of an unrelated frame.
-        cosine: mean cosine of Δ̂_t and Δ_t over finite frames.
-        magnitude_ratio: median of ||Δ̂_t|| / ||Δ_t||.
-        variance_ratio: mean of ||x̂_t - mean||² over that of ||x_t - mean||².
-        autocorrelation: of x̂_t and x̂_{t-1}, about the mean.
-        true_autocorrelation: of x_t and x_{t-1}.
-        energy_distance: of the frames made and true frames of other utterances at the same depth,
-            0 of one distribution, at most 1.
-        perfect_variance_ratio: the same of a perfect linear model rolled out by samples, no
-            frame given back, whatever is done here; None where there is no closed form: the
-            target is no change over one frame.
-    """
-
-    depth: int
-    n: int = 0
-    non_finite: int = 0
-    nll_teacher: Number = math.nan
-    gap_median: Number = math.nan
-    gap_mean: Number = math.nan
-    state_error: Number = math.nan
-    cosine: Number = math.nan
-    magnitude_ratio: Number = math.nan
-    variance_ratio: Number = math.nan
-    autocorrelation: Number = math.nan
-    true_autocorrelation: Number = math.nan
-    energy_distance: Number = math.nan
-    perfect_variance_ratio: Number | None = None
 
 
 class RolloutCurve(Record):
@@ -177,7 +135,7 @@ class Rolling:
     mode: Mode = "mean"
     inject: Injection = NEVER
     target: Target | None = None
-    utterances: int = UTTERANCES
+    utterances: int = RolloutConfig().utterances
     depths: tuple[int, ...] = ()
 
 
@@ -288,17 +246,13 @@ class _Curve:
         return self.target != self.run.config.task.target
 
     def _frames(self) -> TaskFrames:
-        task, rolled = self.run.config.task, self.run.config.rollout
-        return rollout_frames(
+        return rolled_frames(
+            self.run.config,
             self.run.latents,
             self.run.sides["eval"],
-            context_frames=task.context_frames,
-            horizon=self.horizon.k,
+            self.horizon.k,
             target=self.target,
-            step=task.step_frames,
             count=self.rolling.utterances,
-            max_frames=rolled.max_frames,
-            seed=self.run.config.rollout_seed,
         )
 
     def _columns(
@@ -353,17 +307,10 @@ def _point(
             "gap_mean": gap.mean,
             "non_finite": gap.non_finite,
         }
-    states = summarize_states(columns, total_variance)
     return CurvePoint(
         depth=depth,
         n=len(columns["depth"]),
         **gaps,
-        state_error=states.error,
-        cosine=states.cosine,
-        magnitude_ratio=states.magnitude_ratio,
-        variance_ratio=states.variance_ratio,
-        autocorrelation=states.autocorrelation,
-        true_autocorrelation=states.true_autocorrelation,
-        energy_distance=states.energy_distance,
+        **vars(summarize_states(columns, total_variance)),
         perfect_variance_ratio=perfect.by_depth[depth] if perfect else None,
     )

@@ -24,15 +24,16 @@ from latentbench.metrics.scoring import score, unvalidated
 from latentbench.predictors import Predictor
 from latentbench.predictors.densities import most_likely_component
 from latentbench.predictors.sequences import sees_beyond_window
-from latentbench.rollout.figures import DISTANCES, LAGGED, STATE_COLUMNS, STATES
+from latentbench.rollout.figures import STATE_COLUMNS
 from latentbench.tasks import TaskFrames, WindowTask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch.distributions import Distribution
 
+    from latentbench.config import RunConfig
     from latentbench.latents import Latents
     from latentbench.predictors import Training
     from latentbench.progress import Meter
@@ -44,6 +45,7 @@ __all__ = [
     "frames_made",
     "move",
     "own_mode",
+    "rolled_frames",
     "rollout",
     "rollout_frames",
 ]
@@ -160,6 +162,39 @@ def rollout_frames(
     usable = [u for u in order[:count] if min(latents.utterances[u].frames, max_frames) >= least]
     frames = task.frames(latents, usable)
     return frames.where(frames.t < max_frames)
+
+
+def rolled_frames(
+    config: RunConfig,
+    latents: Latents,
+    utterances: Sequence[int],
+    horizon: int,
+    *,
+    target: str | None = None,
+    count: int | None = None,
+) -> TaskFrames:
+    """Those of `rollout_frames` that a run asks for, all times in frames.
+
+    Args:
+        config: of the run.
+        latents: of the run.
+        utterances: indices of its eval side.
+        horizon: k.
+        target: `delta` or `x`; by default the run's.
+        count: utterances that are drawn; by default as many as the run does.
+    """
+    task, rolled = config.task, config.rollout
+    return rollout_frames(
+        latents,
+        utterances,
+        context_frames=task.context_frames,
+        horizon=horizon,
+        target=target or task.target,
+        step=task.step_frames,
+        count=rolled.utterances if count is None else count,
+        max_frames=rolled.max_frames,
+        seed=config.rollout_seed,
+    )
 
 
 def rollout(
@@ -363,10 +398,11 @@ class _Rollout:
             if self.made is not None:
                 self.made[torch.from_numpy(number)] = made[at].float().cpu()
             if self.states:
-                self._record(number, made[at], true[at], changes[at])
-                self._record_lag(number, made[at], true[at], before[at])
+                own, truly = made[at], true[at]
+                self._record(number, own, truly, changes[at], before[at])
                 for one in range(k):
-                    self._record_distances(number[column == one], made[at], true[at], column == one)
+                    here = column == one
+                    self._record_distances(number[here], own[here], truly[here])
             if meter is not None:
                 meter.advance(len(number))
 
@@ -438,56 +474,46 @@ class _Rollout:
         made: torch.Tensor,
         true: torch.Tensor,
         change: torch.Tensor,
-    ) -> None:
-        """Fill in the states of the frames numbered `number` from frames and changes, [B, D]."""
-        true_change = self.frames.with_target("delta").targets(number).to(self.device).double()
-        made, true, change = made.double(), true.double(), change.double()
-        norm, true_norm = _norm(change), _norm(true_change)
-        floored = norm.clamp_min(NORM_FLOOR) * true_norm.clamp_min(NORM_FLOOR)
-        cosine = (change * true_change).sum(-1) / floored
-        found = (
-            _norm(made - true),
-            cosine.masked_fill(~cosine.isfinite(), np.nan),
-            norm,
-            true_norm,
-            _norm(made - self.centre).square(),
-            _norm(true - self.centre).square(),
-        )
-        self._keep(number, STATES, found)
-
-    def _record_lag(
-        self,
-        number: NDArray[np.int64],
-        made: torch.Tensor,
-        true: torch.Tensor,
         before: torch.Tensor,
     ) -> None:
-        """Fill in what the lag-1 autocorrelation follows from; frames [B, D]."""
+        """Fill in the states of the frames numbered `number`; all else [B, D]."""
+        true_change = self.frames.with_target("delta").targets(number).to(self.device).double()
         earlier = self.frames.latents.gather(self.frames.rows[number] - 1).to(self.device)
+        made, true, change = made.double(), true.double(), change.double()
         here, there, last, truly = (
             one.double() - self.centre for one in (made, true, before, earlier)
         )
-        products = [(here * last).sum(-1), (there * truly).sum(-1)]
-        sizes = [_norm(last).square(), _norm(truly).square()]
-        self._keep(number, LAGGED, (*products, *sizes))
+        norm, true_norm = _norm(change), _norm(true_change)
+        floored = norm.clamp_min(NORM_FLOOR) * true_norm.clamp_min(NORM_FLOOR)
+        cosine = (change * true_change).sum(-1) / floored
+        found = {
+            "state_error": _norm(made - true),
+            "change_cosine": cosine.masked_fill(~cosine.isfinite(), np.nan),
+            "change_norm": norm,
+            "true_change_norm": true_norm,
+            "deviation": _norm(here).square(),
+            "true_deviation": _norm(there).square(),
+            "lagged_product": (here * last).sum(-1),
+            "true_lagged_product": (there * truly).sum(-1),
+            "previous_deviation": _norm(last).square(),
+            "true_previous_deviation": _norm(truly).square(),
+        }
+        self._keep(number, found)
 
     def _record_distances(
-        self,
-        number: NDArray[np.int64],
-        made: torch.Tensor,
-        true: torch.Tensor,
-        here: NDArray[np.bool_],
+        self, number: NDArray[np.int64], made: torch.Tensor, true: torch.Tensor
     ) -> None:
-        """Fill in the mean distances among the frames [B, D] that are of one t."""
-        which = torch.from_numpy(np.flatnonzero(here)).to(self.device)
-        own, truly = made[which].double(), true[which].double()
-        pairs = (own, truly), (own, own), (truly, truly)
-        self._keep(number, DISTANCES, [_apart(*one) for one in pairs])
+        """Fill in the mean distances among the frames [B, D], all of one t."""
+        own, truly = made.double(), true.double()
+        found = {
+            "distance_to_true": _apart(own, truly),
+            "distance_to_own": _apart(own, own),
+            "distance_of_true": _apart(truly, truly),
+        }
+        self._keep(number, found)
 
-    def _keep(
-        self, number: NDArray[np.int64], names: Sequence[str], values: Sequence[torch.Tensor]
-    ) -> None:
-        for name, one in zip(names, values, strict=True):
+    def _keep(self, number: NDArray[np.int64], found: Mapping[str, torch.Tensor]) -> None:
+        for name, one in found.items():
             self.states[name][number] = one.cpu().numpy()
 
 

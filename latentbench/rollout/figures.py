@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     Columns = Mapping[str, NDArray[np.floating]]
 
 __all__ = [
-    "DISTANCES",
-    "LAGGED",
-    "STATES",
     "STATE_COLUMNS",
     "GapSummary",
     "StateSummary",
@@ -33,22 +30,21 @@ __all__ = [
 
 
 # What a rollout tells of every frame it makes (`latentbench.rollout.engine.rollout`).
-STATES = (
+STATE_COLUMNS = (
     "state_error",
     "change_cosine",
     "change_norm",
     "true_change_norm",
     "deviation",
     "true_deviation",
-)
-LAGGED = (
     "lagged_product",
     "true_lagged_product",
     "previous_deviation",
     "true_previous_deviation",
+    "distance_to_true",
+    "distance_to_own",
+    "distance_of_true",
 )
-DISTANCES = ("distance_to_true", "distance_to_own", "distance_of_true")
-STATE_COLUMNS = (*STATES, *LAGGED, *DISTANCES)
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class StateSummary:
     """How far the frames that a model made are off.
 
     Attributes:
-        error: median of ||x̂_t - x_t|| over √tr Σ; 1.41 is that of an unrelated frame.
+        state_error: median of ||x̂_t - x_t|| over √tr Σ; 1.41 is that of an unrelated frame.
         cosine: mean cosine of the change made and the true one, over finite frames; nan if none.
         magnitude_ratio: median of ||Δ̂|| / ||Δ||, the true norm floored at 1e-8.
         variance_ratio: mean of ||x̂_t - mean||² over that of ||x_t - mean||²; inf where a frame
@@ -87,7 +83,7 @@ class StateSummary:
             that are points; nan of a single utterance.
     """
 
-    error: float
+    state_error: float
     cosine: float
     magnitude_ratio: float
     variance_ratio: float
@@ -156,7 +152,7 @@ def summarize_states(columns: Columns, total_variance: float) -> StateSummary:
         variance = float(columns["deviation"].mean() / columns["true_deviation"].mean())
     sound = cosine[np.isfinite(cosine)]
     return StateSummary(
-        error=relative,
+        state_error=relative,
         cosine=float(sound.mean()) if sound.size else float("nan"),
         magnitude_ratio=float(np.median(columns["change_norm"] / true_norm)),
         variance_ratio=variance,

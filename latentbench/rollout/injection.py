@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from latentbench.config import density_of
+from latentbench.config import RolloutConfig, density_of
 from latentbench.errors import LatentbenchError
 from latentbench.metrics.metric import NO_LOG_DENSITY
 from latentbench.records import Number, Record
-from latentbench.rollout.engine import Injection, rollout, rollout_frames
+from latentbench.rollout.engine import Injection, rolled_frames, rollout
 from latentbench.rollout.inflation import first_order
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ __all__ = [
     "segments_of",
 ]
 
-STEPS, SEGMENTS, UTTERANCES = 16, 8, 16
+STEPS, SEGMENTS = 16, 8
 CONDITIONS = {"A": "teacher", "B": "every:4", "C": "once:1", "D": "never"}
 
 
@@ -161,18 +161,8 @@ def injected_rollouts(
 
 
 def _segments(run: OpenedRun, horizon: HorizonResult) -> TaskFrames:
-    task = run.config.task
-    frames = rollout_frames(
-        run.latents,
-        run.sides["eval"],
-        context_frames=task.context_frames,
-        horizon=horizon.k,
-        target=task.target,
-        step=task.step_frames,
-        count=UTTERANCES,
-        max_frames=run.config.rollout.max_frames,
-        seed=run.config.rollout_seed,
-    )
+    count = RolloutConfig().utterances
+    frames = rolled_frames(run.config, run.latents, run.sides["eval"], horizon.k, count=count)
     return segments_of(frames, SEGMENTS, STEPS)
 
 

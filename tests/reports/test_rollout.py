@@ -10,7 +10,8 @@ from latentbench.plugins import load_registry
 from latentbench.reports.rollout import rollout_report
 from latentbench.reports.tables import show
 from latentbench.results.schema import DepthGap
-from latentbench.rollout.curves import CurvePoint, RolloutCurve, RolloutCurves
+from latentbench.rollout.alive import CurvePoint
+from latentbench.rollout.curves import RolloutCurve, RolloutCurves
 from latentbench.rollout.engine import KINDS, Injection
 
 

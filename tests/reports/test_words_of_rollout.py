@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from latentbench.reports.rollout import words_of_rollout
-from latentbench.rollout.curves import CurvePoint
+from latentbench.rollout.alive import CurvePoint
 
 
 def said(*figures, mode="sample"):

@@ -93,12 +93,6 @@ class LongSighted(SequencePredictor):
     def state_loss(self, states, target):
         raise NotImplementedError
 
-    def begin(self, prompt):
-        raise NotImplementedError
-
-    def advance(self, state, frame):
-        raise NotImplementedError
-
 
 def latents_of(lengths, seed=0):
     rng = np.random.default_rng(seed)

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from latentbench.rollout.figures import (
-    DISTANCES,
-    LAGGED,
-    STATES,
+    STATE_COLUMNS,
     by_depth,
     powers_of_two,
     summarize_states,
@@ -20,8 +18,7 @@ def state_by_depth(columns):
 @pytest.fixture
 def columns():
     rng = np.random.default_rng(0)
-    names = (*STATES, *LAGGED, *DISTANCES)
-    found = {name: rng.gamma(2.0, size=60) for name in names}
+    found = {name: rng.gamma(2.0, size=60) for name in STATE_COLUMNS}
     found["change_cosine"] = rng.uniform(-1, 1, 60)
     found["depth"] = rng.integers(-1, 4, 60)
     return found
@@ -32,7 +29,7 @@ def test_each_depth_is_summed_up_alone(columns):
     assert list(found) == [-1, 0, 1, 2, 3]
     for j, summary in found.items():
         here = {name: values[columns["depth"] == j] for name, values in columns.items()}
-        assert summary.error == pytest.approx(np.median(here["state_error"]) / 3)
+        assert summary.state_error == pytest.approx(np.median(here["state_error"]) / 3)
         assert summary.cosine == pytest.approx(here["change_cosine"].mean())
         ratio = np.median(here["change_norm"] / here["true_change_norm"])
         assert summary.magnitude_ratio == pytest.approx(ratio)
@@ -49,7 +46,7 @@ def test_a_frame_that_left_the_numbers_spoils_the_variance_and_silence_divides_n
     columns["change_cosine"][first] = np.nan
     columns["true_change_norm"][second] = 0.0
     found = state_by_depth(columns)[2]
-    assert np.isfinite([found.error, found.cosine, found.magnitude_ratio]).all()
+    assert np.isfinite([found.state_error, found.cosine, found.magnitude_ratio]).all()
     assert found.variance_ratio == np.inf
 
 
