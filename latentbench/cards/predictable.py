@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentbench.cards.card import Predictable
-from latentbench.factorizations.regression import regression, windows
-from latentbench.factorizations.whitening import Whitening
+from latentbench.factorizations.whitening import Whitening, regression, windows
 from latentbench.metrics.statistics import Mean
 from latentbench.results.uncertainty import estimate
 

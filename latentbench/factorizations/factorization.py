@@ -6,17 +6,18 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
+
 from latentbench.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import torch
-
     from latentbench.latents import Latents
     from latentbench.progress import Progress
+    from latentbench.specs import NoOptions
 
-__all__ = ["Account", "Factorization", "Fitting"]
+__all__ = ["Account", "Factorization", "Fitting", "Unfactored"]
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,41 @@ class Factorization(ABC):
         """What the frames of one stretch [T, D] cost beyond z_dyn; None where it is not known."""
         del frames
         return None
+
+
+class Unfactored(Factorization):
+    """z_dyn = x."""
+
+    def __init__(self, options: NoOptions) -> None:
+        self.options = options
+        self._dim = torch.tensor(0)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return int(self._dim)
+
+    def fit(self, latents: Latents, train: Sequence[int], fitting: Fitting) -> None:
+        """Learn the number of dimensions."""
+        del train, fitting
+        self._dim = torch.tensor(latents.dim)
+
+    def encode(self, frames: torch.Tensor) -> torch.Tensor:
+        """The frames."""
+        return frames
+
+    def decode(self, states: torch.Tensor) -> torch.Tensor:
+        """The frames."""
+        return states
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """D."""
+        return {"dim": self._dim}
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take D."""
+        self._dim = state["dim"]
+
+    def account(self, frames: torch.Tensor) -> Account:
+        """Nothing is left to tell."""
+        return Account(frames.new_zeros(len(frames)), frames)

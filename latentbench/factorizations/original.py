@@ -34,6 +34,16 @@ OF_RATE, OF_DYNAMICS = 0.5, 0.01
 WEIGHT_DECAY = 1e-4
 
 
+class Gaussian(nn.Sequential):
+    """Layers that give means and log standard deviations, as a density."""
+
+    def forward(self, inputs: torch.Tensor) -> Normal:
+        """The density given [..., inputs]."""
+        given = super().forward(inputs)  # type: ignore[no-untyped-call] # torch leaves it untyped
+        mean, scale = given.chunk(2, -1)
+        return Normal(mean, scale.clamp(LEAST_LOG, MOST_LOG).exp(), validate_args=False)
+
+
 class Network(nn.Module):
     """Its maps, for frames [B, T, D], states of `dim` and innovations of `innovation`."""
 
@@ -41,8 +51,8 @@ class Network(nn.Module):
         super().__init__()
         self.memory = nn.GRU(frames, width, batch_first=True)
         self.narrow = nn.Sequential(nn.Linear(width, dim), nn.LayerNorm(dim))
-        self.posterior = _mlp(frames + dim, width, 2 * innovation)
-        self.prior = _mlp(dim, width, 2 * innovation)
+        self.posterior = Gaussian(*_mlp(frames + dim, width, 2 * innovation))
+        self.prior = Gaussian(*_mlp(dim, width, 2 * innovation))
         self.decoder = _mlp(dim + innovation, 2 * width, frames)
         self.dynamics = nn.GRU(dim, width, batch_first=True)
         self.next = nn.Linear(width, dim)
@@ -54,8 +64,9 @@ class Network(nn.Module):
 
     def belief(self, states: torch.Tensor, frames: torch.Tensor) -> tuple[Normal, Normal]:
         """The posterior and the prior of z_rec."""
-        posterior = self.posterior(torch.cat([frames, states], -1))
-        return _normal(posterior), _normal(self.prior(states))
+        posterior: Normal = self.posterior(torch.cat([frames, states], -1))
+        prior: Normal = self.prior(states)
+        return posterior, prior
 
     def rebuild(self, states: torch.Tensor, innovation: torch.Tensor) -> torch.Tensor:
         """The decoded frames."""
@@ -84,21 +95,9 @@ class Original(TrainedFactorization):
         options = self.options
         return Network(kept, options.dim, options.innovation, options.width)
 
-    def decode(self, states: torch.Tensor) -> torch.Tensor:
-        """What the decoder makes of the states and the mean of their prior."""
-        with torch.inference_mode():
-            prior = _normal(self.network.prior(states))
-            return self.whitening.colour(self.network.rebuild(states, prior.mean))
-
     def account(self, frames: torch.Tensor) -> Account:
         """The KL of each frame; its state and innovation are no code, as the state sees x_t."""
-        standard = self.whitening.whiten(frames)
-        with torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(self.options.seed)
-            states = self.network.states(standard[None])[0]
-            posterior, prior = self.network.belief(states, standard)
-            rebuilt = self.network.rebuild(states, posterior.rsample())
-            kl = kl_divergence(posterior, prior).sum(-1)
+        rebuilt, kl = self.drawn(self.whitening.whiten(frames))
         return Account(None, self.whitening.colour(rebuilt), kl)
 
     def learn(self, utterances: Sequence[torch.Tensor], fitting: Fitting) -> None:
@@ -147,8 +146,3 @@ def _mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(width, outputs),
     )
-
-
-def _normal(values: torch.Tensor) -> Normal:
-    mean, scale = values.chunk(2, -1)
-    return Normal(mean, scale.clamp(LEAST_LOG, MOST_LOG).exp(), validate_args=False)

@@ -84,7 +84,7 @@ def latentbench_factorizations() -> Iterator[FactorizationSpec]:
     yield FactorizationSpec(
         name="none",
         summary="the latents as they are",
-        factory="latentbench.factorizations.unfactored:Unfactored",
+        factory="latentbench.factorizations.factorization:Unfactored",
     )
     yield FactorizationSpec(
         name="linear",

@@ -18,8 +18,7 @@ import torch
 
 from latentbench.errors import UsageError
 from latentbench.factorizations.factorization import Account, Factorization
-from latentbench.factorizations.regression import regression
-from latentbench.factorizations.whitening import Whitening
+from latentbench.factorizations.whitening import Whitening, regression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

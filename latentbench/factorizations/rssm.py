@@ -107,24 +107,13 @@ class Rssm(TrainedFactorization):
         options = self.options
         return Network(kept, options.dim, options.innovation or kept, options.width)
 
-    def decode(self, states: torch.Tensor) -> torch.Tensor:
-        """What the decoder makes of the states and the mean of their prior."""
-        with torch.inference_mode():
-            mean = self.network.prior(states).mean
-            return self.whitening.colour(self.network.rebuild(states, mean))
-
     def account(self, frames: torch.Tensor) -> Account:
         """The bound of each frame, by one draw of the innovation, the same for the same frames."""
         whitened = self.whitening.whiten(frames)
-        with torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(self.options.seed)
-            states = self.network.states(whitened[None])[0]
-            posterior, prior = self.network.belief(states, whitened)
-            rebuilt = self.network.rebuild(states, posterior.rsample())
-            kl = kl_divergence(posterior, prior).sum(-1)
-            error = (whitened - rebuilt).square()
-            scale = self.network.log_scale
-            density = 0.5 * (error * (-2 * scale).exp() + 2 * scale + LOG_2PI).sum(-1)
+        rebuilt, kl = self.drawn(whitened)
+        scale = self.network.log_scale.detach()
+        error = (whitened - rebuilt).square()
+        density = 0.5 * (error * (-2 * scale).exp() + 2 * scale + LOG_2PI).sum(-1)
         return Account(kl + density, self.whitening.colour(rebuilt), kl)
 
     def learn(self, utterances: Sequence[torch.Tensor], fitting: Fitting) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
+from torch.distributions import kl_divergence
 
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.factorizations.factorization import Factorization
@@ -28,6 +29,9 @@ LOOKED_AFTER = 50  # steps, so that a GPU is not waited for at every one
 
 class TrainedFactorization(Factorization):
     """Whitened or standardised frames u, and a network that has `states` of them.
+
+    Given states, it has a `prior` of the innovation and its `belief`, the posterior beside it, and
+    can `rebuild` u from both.
 
     Attributes:
         name: as users know it.
@@ -86,6 +90,21 @@ class TrainedFactorization(Factorization):
         with torch.inference_mode():
             found: torch.Tensor = self.network.states(self.whitening.whiten(frames)[None])[0]
             return found.clone()
+
+    def decode(self, states: torch.Tensor) -> torch.Tensor:
+        """What the decoder makes of the states and the mean of their prior."""
+        with torch.inference_mode():
+            mean = self.network.prior(states).mean
+            return self.whitening.colour(self.network.rebuild(states, mean))
+
+    def drawn(self, coordinates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rebuilt u [T, K] by one draw of the innovation, the same for the same u; its KL [T]."""
+        with torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(self.options.seed)
+            states = self.network.states(coordinates[None])[0]
+            posterior, prior = self.network.belief(states, coordinates)
+            rebuilt = self.network.rebuild(states, posterior.rsample())
+            return rebuilt, kl_divergence(posterior, prior).sum(-1)
 
     def state(self) -> Mapping[str, torch.Tensor]:
         """The whitening and the weights."""

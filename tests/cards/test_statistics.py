@@ -8,8 +8,7 @@ from scipy import stats
 
 from latentbench.cards.predictable import predictable
 from latentbench.cards.statistics import sample, speaker_share, statistics_of
-from latentbench.factorizations.regression import regression
-from latentbench.factorizations.whitening import Whitening
+from latentbench.factorizations.whitening import Whitening, regression
 from latentbench.latents import Latents
 from latentbench.worlds.gaussian import ar1, var, white_noise
 

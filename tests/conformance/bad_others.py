@@ -12,7 +12,7 @@ import torch
 from latentbench.corpora import Corpus, Utterance
 from latentbench.corpora.corpus import AudioSource
 from latentbench.engines import Engine, Outcome
-from latentbench.factorizations.unfactored import Unfactored
+from latentbench.factorizations.factorization import Unfactored
 from latentbench.hookspecs import hookimpl
 from latentbench.latents.transform import Transform
 from latentbench.metrics.metric import Metric

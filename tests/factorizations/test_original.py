@@ -8,7 +8,7 @@ import torch
 
 from latentbench.errors import UsageError
 from latentbench.factorizations import Fitting
-from latentbench.factorizations.original import Original, _batch, _normal
+from latentbench.factorizations.original import Gaussian, Original, _batch
 from latentbench.factorizations.plugin import OriginalOptions
 from latentbench.latents import Latents
 from latentbench.worlds.gaussian import factored
@@ -88,7 +88,7 @@ def test_padding_is_no_frame():
 
 
 def test_scales_are_clamped_as_published():
-    made = _normal(torch.tensor([[0.0, 9.0], [0.0, -9.0]]))
+    made = Gaussian()(torch.tensor([[0.0, 9.0], [0.0, -9.0]]))
     assert made.stddev.flatten().tolist() == pytest.approx([math.e, math.exp(-6)])
 
 

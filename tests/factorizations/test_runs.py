@@ -10,9 +10,9 @@ import torch
 import latentbench as lb
 from latentbench.config import RunConfig, resolve
 from latentbench.errors import LatentbenchError
+from latentbench.factorizations.factorization import Unfactored
 from latentbench.factorizations.projections import Linear
 from latentbench.factorizations.stored import factored_store
-from latentbench.factorizations.unfactored import Unfactored
 from latentbench.latents.manifest import open_latents
 from latentbench.latents.store import list_stores, remove_store
 from latentbench.plugins import Component, Provider, load_registry
