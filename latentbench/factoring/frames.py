@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import torch
 
 from latentbench.config import RunConfig
+from latentbench.factorizations.factorization import Unfactored
 from latentbench.factorizations.stored import fitted_file, is_factored, restore_factorization
-from latentbench.factorizations.unfactored import Unfactored
 from latentbench.factorizations.whitening import Whitening
 from latentbench.files import reading
 from latentbench.latents.manifest import open_latents
 from latentbench.latents.store import LatentStore
 from latentbench.latents.transform import moments
-from latentbench.metrics.statistics import Mean, Sums
+from latentbench.metrics.statistics import Mean, Ratio, Sums
 from latentbench.results.finished import FinishedRun
 from latentbench.specs import NoOptions
 from latentbench.tensors import load_tensors
@@ -83,15 +83,11 @@ class ScoredFrames:
 
     def ratio(self, over: str, under: str) -> SpeakerTable:
         """The mean of one column over that of another."""
-        names = (over, under)
-        return self.table(Sums(names, lambda c: [c[over], c[under]], lambda _n, a, b: a / b))
+        return self.table(Ratio(over, under))
 
     def movement(self) -> SpeakerTable:
         """Root mean square of one step over that of the distance from the mean."""
-        names = ("step", "spread")
-        return self.table(
-            Sums(names, lambda c: [c["step"], c["spread"]], lambda _n, a, b: np.sqrt(a / b))
-        )
+        return self.table(Ratio("step", "spread", 0.5))
 
     def r2i(self) -> SpeakerTable:
         """R²_I = 1 - exp(-2G/d)."""

@@ -9,10 +9,9 @@ import torch
 
 from latentbench.latents.transform import leads_back
 from latentbench.metrics.columns import NORM_FLOOR
-from latentbench.metrics.statistics import Sums
-from latentbench.rollout.alive import life
-from latentbench.rollout.curves import CurvePoint
-from latentbench.rollout.engine import frames_made, rollout_frames
+from latentbench.metrics.statistics import Ratio
+from latentbench.rollout.alive import CurvePoint, life
+from latentbench.rollout.engine import frames_made, rolled_frames
 from latentbench.rollout.figures import by_depth, powers_of_two
 
 if TYPE_CHECKING:
@@ -85,10 +84,7 @@ def rolled_into_x(run: OpenedRun, horizon: int) -> RolledIntoX | None:
     speaker = np.repeat(codes, [len(one["depth"]) for one in parts])
 
     def table(over: str, under: str, power: float) -> SpeakerTable:
-        statistic = Sums(
-            (over, under), lambda c: [c[over], c[under]], lambda _n, a, b: (a / b) ** power
-        )
-        return statistic.reduce(columns, speaker, tuple(map(str, speakers)))
+        return Ratio(over, under, power).reduce(columns, speaker, tuple(map(str, speakers)))
 
     return RolledIntoX(
         movement=table("step", "true_step", 0.5),
@@ -108,18 +104,7 @@ def decoded_rollouts(run: OpenedRun, horizon: int, mode: Mode) -> Sequence[Decod
     Raises:
         DamagedFileError: a file of the run is not what was written.
     """
-    task, rolled = run.config.task, run.config.rollout
-    frames = rollout_frames(
-        run.latents,
-        run.sides["eval"],
-        context_frames=task.context_frames,
-        horizon=horizon,
-        target=task.target,
-        step=task.step_frames,
-        count=rolled.utterances,
-        max_frames=rolled.max_frames,
-        seed=run.config.rollout_seed,
-    )
+    frames = rolled_frames(run.config, run.latents, run.sides["eval"], horizon)
     if not len(frames):
         return ()
     seed = next(one.seeds[0] for one in run.result.horizons if one.k == horizon)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch.distributions import Distribution
 
@@ -25,6 +27,8 @@ __all__ = [
     "nll_unconditional",
     "nll_x",
     "nll_x_baseline",
+    "norms",
+    "of_draws",
     "without_context",
 ]
 
@@ -95,18 +99,39 @@ def dimensions(prediction: Prediction) -> torch.Tensor:
 def cosine(prediction: Prediction) -> torch.Tensor:
     """Cosine between target and predicted mean, both norms floored at 1e-8."""
     mean, target = prediction.model.mean.double(), prediction.target.double()
-    return (mean * target).sum(dim=-1) / (_norm(mean) * _norm(target))
+    return (mean * target).sum(dim=-1) / (norms(mean) * norms(target))
 
 
 def log_norm(prediction: Prediction) -> torch.Tensor:
     """Log-magnitude of the target, log max(norm, 1e-8)."""
-    return _norm(prediction.target).log()
+    return norms(prediction.target).log()
 
 
 def log_norm_mean(prediction: Prediction) -> torch.Tensor:
     """Log-magnitude of the predicted mean, log max(norm, 1e-8)."""
-    return _norm(prediction.model.mean).log()
+    return norms(prediction.model.mean).log()
 
 
-def _norm(vectors: torch.Tensor) -> torch.Tensor:
+def norms(vectors: torch.Tensor) -> torch.Tensor:
+    """Norms of vectors [..., D], floored at 1e-8, float64 [...]."""
     return vectors.double().square().sum(dim=-1).sqrt().clamp_min(NORM_FLOOR)
+
+
+def of_draws(
+    density: Distribution,
+    target: torch.Tensor,
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """A score of the samples of each density for its target, float64 [B].
+
+    Args:
+        density: batch shape [B] or [1], event shape [D].
+        target: [B, D].
+        score: of samples [b, S, D] and targets [b, D], [b].
+    """
+    from latentbench.metrics.draws import draw_blocks  # noqa: PLC0415 - figures need no torch
+
+    scores = target.new_empty(len(target)).double()
+    for rows, drawn in draw_blocks(density, target):
+        scores[rows] = score(drawn, target[rows])
+    return scores

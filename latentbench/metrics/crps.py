@@ -22,7 +22,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.columns import NORM_FLOOR
+from latentbench.metrics.columns import norms, of_draws
 from latentbench.metrics.metric import MeanMetric, Metric
 from latentbench.metrics.statistics import Skill
 
@@ -50,16 +50,16 @@ SMALLEST = 1e-300
 
 def crps(prediction: Prediction) -> torch.Tensor:
     """The CRPS of each frame, averaged over its dimensions, float64 [B], in latent units."""
-    from latentbench.metrics.draws import draw_blocks, row_blocks  # noqa: PLC0415 - needs torch
+    from latentbench.metrics.draws import row_blocks  # noqa: PLC0415 - needs torch
     from latentbench.predictors.densities import components_of  # noqa: PLC0415 - likewise
 
     target = prediction.target
-    scores = target.new_empty(len(target)).double()
     mixture = components_of(prediction.model)
     if mixture is None or mixture.degrees is not None:
-        for rows, drawn in draw_blocks(prediction.model, target):
-            scores[rows] = crps_of_samples(drawn, target[rows]).mean(-1)
-        return scores
+        return of_draws(
+            prediction.model, target, lambda drawn, true: crps_of_samples(drawn, true).mean(-1)
+        )
+    scores = target.new_empty(len(target)).double()
     mixture = mixture.expand(len(target))
     for rows in row_blocks(target, math.prod(mixture.means.shape[1:])):
         part = mixture.rows(rows)
@@ -151,16 +151,9 @@ class LogMagnitudeSkill(Metric):
 
 
 def _crps_logmag(density: Distribution, target: torch.Tensor) -> torch.Tensor:
-    from latentbench.metrics.draws import draw_blocks  # noqa: PLC0415 - figures need no torch
-
-    scores = target.new_empty(len(target)).double()
-    for rows, drawn in draw_blocks(density, target):
-        scores[rows] = crps_of_samples(_log_norm(drawn), _log_norm(target[rows]))
-    return scores
-
-
-def _log_norm(vectors: torch.Tensor) -> torch.Tensor:
-    return vectors.double().square().sum(-1).sqrt().clamp_min(NORM_FLOOR).log()
+    return of_draws(
+        density, target, lambda drawn, true: crps_of_samples(norms(drawn).log(), norms(true).log())
+    )
 
 
 def _mean_size(mean: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

@@ -14,15 +14,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.columns import without_context
+from latentbench.metrics.columns import of_draws, without_context
 from latentbench.metrics.metric import MeanMetric, Metric
-from latentbench.metrics.statistics import Skill, Sums
+from latentbench.metrics.statistics import Ratio, Skill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
-    from torch.distributions import Distribution
 
     from latentbench.metrics.metric import Prediction
 
@@ -40,7 +37,7 @@ __all__ = [
 
 def energy(prediction: Prediction) -> torch.Tensor:
     """The energy score of each frame, float64 [B], in units of the latents."""
-    return _of_draws(prediction.model, prediction.target, energy_of_samples)
+    return of_draws(prediction.model, prediction.target, energy_of_samples)
 
 
 def energy_unconditional(prediction: Prediction) -> torch.Tensor:
@@ -49,7 +46,7 @@ def energy_unconditional(prediction: Prediction) -> torch.Tensor:
     Raises:
         ValueError: there is none.
     """
-    return _of_draws(without_context(prediction), prediction.target, energy_of_samples)
+    return of_draws(without_context(prediction), prediction.target, energy_of_samples)
 
 
 def sample_spread(prediction: Prediction) -> torch.Tensor:
@@ -58,25 +55,12 @@ def sample_spread(prediction: Prediction) -> torch.Tensor:
     By that factor it is what the squared error of their mean is for a calibrated density: the
     target varies as a sample does, and the mean of S as 1/S of one (Fortin et al. 2014).
     """
-    return _of_draws(prediction.model, prediction.target, _spread)
+    return of_draws(prediction.model, prediction.target, _spread)
 
 
 def squared_error_of_mean(prediction: Prediction) -> torch.Tensor:
     """Squared distance of the mean of the samples from the target, float64 [B]."""
-    return _of_draws(prediction.model, prediction.target, _squared_error)
-
-
-def _of_draws(
-    density: Distribution,
-    target: torch.Tensor,
-    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> torch.Tensor:
-    from latentbench.metrics.draws import draw_blocks  # noqa: PLC0415 - figures need no torch
-
-    scores = target.new_empty(len(target)).double()
-    for rows, drawn in draw_blocks(density, target):
-        scores[rows] = score(drawn, target[rows])
-    return scores
+    return of_draws(prediction.model, prediction.target, _squared_error)
 
 
 def _spread(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:  # noqa: ARG001 - as the other scores
@@ -141,9 +125,5 @@ class SpreadSkill(Metric):
     columns = MappingProxyType(
         {"sample_spread": sample_spread, "squared_error_of_mean": squared_error_of_mean}
     )
-    statistic = Sums(
-        ("sample_spread", "squared_error_of_mean"),
-        lambda columns: [columns["sample_spread"], columns["squared_error_of_mean"]],
-        lambda _n, spread, error: spread / error,
-    )
+    statistic = Ratio("sample_spread", "squared_error_of_mean")
     needs = ("sample",)

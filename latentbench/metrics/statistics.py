@@ -31,6 +31,7 @@ __all__ = [
     "OfFrames",
     "Quantile",
     "R2Var",
+    "Ratio",
     "SeedMean",
     "Skill",
     "SpeakerTable",
@@ -143,6 +144,23 @@ class Mean(Sums):
 
         names = (column, minus) if minus else (column,)
         super().__init__(names, terms, lambda n, total: total / n)
+
+
+class Ratio(Sums):
+    """The mean of one column over that of another, to a power.
+
+    Args:
+        over: the column above.
+        under: the column below.
+        power: of the ratio; 0.5 of one of mean squares.
+    """
+
+    def __init__(self, over: str, under: str, power: float = 1.0) -> None:
+        super().__init__(
+            (over, under),
+            lambda columns: [columns[over], columns[under]],
+            lambda _n, above, below: (above / below) ** power,
+        )
 
 
 class Skill(Sums):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from latentbench.errors import UsageError
 from latentbench.metrics.columns import without_context
 from latentbench.metrics.metric import Metric
-from latentbench.metrics.statistics import Sums
+from latentbench.metrics.statistics import Ratio
 
 if TYPE_CHECKING:
     import torch
@@ -71,24 +71,13 @@ class VarianceRatio(Metric):
     better = "lower"
     control = "unconditional"
     columns = MappingProxyType({"squares_left": left_by_model, "squares_total": total})
-    statistic = Sums(
-        ("squares_left", "squares_total"),
-        lambda columns: [columns["squares_left"], columns["squares_total"]],
-        lambda _n, left, whole: left / whole,
-    )
+    statistic = Ratio("squares_left", "squares_total")
     needs = ("mean",)
 
 
-class BaselineVarianceRatio(Metric):
+class BaselineVarianceRatio(VarianceRatio):
     """The same of the baseline: in Phase 0 that of permuted keys."""
 
     name = "phase0_ratio_baseline"
-    better = "lower"
-    control = "unconditional"
     columns = MappingProxyType({"squares_left_baseline": left_by_baseline, "squares_total": total})
-    statistic = Sums(
-        ("squares_left_baseline", "squares_total"),
-        lambda columns: [columns["squares_left_baseline"], columns["squares_total"]],
-        lambda _n, left, whole: left / whole,
-    )
-    needs = ("mean",)
+    statistic = Ratio("squares_left_baseline", "squares_total")

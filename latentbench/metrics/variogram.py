@@ -17,13 +17,12 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from latentbench.metrics.columns import without_context
+from latentbench.metrics.columns import of_draws, without_context
 from latentbench.metrics.metric import MeanMetric, Metric
 from latentbench.metrics.statistics import Skill
 
 if TYPE_CHECKING:
     import torch
-    from torch.distributions import Distribution
 
     from latentbench.metrics.metric import Prediction
 
@@ -44,7 +43,7 @@ BLOCK_VALUES = 1 << 20
 
 def variogram(prediction: Prediction) -> torch.Tensor:
     """The variogram score of each frame, float64 [B], in units of the latents."""
-    return _of_draws(prediction.model, prediction.target)
+    return of_draws(prediction.model, prediction.target, variogram_of_samples)
 
 
 def variogram_unconditional(prediction: Prediction) -> torch.Tensor:
@@ -53,16 +52,7 @@ def variogram_unconditional(prediction: Prediction) -> torch.Tensor:
     Raises:
         ValueError: there is none.
     """
-    return _of_draws(without_context(prediction), prediction.target)
-
-
-def _of_draws(density: Distribution, target: torch.Tensor) -> torch.Tensor:
-    from latentbench.metrics.draws import draw_blocks  # noqa: PLC0415 - figures need no torch
-
-    scores = target.new_empty(len(target)).double()
-    for rows, drawn in draw_blocks(density, target):
-        scores[rows] = variogram_of_samples(drawn, target[rows])
-    return scores
+    return of_draws(without_context(prediction), prediction.target, variogram_of_samples)
 
 
 def variogram_of_samples(drawn: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
