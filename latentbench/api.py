@@ -420,13 +420,15 @@ def plan_factorization(
 
     One control more of each point is as large as the others turn out to need.
     """
+    from latentbench.checks import bound
     from latentbench.factoring.factorize import foreseen
 
     asked, points = _grid(settings, vary)
+    _, encoder = bound(asked.config, asked.workspace, asked.registry)
     planned: set[str] = set()
     return {
         label: _planned(asked.factored(one), asked, planned)
-        for label, one in foreseen(points, asked.factored).items()
+        for label, one in foreseen(points, asked.factored, encoder.dim).items()
     }
 
 

@@ -89,12 +89,18 @@ def prepare(config: RunConfig, workspace: Workspace, registry: Registry) -> Prep
     device = choose_device(config.device)
     check_components(config, registry)
     check_slices(config)
+    corpus, encoder = bound(config, workspace, registry)
+    prepared = Prepared(in_frames(config, encoder.frame_rate), device, corpus, encoder)
+    return listen(prepared, workspace, registry) if corpus.is_at_hand() else prepared
+
+
+def bound(config: RunConfig, workspace: Workspace, registry: Registry) -> tuple[Corpus, Encoder]:
+    """The corpus of a run, and its encoder bound to it; nothing is listed, fetched or loaded."""
     corpus = make_corpus(config, workspace, registry)
     check_corpus(corpus)
     encoder: Encoder = make(config.encoder, "encoder", registry, workspace)
     encoder.bind(corpus)
-    prepared = Prepared(in_frames(config, encoder.frame_rate), device, corpus, encoder)
-    return listen(prepared, workspace, registry) if corpus.is_at_hand() else prepared
+    return corpus, encoder
 
 
 def listen(prepared: Prepared, workspace: Workspace, registry: Registry) -> Prepared:

@@ -109,7 +109,7 @@ def factorize(
 
 
 def foreseen(
-    points: Sequence[Mapping[str, Any]], configure: Configure
+    points: Sequence[Mapping[str, Any]], configure: Configure, most: int
 ) -> dict[str, Mapping[str, Any]]:
     """The factorisations of all runs that `factorize` is known to make before one is made.
 
@@ -118,6 +118,7 @@ def foreseen(
     Args:
         points: as of `factorize`; so is the next.
         configure: gives the run of one.
+        most: D of the latents; a state may have more, and no projection.
 
     Returns:
         Label -> name and options, in the order of the runs.
@@ -129,7 +130,7 @@ def foreseen(
     found, common = [{"name": "none"}, *points], _common(points)
     for point in points:
         dim = getattr(configure(point).factorization.options, "dim", None)
-        found += [_control(point, configure, name, dim) for name in CONTROLS if dim]
+        found += [_control(point, configure, name, min(dim, most)) for name in CONTROLS if dim]
     return {_label(one, common): one for one in found}
 
 
@@ -195,10 +196,6 @@ class _Grid:
         """Design and options, but those that all points share."""
         return _label(point, self.common)
 
-    def keep(self, point: Mapping[str, Any]) -> float:
-        """The least share of variance by which the coordinates of nats are chosen."""
-        return _keep(self.configure(point))
-
     def principal_errors(self, keep: float) -> NDArray[np.float64]:
         """Of x from 1, 2, ... principal components, over the frames that are scored."""
         if keep not in self.principal:
@@ -243,7 +240,7 @@ class _Grid:
             LatentbenchError: the point failed.
         """
         row = self.row(point, "point")
-        errors = self.principal_errors(self.keep(point))
+        errors = self.principal_errors(_keep(self.configure(point)))
         near = 1 + int(np.abs(errors - row.error.value).argmin())
         dim = min(row.dim, len(errors))  # the state may have more dimensions than x
         asked = [*((name, dim) for name in CONTROLS), ("pca", near)]

@@ -291,9 +291,21 @@ def test_controls_look_through_the_coordinates_of_their_point():
         return configure(preset="lb1", factorization=dict(point))
 
     point = {"name": "linear", "lags": 2, "keep": 1e-6, "dim": 3}
-    _, _, *controls = foreseen([point], asked).values()
+    _, _, *controls = foreseen([point], asked, D).values()
     assert controls == [{"name": name, "keep": 1e-6, "dim": 3} for name in ("pca", "random")]
     assert list(controls[0]) == ["name", "keep", "dim"]  # as a point of its own is labelled
+
+
+def test_a_control_has_no_more_dimensions_than_the_latents():
+    def asked(point):
+        return configure(preset="lb1", factorization=dict(point))
+
+    assert list(foreseen([{"name": "rssm", "dim": D + 4}], asked, D)) == [
+        "x",
+        f"rssm dim={D + 4}",
+        f"pca dim={D}",
+        f"random dim={D}",
+    ]
 
 
 def test_an_answer_is_the_difference_of_r2i_over_the_same_speakers():
