@@ -149,5 +149,4 @@ def _point(depth: int, columns: dict[str, NDArray[np.floating]]) -> CurvePoint:
 
 def _squares(rows: torch.Tensor) -> NDArray[np.float64]:
     """Of each row, inf where it is not finite."""
-    found: NDArray[np.float64] = rows.square().sum(-1).nan_to_num(nan=np.inf).numpy()
-    return found
+    return rows.square().sum(-1).nan_to_num(nan=np.inf).numpy()

@@ -6,25 +6,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch.distributions import Distribution
 
 from latentbench.metrics.metric import Prediction
 from latentbench.predictors import Predictor
-from latentbench.predictors.densities import most_likely_component
+from latentbench.predictors.densities import FrameDensity, most_likely_component
 from latentbench.predictors.one_row import Repeated, one_row_will_do
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
+    from torch.distributions import Distribution
 
     from latentbench.predictors import Training
+    from latentbench.predictors.densities import Shape
     from latentbench.tasks import TaskFrames
 
 __all__ = ["Controls", "Shifted", "ShiftedToX", "iid_floor"]
 
-Shape = tuple[int, ...] | list[int] | torch.Size
 LN_2 = 0.6931471805599453
 
 
@@ -78,10 +76,6 @@ class Controls:
         }
         return {role: one for role, one in roles.items() if one is not None}
 
-    def predictors(self) -> Iterator[Predictor]:
-        """The fitted controls."""
-        yield from self.by_role().values()
-
     def beside(
         self,
         prediction: Prediction,
@@ -128,7 +122,7 @@ def _log_densities(
     return found
 
 
-class Shifted(Distribution):
+class Shifted(FrameDensity):
     """The density of X + shift.
 
     Args:
@@ -136,12 +130,10 @@ class Shifted(Distribution):
         shift: [B, D].
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
-
     def __init__(self, base: Distribution, shift: torch.Tensor) -> None:
         self.base = base
         self.shift = shift
-        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+        super().__init__(base.batch_shape, base.event_shape)
 
     @property
     def mean(self) -> torch.Tensor:

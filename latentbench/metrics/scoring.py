@@ -62,7 +62,7 @@ def score(
     Raises:
         LatentbenchError: a column did not give one number per frame.
     """
-    for one in (predictor, baseline, *controls.predictors()):
+    for one in (predictor, baseline, *controls.by_role().values()):
         one.to(device).eval()
     total = min(len(frames), max_frames)
     scores = {name: np.empty(total, dtype=np.float64) for name in columns}

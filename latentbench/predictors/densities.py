@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch.distributions import (
@@ -13,11 +14,34 @@ from torch.distributions import (
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
+    constraints,
 )
 
 from latentbench.errors import UsageError
 
-__all__ = ["Components", "components_of", "most_likely_component"]
+__all__ = [
+    "LOG_2PI",
+    "Components",
+    "FrameDensity",
+    "Shape",
+    "components_of",
+    "most_likely_component",
+    "picked",
+]
+
+Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+class FrameDensity(Distribution):
+    """A density of vectors whose parameters and values may be any numbers."""
+
+    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
+    support = constraints.real_vector
+
+    def __init__(self, batch_shape: torch.Size, event_shape: torch.Size) -> None:
+        super().__init__(batch_shape, event_shape, validate_args=False)
 
 
 @dataclass(frozen=True)
@@ -136,9 +160,10 @@ def most_likely_component(density: Distribution) -> torch.Tensor:
     if told is not None:
         return told
     if (found := components_of(density)) is not None:
-        return _pick(found.means, found.weights).float()
+        return picked(found.means, found.weights.argmax(-1)).float()
     if isinstance(density, MixtureSameFamily):
-        return _pick(density.component_distribution.mean, density.mixture_distribution.probs)
+        largest = density.mixture_distribution.probs.argmax(-1)
+        return picked(density.component_distribution.mean, largest)
     try:
         return density.mode
     except NotImplementedError:
@@ -149,10 +174,11 @@ def most_likely_component(density: Distribution) -> torch.Tensor:
         ) from None
 
 
-def _pick(means: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Of means [B, K, D] those of the largest of weights [B, K], [B, D]."""
-    index = weights.argmax(-1)[..., None, None]
-    return means.gather(-2, index.expand(*index.shape[:-1], means.shape[-1])).squeeze(-2)
+def picked(components: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """The chosen [..., B] components of [B, K, D]: [..., B, D]."""
+    index = chosen[..., None, None].expand(*chosen.shape, 1, components.shape[-1])
+    source = components.expand(*chosen.shape, *components.shape[-2:])
+    return source.gather(-2, index).squeeze(-2)
 
 
 def _is_normal(density: Distribution) -> bool:

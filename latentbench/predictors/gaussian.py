@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
-from torch.distributions import Distribution, constraints
 
-from latentbench.predictors.densities import Components
+from latentbench.predictors.densities import LOG_2PI, Components, FrameDensity
+
+if TYPE_CHECKING:
+    from latentbench.predictors.densities import Shape
 
 __all__ = ["SharedGaussian", "positive_definite_factor"]
 
-Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
 
-LOG_2PI = math.log(2.0 * math.pi)
-
-
-class SharedGaussian(Distribution):
+class SharedGaussian(FrameDensity):
     r"""Gaussians of their own means and one common covariance S = L L^T.
 
     .. math:: \log p(x) = -\tfrac12 \lVert L^{-1} (x - \mu) \rVert^2 - \ln |L| - \tfrac D2 \ln 2\pi
@@ -30,13 +27,10 @@ class SharedGaussian(Distribution):
             factor [D, D] of a full one.
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
-    support = constraints.real_vector
-
     def __init__(self, mean: torch.Tensor, spread: torch.Tensor) -> None:
         self._mean = mean
         self._spread = spread
-        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+        super().__init__(mean.shape[:-1], mean.shape[-1:])
 
     @classmethod
     def from_factor(cls, mean: torch.Tensor, factor: torch.Tensor) -> SharedGaussian:

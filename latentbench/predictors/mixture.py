@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.distributions import Chi2, Distribution, constraints
+from torch.distributions import Chi2
 
-from latentbench.predictors.densities import Components
+from latentbench.predictors.densities import LOG_2PI, Components, FrameDensity, picked
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from latentbench.predictors.densities import Shape
 
 __all__ = ["DiagonalGaussianMixture", "StudentMixture"]
 
-Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
 
-LOG_2PI = math.log(2.0 * math.pi)
-
-
-class DiagonalGaussianMixture(Distribution):
+class DiagonalGaussianMixture(FrameDensity):
     r"""K diagonal Gaussians per element of a batch.
 
     .. math:: p(x) = \sum_i \pi_i \prod_d \mathcal N(x_d; \mu_{id}, \sigma_{id}^2)
@@ -36,9 +38,6 @@ class DiagonalGaussianMixture(Distribution):
         bounds: smallest and largest log sigma.
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
-    support = constraints.real_vector
-
     def __init__(
         self,
         logits: torch.Tensor,
@@ -50,7 +49,12 @@ class DiagonalGaussianMixture(Distribution):
         self.component_means = _at_least_float32(means)
         self._log_sigmas = _at_least_float32(log_sigmas)
         self.bounds = bounds
-        super().__init__(logits.shape[:-1], means.shape[-1:], validate_args=False)
+        super().__init__(logits.shape[:-1], means.shape[-1:])
+
+    @classmethod
+    def single(cls, mean: torch.Tensor, log_sigma: torch.Tensor) -> Self:
+        """A mixture of one, mean and log sigma [B, D]."""
+        return cls(torch.zeros_like(mean[..., :1]), mean.unsqueeze(-2), log_sigma.unsqueeze(-2))
 
     @property
     def weights(self) -> torch.Tensor:
@@ -63,11 +67,6 @@ class DiagonalGaussianMixture(Distribution):
         return self._log_sigmas.clamp(*self.bounds)
 
     @property
-    def component_variances(self) -> torch.Tensor:
-        """Of each component, [B, K, D]."""
-        return self.component_log_sigmas.mul(2.0).exp()
-
-    @property
     def mean(self) -> torch.Tensor:
         """The mixture mean, [B, D]."""
         return _average(self.weights, self.component_means)
@@ -76,7 +75,7 @@ class DiagonalGaussianMixture(Distribution):
     def variance(self) -> torch.Tensor:
         """Within plus between components, [B, D]."""
         between = (self.component_means - self.mean.unsqueeze(-2)).square()
-        return _average(self.weights, self.component_variances + between)
+        return _average(self.weights, self.components.variances + between)
 
     @property
     def components(self) -> Components:
@@ -108,8 +107,8 @@ class DiagonalGaussianMixture(Distribution):
             usable = torch.where(sound.unsqueeze(-1), weights, torch.ones_like(weights))
             chosen = torch.multinomial(usable, count, replacement=True).t()
             chosen = chosen.reshape(*sample_shape, *self.batch_shape)
-            means = _pick(self.component_means, chosen)
-            sigmas = _pick(self._log_sigmas, chosen).clamp(*self.bounds).exp()
+            means = picked(self.component_means, chosen)
+            sigmas = picked(self._log_sigmas, chosen).clamp(*self.bounds).exp()
             drawn = means + sigmas * self._noise(chosen, means)
             unsound = ~sound.reshape(*self.batch_shape, 1)
             return drawn.masked_fill(unsound, math.nan)
@@ -150,16 +149,9 @@ class StudentMixture(DiagonalGaussianMixture):
         super().__init__(logits, means, log_sigmas, bounds)
 
     @property
-    def component_variances(self) -> torch.Tensor:
-        """Of each component, [B, K, D]; infinite where nu is 2 or less."""
-        wider = (self.degrees / (self.degrees - 2.0)).masked_fill(self.degrees <= 2.0, math.inf)  # noqa: PLR2004 - of the formula
-        return super().component_variances * wider.unsqueeze(-1)
-
-    @property
     def components(self) -> Components:
         """Its parts, their scales after the clamp."""
-        sigmas = self.component_log_sigmas.exp()
-        return Components(self.weights, self.component_means, sigmas, self.bounds[0], self.degrees)
+        return replace(super().components, degrees=self.degrees)
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, [..., B] for values [..., B, D], in the precision of the parameters."""
@@ -251,10 +243,3 @@ def _average(weights: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
     """Sum over K of weights [B, K] times components [B, K, D], never in autocast's precision."""
     with torch.autocast(weights.device.type, enabled=False):
         return torch.einsum("...k,...kd->...d", weights, components)
-
-
-def _pick(components: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """The chosen [..., B] components of [B, K, D]: [..., B, D]."""
-    index = chosen[..., None, None].expand(*chosen.shape, 1, components.shape[-1])
-    source = components.expand(*chosen.shape, *components.shape[-2:])
-    return source.gather(-2, index).squeeze(-2)

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.distributions import Distribution
 
-from latentbench.predictors.densities import components_of
+from latentbench.predictors.densities import FrameDensity, components_of
 from latentbench.predictors.predictor import Predictor
 from latentbench.predictors.sequences import SequencePredictor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from latentbench.predictors.densities import Components
+    from torch.distributions import Distribution
+
+    from latentbench.predictors.densities import Components, Shape
     from latentbench.tasks import TaskFrames
 
 __all__ = ["Repeated", "one_row_will_do"]
@@ -26,10 +27,8 @@ BY_FRAMES = tuple((one.units, one.densities) for one in (Predictor, SequencePred
 # Rounding: the same sum over rows of one value, or that value.
 CLOSE = 1e-4
 
-Shape = tuple[int, ...] | list[int] | torch.Size
 
-
-class Repeated(Distribution):
+class Repeated(FrameDensity):
     """One density, for B rows.
 
     Args:
@@ -37,11 +36,9 @@ class Repeated(Distribution):
         rows: B.
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
-
     def __init__(self, base: Distribution, rows: int) -> None:
         self.base = base
-        super().__init__(torch.Size([rows]), base.event_shape, validate_args=False)
+        super().__init__(torch.Size([rows]), base.event_shape)
 
     @property
     def components(self) -> Components | None:
@@ -55,8 +52,7 @@ class Repeated(Distribution):
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Of values [..., B, D], [..., B]."""
-        log_prob: torch.Tensor = self.base.log_prob(value)
-        return log_prob
+        return self.base.log_prob(value)
 
     def sample(self, sample_shape: Shape = ()) -> torch.Tensor:
         """Draws, other ones for each row, [*sample_shape, B, D]."""

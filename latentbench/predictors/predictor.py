@@ -80,6 +80,10 @@ class Predictor(nn.Module, ABC):
             raises a LatentbenchError.
         """
 
+    def extra_repr(self) -> str:
+        """What the layers do not show; part of what a checkpoint must match."""
+        return "" if self.options is None else str(self.options)
+
     def facts(self, frames: TaskFrames) -> dict[str, float]:  # noqa: ARG002 - of those that have some
         """What it tells of itself once it is fitted, by name, kept and shown with the run.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
-from latentbench.predictors.densities import Components
+from latentbench.predictors.densities import LOG_2PI, Components, FrameDensity
 from latentbench.predictors.mixture import DiagonalGaussianMixture, StudentMixture
 from latentbench.predictors.recycling_linear import RecyclingLinear
 from latentbench.predictors.standardised import Rescaled, StandardisedPredictor
@@ -19,16 +18,13 @@ from latentbench.predictors.training import train
 if TYPE_CHECKING:
     from typing import Literal
 
+    from latentbench.predictors.densities import Shape
     from latentbench.predictors.neural.options import NeuralOptions
     from latentbench.predictors.plugin import MdnRobustOptions
     from latentbench.predictors.training import Training
     from latentbench.tasks import TaskFrames
 
 __all__ = ["AnchoredDensity", "AnchoredLayers", "RobustNetwork"]
-
-Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
-
-LOG_2PI = math.log(2.0 * math.pi)
 
 # Standardised targets have sigma 1; e^2 leaves room for frames seven times as loud.
 MAX_LOG_SIGMA = 2.0
@@ -42,7 +38,7 @@ INITIAL_DEGREES = 8.0
 MAX_LOG_DEGREES = 10.0
 
 
-class AnchoredDensity(Distribution):
+class AnchoredDensity(FrameDensity):
     r"""A mixture of a learned density q and the standard Gaussian, which is always present.
 
     .. math::
@@ -58,14 +54,11 @@ class AnchoredDensity(Distribution):
         least: epsilon, the smallest weight of the Gaussian.
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
-    support = constraints.real_vector
-
     def __init__(self, learned: DiagonalGaussianMixture, gate: torch.Tensor, least: float) -> None:
         self.learned = learned
         self._gate = gate.double()
         self._least = least
-        super().__init__(learned.batch_shape, learned.event_shape, validate_args=False)
+        super().__init__(learned.batch_shape, learned.event_shape)
 
     @property
     def anchor_weight(self) -> torch.Tensor:
@@ -205,7 +198,3 @@ class RobustNetwork(StandardisedPredictor, AnchoredLayers):
         hidden = F.gelu(self.hidden1(self.standardised(context).flatten(-2)))
         hidden = F.gelu(self.hidden2(hidden))
         return Rescaled(self.anchored(hidden), self.target_mean, self.target_scale)
-
-    def extra_repr(self) -> str:
-        """What the layers do not show; part of what a checkpoint must match."""
-        return str(self.options)

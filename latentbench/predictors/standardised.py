@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.distributions import Distribution, constraints
 
-from latentbench.predictors.densities import (
-    Components,
-    components_of,
-    most_likely_component,
-)
+from latentbench.predictors.densities import FrameDensity, components_of, most_likely_component
 from latentbench.predictors.moments import (
     Moments,
     chunks,
@@ -24,45 +19,29 @@ from latentbench.predictors.moments import (
 from latentbench.predictors.predictor import Predictor
 
 if TYPE_CHECKING:
+    from torch.distributions import Distribution
+
+    from latentbench.predictors.densities import Components, Shape
     from latentbench.tasks import TaskFrames
 
-__all__ = ["Rescaled", "StandardisedPredictor", "Standardising"]
-
-Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
+__all__ = ["Rescaled", "StandardisedPredictor"]
 
 MIN_FRAMES = 2
-
-
-class Standardising(Protocol):
-    """The options that standardising needs."""
-
-    @property
-    def floor(self) -> float:
-        """Smallest variance of a dimension of the targets."""
-
-    @property
-    def clip(self) -> float:
-        """Bound of the standardised context."""
-
-    @property
-    def context_noise(self) -> float:
-        """Standard deviation of noise on standardised contexts in training."""
 
 
 class StandardisedPredictor(Predictor, ABC):
     """Means and standard deviations of the training frames, in buffers of float64.
 
     Contexts are standardised by the newest frame of every training window, targets as `marginal`
-    fits them.
+    fits them. Of the options, `floor`, `clip` and `context_noise` are read.
     """
 
-    options: Standardising
     context_mean: torch.Tensor
     context_scale: torch.Tensor
     target_mean: torch.Tensor
     target_scale: torch.Tensor
 
-    def __init__(self, options: Standardising, *, context_frames: int, dim: int) -> None:
+    def __init__(self, options: Any, *, context_frames: int, dim: int) -> None:
         super().__init__(options, context_frames=context_frames, dim=dim)
         for name in ("context", "target"):
             self.register_buffer(f"{name}_mean", torch.zeros(dim, dtype=torch.float64))
@@ -102,7 +81,7 @@ class StandardisedPredictor(Predictor, ABC):
         return scaled + noise * torch.randn_like(scaled) if noise else scaled
 
 
-class Rescaled(Distribution):
+class Rescaled(FrameDensity):
     r"""The density of y = m + s z, where z has the density `base`.
 
     .. math:: \ln p(y) = \ln q((y - m) / s) - \sum_d \ln s_d
@@ -116,14 +95,11 @@ class Rescaled(Distribution):
         scale: s, float64 [D].
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
-    support = constraints.real_vector
-
     def __init__(self, base: Distribution, mean: torch.Tensor, scale: torch.Tensor) -> None:
         self.base = base
         self.shift = mean
         self.scale = scale
-        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+        super().__init__(base.batch_shape, base.event_shape)
 
     @property
     def mean(self) -> torch.Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from latentbench.errors import LatentbenchError, UsageError
 from latentbench.predictors.checkpoint import Checkpoint, training_digest
-from latentbench.predictors.compiled import compiled
 from latentbench.predictors.early_stopping import Validation
 from latentbench.predictors.learning_curve import LearningCurve, Loss
 from latentbench.predictors.one_row import one_row_will_do
@@ -22,12 +22,15 @@ from latentbench.progress import STEPS, measure
 from latentbench.signals import deferred
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from latentbench.config import TrainingConfig
     from latentbench.predictors.predictor import Predictor, Units
     from latentbench.progress import Meter, Progress
     from latentbench.tasks import Batch, TaskFrames
+
+    BatchLoss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 __all__ = ["Descent", "Training", "train"]
 
@@ -234,7 +237,7 @@ class Descent:
         self.config = config
         self.noise = 0.0
         self.unrolling: Unrolling | None = None
-        self.batch_loss = compiled(predictor.loss) if config.compile else predictor.loss
+        self.batch_loss = _compiled(predictor.loss) if config.compile else predictor.loss
         self.fused = training.device.type in {"cpu", "cuda"}
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -304,6 +307,32 @@ class Descent:
         norm = torch.nn.utils.get_total_norm(gradients)
         excess = (norm + NORM_EPSILON) / self.clip_norm
         self.optimizer.grad_scale = excess.clamp_min_(1.0)  # type: ignore[attr-defined]
+
+
+def _compiled(loss: BatchLoss) -> BatchLoss:
+    """The same loss, compiled at its first call for the shapes that it is given.
+
+    Numbers are drawn as they would be without, so it differs by rounding alone.
+
+    Raises:
+        LatentbenchError: at its first call, where no compiler works here.
+    """
+    from torch._dynamo.exc import BackendCompilerFailed  # noqa: PLC0415 - seconds to import
+
+    fused = torch.compile(loss, options={"fallback_random": True})
+
+    @wraps(loss)
+    def explained(context: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        try:
+            return fused(context, target)
+        except BackendCompilerFailed as error:
+            first, *_ = str(error).splitlines()
+            raise LatentbenchError(
+                f"The loss could not be compiled: {first}",
+                "Install a C++ compiler, for CUDA Triton too, or leave training.compile out.",
+            ) from error
+
+    return explained
 
 
 class _Losses:

@@ -10,21 +10,20 @@ import torch
 from torch import nn
 
 from latentbench.errors import UsageError
-from latentbench.predictors.engram.memory import DenseMemory, Read, TableMemory
-from latentbench.predictors.engram.tables import NGrams
+from latentbench.predictors.engram.memory import DenseMemory, NGrams, Read, TableMemory
+from latentbench.predictors.lookup.clusters import windows
 from latentbench.predictors.lookup.keys import keys_of
 from latentbench.predictors.neural.network import WindowPredictor
 
 if TYPE_CHECKING:
+    from latentbench.predictors.engram.memory import NGramTables
     from latentbench.predictors.engram.options import EngramOptions
-    from latentbench.predictors.engram.tables import NGramTables
     from latentbench.predictors.training import Training
     from latentbench.tasks import TaskFrames
 
 __all__ = ["EngramPredictor"]
 
 ORDERS = (2, 3)
-CHUNK_FRAMES = 8_192
 GATED_FRAMES = 1_024
 
 
@@ -134,12 +133,8 @@ class EngramPredictor(WindowPredictor):
 
     def _ends(self, frames: TaskFrames) -> torch.Tensor:
         """The codes of the newest frames of all windows, int64 [N, <= 3]."""
-        found = []
-        for start in range(0, len(frames), CHUNK_FRAMES):
-            which = np.arange(start, min(start + CHUNK_FRAMES, len(frames)))
-            newest = frames.batch(which).context[:, -max(ORDERS) :]
-            found.append(self._codes(newest.to(self.context_mean.device)))
-        return torch.cat(found)
+        pieces = windows(frames, self.context_mean.device)
+        return torch.cat([self._codes(one[:, -max(ORDERS) :]) for _, one in pieces])
 
     def _remember(self, frames: TaskFrames) -> None:
         """Note which n-grams training has."""

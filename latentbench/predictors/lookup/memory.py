@@ -100,13 +100,7 @@ class MemoryPredictor(StandardisedPredictor):
         """The Gaussian of each context, [B, W, D]; float64."""
         mean, variance = self._moments(context)
         log_sigma = 0.5 * variance.clamp_min(self.options.floor).log()
-        logits = mean.new_zeros(len(mean), 1)
-        wide = log_sigma.expand_as(mean)
-        return DiagonalGaussianMixture(logits, mean.unsqueeze(-2), wide.unsqueeze(-2))
-
-    def extra_repr(self) -> str:
-        """What the layers do not show; part of what a checkpoint must match."""
-        return str(self.options)
+        return DiagonalGaussianMixture.single(mean, log_sigma.expand_as(mean))
 
     def _moments(self, context: torch.Tensor) -> Gaussian:
         kind = self.options.kind
@@ -201,7 +195,7 @@ class KeyedMemory(FittedBuffers):
         # A key that no frame is nearest to, as the second at one place, would answer for it.
         used, keys = torch.unique(self._keys(frames), return_inverse=True)
         self.set_buffers(centroids=self.centroids[used])
-        self.table.fit(keys, mean, variance, lambda: values)
+        self.table.fit(keys, mean, variance, values)
 
     def forward(self, context: torch.Tensor) -> Gaussian:
         """Mean and variance for contexts [B, W, D], each float64 [B, D]."""

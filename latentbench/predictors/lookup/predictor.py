@@ -79,7 +79,7 @@ class Lookup(Predictor):
                 found = [self.keys(one) for _, one in windows(train, training.device)]
                 self.dealt.fit(torch.cat(found))
             keys = torch.cat([self._keys(one) for _, one in windows(train, training.device)])
-            self.table.fit(keys, moments.mean, moments.variance(), lambda: targets(train))
+            self.table.fit(keys, moments.mean, moments.variance(), targets(train))
             if self.mixture is not None:
                 self.mixture.fit(train, self.table, self.table.rows(keys), training.seed)
         if not train.blind:
@@ -92,10 +92,7 @@ class Lookup(Predictor):
             mixture: DiagonalGaussianMixture = self.mixture(rows)
             return mixture
         means, variances = self.table.means[rows], self.table.variances[rows]
-        logits = means.new_zeros(len(rows), 1)
-        return DiagonalGaussianMixture(
-            logits, means.unsqueeze(-2), 0.5 * variances.log().unsqueeze(-2)
-        )
+        return DiagonalGaussianMixture.single(means, 0.5 * variances.log())
 
     def facts(self, frames: TaskFrames) -> dict[str, float]:  # noqa: ARG002 - training tells
         """How many keys are in use, and the most that they can tell, nats."""
@@ -178,7 +175,7 @@ class TargetCodes(FittedBuffers):
         codes = torch.cat([nearest_centroid(one, centroids) for _, one in targets(train)])
         codes = codes.to(rows.device)
         clusters = KeyTable(train.dim, shrinkage=0.0, floor=self.options.floor).to(rows.device)
-        clusters.fit(codes, table.means[0], table.variances[0], lambda: targets(train))
+        clusters.fit(codes, table.means[0], table.variances[0], targets(train))
         places = clusters.rows(codes) - 1
         count = clusters.in_use
         pairs = torch.bincount(rows * count + places, minlength=len(table.frames) * count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,18 +9,9 @@ import torch
 from latentbench.predictors.lookup.clusters import FittedBuffers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["KeyTable"]
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Of the targets of each key, less the mean of all: number [R], sum and squares [R, D]."""
-
-    frames: torch.Tensor
-    total: torch.Tensor
-    squares: torch.Tensor
 
 
 class KeyTable(FittedBuffers):
@@ -74,7 +64,7 @@ class KeyTable(FittedBuffers):
         keys: torch.Tensor,
         mean: torch.Tensor,
         variance: torch.Tensor,
-        targets: Callable[[], Iterable[tuple[slice, torch.Tensor]]],
+        targets: Iterable[tuple[slice, torch.Tensor]],
     ) -> None:
         """Take the moments.
 
@@ -82,34 +72,29 @@ class KeyTable(FittedBuffers):
             keys: of the frames, int64 [N].
             mean: of all targets, float64 [D].
             variance: likewise.
-            targets: gives them in pieces, each with its place among the N.
+            targets: in pieces, each with its place among the N.
         """
         mean, variance = mean.to(keys.device), variance.to(keys.device).clamp_min(self.floor)
         codes, counts = torch.unique(keys, return_counts=True)
         self.set_buffers(codes=codes[counts >= self.least])
-        sums = self._sums(self.rows(keys), mean, targets())
-        count, prior = sums.frames.double().unsqueeze(-1), self.shrinkage
-        own = sums.total / count.clamp_min(1.0)
-        within = (sums.squares - count * own.square()).clamp_min(0.0)
+        frames, total, squares = self._sums(self.rows(keys), mean, targets)
+        count, prior = frames.double().unsqueeze(-1), self.shrinkage
+        own = total / count.clamp_min(1.0)
+        within = (squares - count * own.square()).clamp_min(0.0)
         apart = count * prior / (count + prior).clamp_min(1.0) * own.square()
         weight = (count + prior).clamp_min(torch.finfo(torch.float64).tiny)
         means = mean + count * own / weight
         variances = ((within + apart + prior * variance) / weight).clamp_min(self.floor)
         means[0], variances[0] = mean, variance
-        self.set_buffers(frames=sums.frames, means=means, variances=variances)
-
-    def raw_means(self, rows: torch.Tensor) -> torch.Tensor:
-        """The means of rows [B] before they are drawn towards that of all, float64 [B, D]."""
-        frames = self.frames[rows].double().unsqueeze(-1).clamp_min(1.0)
-        centre = self.means[0]
-        return centre + (self.means[rows] - centre) * (frames + self.shrinkage) / frames
+        self.set_buffers(frames=frames, means=means, variances=variances)
 
     def _sums(
         self,
         rows: torch.Tensor,
         mean: torch.Tensor,
         targets: Iterable[tuple[slice, torch.Tensor]],
-    ) -> Sums:
+    ) -> Iterator[torch.Tensor]:
+        """Of the targets of each key, less that mean: how many [R], sums and squares [R, D]."""
         # On the CPU: CUDA adds in any order, so the same frames would give other bits each time.
         device, rows, mean = rows.device, rows.cpu(), mean.cpu()
         total = mean.new_zeros(self.in_use + 1, len(mean))
@@ -119,4 +104,4 @@ class KeyTable(FittedBuffers):
             total.index_add_(0, rows[place], away)
             squares.index_add_(0, rows[place], away.square())
         frames = torch.bincount(rows, minlength=self.in_use + 1)
-        return Sums(*(one.to(device) for one in (frames, total, squares)))
+        return (one.to(device) for one in (frames, total, squares))

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.distributions import Beta, Distribution, constraints
+from torch.distributions import Beta
 from torch.nn import functional as F
 
+from latentbench.predictors.densities import LOG_2PI, FrameDensity
 from latentbench.predictors.neural.head import Head, soft_clamp
 
 if TYPE_CHECKING:
+    from latentbench.predictors.densities import Shape
     from latentbench.predictors.neural.options import NeuralOptions
 
 __all__ = ["DirectionalDensity", "DirectionalHead", "log_bessel"]
 
-Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
-
-LOG_2PI = math.log(2.0 * math.pi)
 LEAST_NORM = 1e-30
 
 # Concentration up to 100 D: angles down to about 6 degrees. Log-magnitudes around ln sqrt(D), that
@@ -34,7 +33,7 @@ LEAST_ORDER = 30.0
 MOST_TRIES = 1_000
 
 
-class DirectionalDensity(Distribution):
+class DirectionalDensity(FrameDensity):
     r"""Direction w = z / r von Mises-Fisher around m, magnitude r = ||z|| log-normal.
 
     .. math::
@@ -51,9 +50,6 @@ class DirectionalDensity(Distribution):
         log_spread: ln b, [B].
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
-    support = constraints.real_vector
-
     def __init__(
         self,
         direction: torch.Tensor,
@@ -65,7 +61,7 @@ class DirectionalDensity(Distribution):
         self.kappa = log_kappa.double().exp()
         self.log_norm = log_norm.double()
         self.spread = log_spread.double().exp()
-        super().__init__(direction.shape[:-1], direction.shape[-1:], validate_args=False)
+        super().__init__(direction.shape[:-1], direction.shape[-1:])
 
     @property
     def mean(self) -> torch.Tensor:

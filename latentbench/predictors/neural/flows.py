@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torchdiffeq import odeint
 
-from latentbench.predictors.neural.head import GenerativeHead
+from latentbench.predictors.densities import LOG_2PI
+from latentbench.predictors.neural.head import ROWS, GenerativeHead, RandomTable
 from latentbench.predictors.neural.residual import ResidualNetwork, load_forward_derivatives
-from latentbench.predictors.neural.tables import ROWS, RandomTable
 
 if TYPE_CHECKING:
     from latentbench.predictors.neural.head import Noise
     from latentbench.predictors.neural.options import NeuralOptions
 
-__all__ = ["FlowMatchingHead", "LikelihoodErrors", "SplineFlowHead", "interpolated"]
+__all__ = ["FlowMatchingHead", "SplineFlowHead", "interpolated"]
 
-LOG_2PI = math.log(2.0 * math.pi)
 COUPLING = 2  # passes: half of the dimensions at a time, as fast to sample as to score
 
 EXACT = 2  # times the probes: up to so many dimensions the trace is exact
@@ -69,18 +68,6 @@ class SplineFlowHead(GenerativeHead):
         return found
 
 
-class LikelihoodErrors(NamedTuple):
-    """How far log-densities of flow matching may be off, in nats per frame, [N] each.
-
-    Attributes:
-        solver: change on halving the steps of the solver.
-        probes: standard error over the Hutchinson probes; 0 where the trace is exact.
-    """
-
-    solver: torch.Tensor
-    probes: torch.Tensor
-
-
 class FlowMatchingHead(GenerativeHead):
     r"""Rectified flow (Liu et al. 2023; Lipman et al. 2023), with its log-density by the ODE.
 
@@ -116,8 +103,7 @@ class FlowMatchingHead(GenerativeHead):
         noise = torch.randn_like(target)
         time = interpolated(target)
         velocity = self.network((1.0 - time) * noise + time * target, states, time)
-        loss: torch.Tensor = (velocity - (target - noise)).square().mean()
-        return loss
+        return (velocity - (target - noise)).square().mean()
 
     def generate(self, states: torch.Tensor, noise: Noise) -> torch.Tensor:
         """The ODE from noise at t = 0 to t = 1, [S, N, D]."""
@@ -134,8 +120,14 @@ class FlowMatchingHead(GenerativeHead):
         start, traces = self._solved(states, target, self.options.sampling_steps)
         return self._combined(start, traces)
 
-    def errors(self, states: torch.Tensor, target: torch.Tensor) -> LikelihoodErrors:
-        """Of `log_density`."""
+    def errors(
+        self, states: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """How far `log_density` may be off, nats per frame, [N] each.
+
+        The change on halving the steps of the solver, and the standard error over the probes; 0
+        where the trace is exact.
+        """
         start, traces = self._solved(states, target, self.options.sampling_steps)
         coarse = self._combined(
             *self._solved(states, target, max(1, self.options.sampling_steps // 2))
@@ -143,16 +135,16 @@ class FlowMatchingHead(GenerativeHead):
         spread = torch.zeros_like(coarse)
         if not self.exact:
             spread = traces.std(0) / math.sqrt(self.probes)
-        return LikelihoodErrors((self._combined(start, traces) - coarse).abs(), spread)
+        return (self._combined(start, traces) - coarse).abs(), spread
 
     def remark(self, states: torch.Tensor, target: torch.Tensor) -> str:
         """The errors of the log-density."""
-        found = self.errors(states[:REMARK_FRAMES], target[:REMARK_FRAMES])
-        text = f"flow-matching: log-densities change by {float(found.solver.mean()):.2g} nats "
+        solver, probes = self.errors(states[:REMARK_FRAMES], target[:REMARK_FRAMES])
+        text = f"flow-matching: log-densities change by {float(solver.mean()):.2g} nats "
         text += f"per frame on halving the {self.options.sampling_steps} steps of the solver"
         if not self.exact:
             text += f"; {self.probes} probes of the trace leave each frame a standard error of "
-            text += f"{float(found.probes.mean()):.2g} nats"
+            text += f"{float(probes.mean()):.2g} nats"
         return text + "."
 
     def _combined(self, start: torch.Tensor, traces: torch.Tensor) -> torch.Tensor:

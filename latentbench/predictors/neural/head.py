@@ -10,21 +10,34 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import torch
 from torch import nn
-from torch.distributions import Distribution, constraints
 
 from latentbench.errors import UsageError
+from latentbench.predictors.densities import FrameDensity
 from latentbench.predictors.neural.options import DENSITIES
+from latentbench.tensors import hashed_rows
 
 if TYPE_CHECKING:
+    from torch.distributions import Distribution
+
+    from latentbench.predictors.densities import Shape
     from latentbench.predictors.neural.options import NeuralOptions
 
-__all__ = ["GenerativeDensity", "GenerativeHead", "Head", "Noise", "soft_clamp"]
+__all__ = [
+    "ROWS",
+    "GenerativeDensity",
+    "GenerativeHead",
+    "Head",
+    "Noise",
+    "RandomTable",
+    "soft_clamp",
+]
 
-Shape: TypeAlias = "torch.Size | list[int] | tuple[int, ...]"
 Noise: TypeAlias = Callable[[], torch.Tensor]
 
 MEAN_SAMPLES = 64
 MEAN_SEED = 64_064
+ROW_BITS = 12
+ROWS = 1 << ROW_BITS  # of a table of random numbers
 BLOCK_VALUES = 1 << 24  # 64 MiB of a network's activations
 
 
@@ -98,7 +111,7 @@ class GenerativeHead(Head):
         return GenerativeDensity(self, states)
 
 
-class GenerativeDensity(Distribution):
+class GenerativeDensity(FrameDensity):
     """What a head generates from one state each.
 
     The mean is the average of 64 samples. Their noise is fixed, the same for every element of
@@ -110,13 +123,10 @@ class GenerativeDensity(Distribution):
         states: [..., width].
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own declaration of this attribute
-    support = constraints.real_vector
-
     def __init__(self, head: GenerativeHead, states: torch.Tensor) -> None:
         self.head = head
         self.states = states
-        super().__init__(states.shape[:-1], torch.Size([head.dim]), validate_args=False)
+        super().__init__(states.shape[:-1], torch.Size([head.dim]))
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Nats per frame, [..., B] for values [..., B, D].
@@ -176,3 +186,25 @@ def soft_clamp(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """
     middle, half = (low + high) / 2.0, (high - low) / 2.0
     return middle + half * nn.functional.softsign((values - middle) / half)
+
+
+class RandomTable(nn.Module):
+    """Rows of random numbers, shared by all frames, of which the target of a frame tells its own.
+
+    So no score depends on the frames beside it, and the noise of different frames is independent.
+
+    Args:
+        rows: [ROWS, D].
+    """
+
+    rows: torch.Tensor
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("rows", rows, persistent=False)
+
+    def forward(self, target: torch.Tensor, count: int) -> torch.Tensor:
+        """So many rows for each of N frames, [count, N, D]."""
+        first = hashed_rows(target, ROW_BITS)
+        steps = torch.arange(count, device=target.device)
+        return self.rows[(first + steps[:, None]) % ROWS]

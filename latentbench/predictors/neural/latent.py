@@ -9,8 +9,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from latentbench.factorizations.maps import GaussianMap, ResidualMap
-from latentbench.predictors.neural.head import GenerativeHead, soft_clamp
-from latentbench.predictors.neural.tables import ROWS, RandomTable
+from latentbench.predictors.neural.head import ROWS, GenerativeHead, RandomTable, soft_clamp
 from latentbench.predictors.robust import MAX_LOG_SIGMA
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ class LatentHead(GenerativeHead):
         """The negative evidence lower bound, by one draw a frame and the KL in closed form."""
         posterior, prior = self._beliefs(states, target)
         told = _log_prob(self._told(states, posterior.rsample()), target)
-        loss: torch.Tensor = (kl_divergence(posterior, prior).sum(-1) - told).mean()
-        return loss
+        return (kl_divergence(posterior, prior).sum(-1) - told).mean()
 
     def generate(self, states: torch.Tensor, noise: Noise) -> torch.Tensor:
         """An innovation by the prior, and a target given it, [S, N, D]."""

@@ -30,10 +30,7 @@ class GaussianHead(Head):
     def forward(self, states: torch.Tensor) -> DiagonalGaussianMixture:
         """The Gaussian of each state, as a mixture of one."""
         log_sigma = soft_clamp(self.log_sigma(states), *self.bounds)
-        logits = torch.zeros_like(log_sigma[..., :1])
-        return DiagonalGaussianMixture(
-            logits, self.mean(states).unsqueeze(-2), log_sigma.unsqueeze(-2)
-        )
+        return DiagonalGaussianMixture.single(self.mean(states), log_sigma)
 
 
 class MixtureHead(Head, AnchoredLayers):

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from latentbench.errors import UsageError
-from latentbench.predictors.neural.backbones import FlattenedWindow, RecurrentWindow
+from latentbench.predictors.neural.backbones import FlattenedWindow, RecurrentWindow, Transformer
 from latentbench.predictors.neural.options import DENSITIES, HEADS
-from latentbench.predictors.neural.transformer import Transformer
 from latentbench.predictors.sequences import SequencePredictor
 from latentbench.predictors.standardised import Rescaled, StandardisedPredictor
 from latentbench.predictors.training import train
@@ -20,9 +19,9 @@ from latentbench.predictors.training import train
 if TYPE_CHECKING:
     from torch import nn
 
+    from latentbench.predictors.neural.backbones import Memory
     from latentbench.predictors.neural.head import Head
     from latentbench.predictors.neural.options import NeuralOptions
-    from latentbench.predictors.neural.transformer import Memory
     from latentbench.predictors.training import Training
     from latentbench.tasks import TaskFrames
 
@@ -74,9 +73,10 @@ class NeuralPredictor(StandardisedPredictor, ABC):
         if remark:
             training.progress.say(remark)
 
-    @abstractmethod
     def states(self, context: torch.Tensor) -> torch.Tensor:
-        """What the backbone makes of frames."""
+        """What the backbone makes of frames [B, T, D]: states of `width`, of each or of all."""
+        states: torch.Tensor = self.backbone(self.standardised(context))
+        return states
 
     def noisy(self, scaled: torch.Tensor) -> torch.Tensor:
         """The standardised context with the noise of training."""
@@ -103,10 +103,6 @@ class NeuralPredictor(StandardisedPredictor, ABC):
             loss = loss + self.target_scale.log().sum()
         return loss.float()
 
-    def extra_repr(self) -> str:
-        """What the layers do not show; part of what a checkpoint must match."""
-        return str(self.options)
-
     def _targets(self, target: torch.Tensor) -> torch.Tensor:
         return ((target - self.target_mean) / self.target_scale).float()
 
@@ -120,11 +116,6 @@ class WindowPredictor(NeuralPredictor):
         if self.options.backbone == "gru":
             return RecurrentWindow(self.dim, **size)
         return FlattenedWindow(self.context_frames, self.dim, **size)
-
-    def states(self, context: torch.Tensor) -> torch.Tensor:
-        """One state [B, width] per window [B, W, D]."""
-        states: torch.Tensor = self.backbone(self.standardised(context))
-        return states
 
     def forward(self, context: torch.Tensor) -> Rescaled:
         """The density of each window, [B, W, D]."""
@@ -166,11 +157,6 @@ class UtterancePredictor(NeuralPredictor, SequencePredictor[Rescaled, "Memory"])
             heads=options.attention_heads,
             reach=self.reach,
         )
-
-    def states(self, context: torch.Tensor) -> torch.Tensor:
-        """The state after each frame, [B, T, width], of frames [B, T, D]."""
-        states: torch.Tensor = self.backbone(self.standardised(context))
-        return states
 
     def begin(self, prompt: torch.Tensor) -> tuple[Memory, Rescaled]:
         """The density after the last frame of prompts [B, T, D], and what `advance` needs."""

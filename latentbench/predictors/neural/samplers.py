@@ -29,14 +29,7 @@ LARGEST_SAMPLE = 10.0  # standard deviations of the target
 
 
 class _SamplingHead(GenerativeHead):
-    """A residual network told some times.
-
-    Args:
-        options: of the plugin.
-        width: of the state.
-        dim: D.
-        times: how many.
-    """
+    """A residual network that is told so many `times`."""
 
     by_likelihood = False
     times = 1
@@ -70,8 +63,7 @@ class EnergyHead(_SamplingHead):
 
     def generate(self, states: torch.Tensor, noise: Noise) -> torch.Tensor:
         """One pass of the network, [S, N, D]."""
-        made: torch.Tensor = self.network(noise(), states)
-        return made
+        return self.network(noise(), states)
 
 
 class SelfDistilledHead(_SamplingHead):
@@ -115,8 +107,7 @@ class SelfDistilledHead(_SamplingHead):
         """One step of the flow map from t = 0 to t = 1, [S, N, D]."""
         start = math.sqrt(self.options.temperature) * noise()
         zero = start.new_zeros(1)
-        made: torch.Tensor = start + self.network(start, states, zero, zero + 1.0)
-        return made
+        return start + self.network(start, states, zero, zero + 1.0)
 
     def _velocity_term(
         self, states: torch.Tensor, target: torch.Tensor, noise: torch.Tensor
@@ -217,8 +208,7 @@ class DenoiserHead(_SamplingHead):
     def generate(self, states: torch.Tensor, noise: Noise) -> torch.Tensor:
         """One step from t = 0, [S, N, D]."""
         start = noise()
-        made: torch.Tensor = self.network(start, states, start.new_zeros(1))
-        return made
+        return self.network(start, states, start.new_zeros(1))
 
 
 def _cosine_schedule() -> torch.Tensor:

@@ -14,9 +14,9 @@ from latentbench.experiment import run_experiment
 from latentbench.latents import Latents
 from latentbench.plugins import load_registry
 from latentbench.predictors import Training
+from latentbench.predictors.engram.memory import NGrams, NGramTables, primes_from
 from latentbench.predictors.engram.options import CONTROLS, EngramOptions
 from latentbench.predictors.engram.predictor import EngramPredictor
-from latentbench.predictors.engram.tables import NGrams, NGramTables, primes_from
 from latentbench.progress import SilentProgress
 from latentbench.reports.comparison import comparison_report
 from latentbench.reports.tables import Line

@@ -93,8 +93,6 @@ def test_means_and_variances_are_those_of_the_definition(world):
         row = int(np.flatnonzero(keys == key)[0])
         assert density.mean[row].numpy() == pytest.approx(mean, rel=1e-9, abs=1e-12)
         assert density.variance[row].numpy() == pytest.approx(variance, rel=1e-9)
-        raw = predictor.table.raw_means(predictor.table.rows(torch.tensor([key])))[0]
-        assert raw.numpy() == pytest.approx(own.mean(0), rel=1e-9, abs=1e-12)
 
 
 def test_a_key_that_training_did_not_see_has_the_marginal(world):

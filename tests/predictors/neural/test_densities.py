@@ -11,8 +11,8 @@ from torch import nn
 from latentbench.predictors.densities import components_of
 from latentbench.predictors.neural.directional import DirectionalDensity, log_bessel
 from latentbench.predictors.neural.flows import FlowMatchingHead
+from latentbench.predictors.neural.head import ROWS, RandomTable
 from latentbench.predictors.neural.options import DENSITIES, NeuralOptions
-from latentbench.predictors.neural.tables import ROWS, RandomTable
 
 EXACT = [head for head, gives in DENSITIES.items() if gives == "exact"]
 
@@ -198,7 +198,7 @@ def test_the_error_of_the_probes_is_the_one_reported():
     for _ in range(20):
         head, z, states, error = by_probes(80, 0.05, 4, probes=16)
         errors.append(error)
-        reported.append(head.errors(states, z).probes.mean())
+        reported.append(head.errors(states, z)[1].mean())
     ratio = torch.stack(errors).square().mean().sqrt() / torch.stack(reported).double().mean()
     assert 0.5 < ratio < 2.0
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentbench.errors import UsageError
-from latentbench.predictors.neural.transformer import Transformer, banded_attention
+from latentbench.predictors.neural.backbones import Transformer, banded_attention
 
 DIM = 4
 
