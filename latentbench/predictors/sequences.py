@@ -30,7 +30,6 @@ LEAST_CROP = 16
 CROPS_IN_A_BATCH = 4
 
 Given = TypeVar("Given", bound=Distribution)
-State = TypeVar("State")
 
 
 class Stretches(NamedTuple):
@@ -65,7 +64,7 @@ def stretches(frames: TaskFrames, which: NDArray[np.int64], reach: int) -> Stret
     return Stretches(rows, piece * length + newest - begin[piece])
 
 
-class SequencePredictor(Predictor, Generic[Given, State]):
+class SequencePredictor(Predictor, Generic[Given]):
     """A predictor whose states at all frames of an utterance come from one pass.
 
     The state at frame j depends on frames j - reach + 1 .. j of that utterance.
@@ -88,27 +87,9 @@ class SequencePredictor(Predictor, Generic[Given, State]):
     def state_loss(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """What training minimises, of states [N, H] and targets [N, D]; a scalar."""
 
-    @abstractmethod
-    def begin(self, prompt: torch.Tensor) -> tuple[State, Given]:
-        """The density of the target k frames after the last of prompts [B, T, D].
-
-        The state is what `advance` needs to go on.
-        """
-
-    @abstractmethod
-    def advance(self, state: State, frame: torch.Tensor) -> tuple[State, Given]:
-        """The same after one more frame [B, D]; `state` itself stays as it is."""
-
     def forward(self, context: torch.Tensor) -> Given:
         """The density of each context, [B, W, D]."""
         return self.density_of(self.states(context)[..., -1, :])
-
-    def sequence(self, frames: torch.Tensor) -> Given:
-        """Densities of batch shape [B, T] for frames [B, T, D].
-
-        Element [b, j] is the density of the target k frames later given frames <= j.
-        """
-        return self.density_of(self.states(frames))
 
     def densities(
         self, frames: TaskFrames, which: NDArray[np.int64], context: torch.Tensor

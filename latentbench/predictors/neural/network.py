@@ -19,7 +19,6 @@ from latentbench.predictors.training import train
 if TYPE_CHECKING:
     from torch import nn
 
-    from latentbench.predictors.neural.backbones import Memory
     from latentbench.predictors.neural.head import Head
     from latentbench.predictors.neural.options import NeuralOptions
     from latentbench.predictors.training import Training
@@ -126,7 +125,7 @@ class WindowPredictor(NeuralPredictor):
         return self.state_loss(self.states(context), target)
 
 
-class UtterancePredictor(NeuralPredictor, SequencePredictor[Rescaled, "Memory"]):
+class UtterancePredictor(NeuralPredictor, SequencePredictor[Rescaled]):
     """`neural` with a transformer, which reads all frames of an utterance at once."""
 
     backbone: Transformer
@@ -157,18 +156,6 @@ class UtterancePredictor(NeuralPredictor, SequencePredictor[Rescaled, "Memory"])
             heads=options.attention_heads,
             reach=self.reach,
         )
-
-    def begin(self, prompt: torch.Tensor) -> tuple[Memory, Rescaled]:
-        """The density after the last frame of prompts [B, T, D], and what `advance` needs."""
-        return self._go_on(prompt, None)
-
-    def advance(self, state: Memory, frame: torch.Tensor) -> tuple[Memory, Rescaled]:
-        """The density after one more frame [B, D]."""
-        return self._go_on(frame.unsqueeze(-2), state)
-
-    def _go_on(self, frames: torch.Tensor, memory: Memory | None) -> tuple[Memory, Rescaled]:
-        states, memory = self.backbone.go_on(self.standardised(frames), memory)
-        return memory, self.density_of(states[..., -1, :])
 
 
 def neural(options: NeuralOptions, *, context_frames: int, dim: int) -> NeuralPredictor:

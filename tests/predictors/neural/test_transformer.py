@@ -57,7 +57,7 @@ def test_an_utterance_at_once_is_its_windows_one_by_one(make, head):
     frames = torch.randn(2, 40, DIM)
     windows = frames.unfold(1, 6, 1).mT.flatten(0, 1)
     with torch.no_grad():
-        whole, single = predictor.sequence(frames), predictor(windows)
+        whole, single = predictor.density_of(predictor.states(frames)), predictor(windows)
         assert whole.batch_shape == (2, 40)
         mean = whole.mean[:, 5:].flatten(0, 1)
         torch.testing.assert_close(mean, single.mean, rtol=0, atol=1e-5)
@@ -88,24 +88,6 @@ def test_scoring_by_utterance_is_scoring_by_its_frames_alone(make, fit, utteranc
         density = predictor.densities(frames, shuffled, batch.context[shuffled])
         other = density.log_prob(batch.target[shuffled])
     torch.testing.assert_close(other, found[shuffled], rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("options", [{}, {"context": "utterance", "reach": 7}])
-@pytest.mark.parametrize("prompt", [1, 3, 30])
-def test_streaming_gives_what_computing_anew_gives(make, options, prompt):
-    predictor = make(backbone="transformer", layers=3, **options).eval()
-    frames, target = torch.randn(2, 40, DIM), torch.randn(2, DIM)
-    with torch.no_grad():
-        whole = predictor.sequence(frames).log_prob(target[:, None])
-        state, density = predictor.begin(frames[:, :prompt])
-        torch.testing.assert_close(
-            density.log_prob(target), whole[:, prompt - 1], rtol=0, atol=1e-5
-        )
-        for j in range(prompt, 40):
-            state, density = predictor.advance(state, frames[:, j])
-            torch.testing.assert_close(density.log_prob(target), whole[:, j], rtol=0, atol=1e-5)
-        kept = sum(keys.shape[-2] for keys, _ in state.layers)
-        assert kept == predictor.reach - 1  # the memory does not grow with the utterance
 
 
 def test_a_width_that_does_not_divide_among_the_heads_is_named(make):
