@@ -199,9 +199,8 @@ class _Grid:
     def principal_errors(self, keep: float) -> NDArray[np.float64]:
         """Of x from 1, 2, ... principal components, over the frames that are scored."""
         if keep not in self.principal:
-            self.principal[keep] = principal_errors(
-                self.folder({"name": "none"}), self.horizon, keep, self.workspace
-            )
+            x = OpenedRun(self.folder({"name": "none"}), self.workspace, self.registry)
+            self.principal[keep] = principal_errors(x, self.horizon, keep)
         return self.principal[keep]
 
     def make(self, *points: Mapping[str, Any]) -> None:
@@ -268,13 +267,13 @@ class _Grid:
         if label not in {**self.results, **self.errors}:
             self.make(point)
         self._require_figures(label)
-        one = scored_frames_of(folder, self.horizon, self.workspace, self.registry)
+        opened = OpenedRun(folder, self.workspace, self.registry)
+        one = scored_frames_of(opened, self.horizon)
         self.frames[label] = one
         known = "kl" in one.columns
         kl = _measured(one.mean("kl")) if known else None
         told = _measured(one.ratio("still_missed", "energy")) if known else None
         movement = _measured(one.movement())
-        opened = OpenedRun(folder, self.workspace, self.registry)
         rolled = rolled_into_x(opened, self.horizon)
         self.rows[label] = FactoredRow(
             label=label,

@@ -9,16 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from latentbench.config import RunConfig
 from latentbench.factorizations.factorization import Unfactored
 from latentbench.factorizations.stored import fitted_file, is_factored, restore_factorization
 from latentbench.factorizations.whitening import Whitening
 from latentbench.files import reading
-from latentbench.latents.manifest import open_latents
-from latentbench.latents.store import LatentStore
 from latentbench.latents.transform import moments
 from latentbench.metrics.statistics import Mean, Ratio, Sums
-from latentbench.results.finished import FinishedRun
 from latentbench.specs import NoOptions
 from latentbench.tensors import load_tensors
 
@@ -29,11 +25,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from latentbench.config import RunConfig
     from latentbench.factorizations import Factorization
     from latentbench.latents import Latents
     from latentbench.metrics.statistics import SpeakerTable, Statistic
-    from latentbench.plugins import Registry
-    from latentbench.workspace import Workspace
+    from latentbench.opened import OpenedRun
 
     Floats: TypeAlias = NDArray[np.float64]
 
@@ -100,26 +96,22 @@ class ScoredFrames:
         )
 
 
-def scored_frames_of(
-    folder: Path, horizon: int, workspace: Workspace, registry: Registry
-) -> ScoredFrames:
+def scored_frames_of(run: OpenedRun, horizon: int) -> ScoredFrames:
     """Read what was scored of a run, and encode its eval utterances once more.
 
     Raises:
         DamagedFileError: a file of the run is not what was written.
     """
-    run = FinishedRun.read(folder)
-    config = RunConfig.model_validate(run.result.config)
-    latents, sides = _latents(run, workspace)
-    made = _factorization(config, registry, folder, latents.dim)
+    latents, folder = run.encoded, run.folder.path
+    made = _factorization(run)
     read = _scores(folder, horizon)
-    centre = torch.from_numpy(moments(latents, sides["train"])[0])
+    centre = torch.from_numpy(moments(latents, run.sides["train"])[0])
     columns: dict[str, Floats] = {
         "nll": read["nll"],
         "nll_unconditional": read["nll_unconditional"],
     }
     count, states = len(read["nll"]), np.empty((len(read["nll"]), made.dim))
-    for index, rows in _stretches(read, latents, sides["eval"]):
+    for index, rows in _stretches(read, latents, run.sides["eval"]):
         found, state = _of_stretch(made, latents.utterance(index), centre)
         t = read["frame"][rows]
         states[rows] = state[t]
@@ -137,44 +129,38 @@ def scored_frames_of(
         place=np.stack([numbers, read["segment"], read["frame"]], 1),
         rank=rank,
         past_only=made.past_only,
-        log_volume=_log_volume(config, folder),
+        log_volume=_log_volume(run.config, folder),
     )
 
 
-def principal_errors(folder: Path, horizon: int, keep: float, workspace: Workspace) -> Floats:
+def principal_errors(run: OpenedRun, horizon: int, keep: float) -> Floats:
     """Squared error of x from 1, 2, ... principal components, over its variance, [K].
 
     Of the eval frames that were scored; components and mean are those of train.
 
     Args:
-        folder: of a finished run.
+        run: finished.
         horizon: of the run.
         keep: least share of the largest variance that a component must have.
-        workspace: with the cache that holds its latents.
     """
-    latents, sides = _latents(FinishedRun.read(folder), workspace)
-    whitening = Whitening.fitted(latents, sides["train"], keep)
+    latents = run.encoded
+    whitening = Whitening.fitted(latents, run.sides["train"], keep)
     size = whitening.back.double().square().sum(1)
     explained, energy = torch.zeros_like(size), 0.0
-    read = _scores(folder, horizon)
-    for index, rows in _stretches(read, latents, sides["eval"]):
+    read = _scores(run.folder.path, horizon)
+    for index, rows in _stretches(read, latents, run.sides["eval"]):
         frames = latents.utterance(index)[read["frame"][rows]]
         explained += whitening.whiten(frames).double().square().sum(0) * size
         energy += float((frames - whitening.mean).double().square().sum())
     return np.asarray(1 - explained.cumsum(0).numpy() / energy)
 
 
-def _latents(run: FinishedRun, workspace: Workspace) -> tuple[Latents, dict[str, list[int]]]:
-    """Those of the encoder, whatever the run factored them into."""
-    return open_latents(LatentStore.at(workspace.cache / "latents" / run.store), run.utterances)
-
-
-def _factorization(config: RunConfig, registry: Registry, folder: Path, dim: int) -> Factorization:
-    if is_factored(config):
-        file = fitted_file(folder, config.factorization.name)
-        return restore_factorization(config, registry, file)
+def _factorization(run: OpenedRun) -> Factorization:
+    if is_factored(run.config):
+        file = fitted_file(run.folder.path, run.config.factorization.name)
+        return restore_factorization(run.config, run.registry, file)
     made = Unfactored(NoOptions())
-    made.restore({"dim": torch.tensor(dim)})
+    made.restore({"dim": torch.tensor(run.encoded.dim)})
     return made
 
 

@@ -19,6 +19,8 @@ from latentbench.factoring import factorize as factorizing
 from latentbench.factoring.factorize import _cut, _Grid, _stamps, foreseen
 from latentbench.factoring.frames import ScoredFrames, principal_errors
 from latentbench.factoring.record import FactoredRow, Factoring, Measure
+from latentbench.opened import OpenedRun
+from latentbench.plugins import load_registry
 from latentbench.predictors.learning_curve import Convergence
 from latentbench.workspace import Workspace
 
@@ -104,8 +106,8 @@ def test_what_the_state_leaves_of_x(rows):
 
 def test_the_match_is_chosen_by_the_frames_that_are_scored(made, rows):
     folder, _ = made
-    workspace = Workspace(folder / "cache")
-    errors = principal_errors(folder / "out" / "none", 1, 1e-4, workspace)
+    x = OpenedRun(folder / "out" / "none", Workspace(folder / "cache"), load_registry())
+    errors = principal_errors(x, 1, 1e-4)
     for dim in (3, 6):
         assert rows[f"pca dim={dim}"].error.value == pytest.approx(errors[dim - 1], rel=1e-6)
 
