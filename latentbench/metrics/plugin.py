@@ -124,10 +124,10 @@ def latentbench_metrics() -> Iterator[MetricSpec]:
     yield MetricSpec(
         name="phase0_ratio",
         summary="standardised squares left around the predicted mean, over those of one mean",
-        factory="latentbench.metrics.variance_ratio:VarianceRatio",
+        factory="latentbench.metrics.predicted_mean:VarianceRatio",
     )
     yield MetricSpec(
         name="phase0_ratio_baseline",
         summary="the same of the baseline: permuted keys in the preset phase0",
-        factory="latentbench.metrics.variance_ratio:BaselineVarianceRatio",
+        factory="latentbench.metrics.predicted_mean:BaselineVarianceRatio",
     )

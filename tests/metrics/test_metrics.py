@@ -25,8 +25,13 @@ from latentbench.metrics.likelihood import (
 )
 from latentbench.metrics.metric import merge_columns
 from latentbench.metrics.pit import PitCoverage50, PitCoverage90
-from latentbench.metrics.predicted_mean import DirectionCosine, LogMagnitudeR2, LogMagnitudeR2Var
-from latentbench.metrics.variance_ratio import BaselineVarianceRatio, VarianceRatio
+from latentbench.metrics.predicted_mean import (
+    BaselineVarianceRatio,
+    DirectionCosine,
+    LogMagnitudeR2,
+    LogMagnitudeR2Var,
+    VarianceRatio,
+)
 from latentbench.metrics.variogram import VariogramScore, VariogramSkill
 from latentbench.plugins import load_registry
 from latentbench.specs import NoOptions

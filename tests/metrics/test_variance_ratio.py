@@ -10,8 +10,8 @@ from latentbench.config import TrainingConfig
 from latentbench.latents import Latents
 from latentbench.metrics.controls import Controls
 from latentbench.metrics.metric import Prediction, merge_columns
+from latentbench.metrics.predicted_mean import BaselineVarianceRatio, VarianceRatio, total
 from latentbench.metrics.scoring import score
-from latentbench.metrics.variance_ratio import BaselineVarianceRatio, VarianceRatio, total
 from latentbench.predictors import Training
 from latentbench.predictors.lookup.options import LookupOptions
 from latentbench.predictors.lookup.predictor import Lookup
