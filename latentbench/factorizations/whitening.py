@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from latentbench.errors import UsageError
-from latentbench.latents.transform import moments
+from latentbench.latents.transform import moments, principal_axes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,14 +41,7 @@ class Whitening:
     @classmethod
     def fitted(cls, latents: Latents, train: Sequence[int], keep: float) -> Self:
         """Of the train frames, with the directions of more than `keep` of the largest variance."""
-        mean, covariance = moments(latents, train)
-        values, vectors = np.linalg.eigh(covariance)
-        values, vectors = values[::-1], vectors[:, ::-1]
-        usable = values > keep * values[0]
-        values, vectors = values[usable], vectors[:, usable]
-        # An eigenvector has no sign of its own: its largest entry is made positive.
-        largest = np.abs(vectors).argmax(0)
-        vectors = vectors * np.sign(vectors[largest, np.arange(len(largest))])
+        mean, values, vectors = principal_axes(latents, train, keep)
         root = np.sqrt(values)
         return cls(*map(_float32, (mean, vectors / root, (vectors * root).T)))
 

@@ -32,6 +32,7 @@ __all__ = [
     "fit_transforms",
     "leads_back",
     "moments",
+    "principal_axes",
     "restore_transforms",
     "undo_transforms",
 ]
@@ -204,10 +205,8 @@ class Pca(_Affine):
         Raises:
             UsageError: there are fewer directions of any variance than components, or none.
         """
-        mean, covariance = moments(latents, train)
-        values, vectors = np.linalg.eigh(covariance)
-        values, vectors = values[::-1], vectors[:, ::-1]
-        usable = int((values > self.options.keep * values[0]).sum())
+        mean, values, vectors = principal_axes(latents, train, self.options.keep)
+        usable = len(values)
         if not usable:
             raise UsageError(
                 "The train latents do not vary, so pca finds no direction.",
@@ -221,9 +220,6 @@ class Pca(_Affine):
                 "variance.",
                 f"Use at most pca:{usable}.",
             )
-        # An eigenvector has no sign of its own: its largest entry is made positive.
-        largest = np.abs(vectors).argmax(0)
-        vectors = vectors * np.sign(vectors[largest, np.arange(len(largest))])
         matrix = vectors[:, :wanted]
         if self.options.whiten:
             matrix = matrix / np.sqrt(values[:wanted])
@@ -258,6 +254,26 @@ class ShuffledFrames(Transform):
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take nothing: the seed is an option."""
         del state
+
+
+def principal_axes(
+    latents: Latents, utterances: Sequence[int], keep: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean [D], variances [K] and principal axes [D, K] of all frames, by variance.
+
+    The axes are those of more than `keep` of the largest variance. The largest entry of each is
+    positive: an eigenvector has no sign of its own.
+
+    Raises:
+        UsageError: there are fewer than two frames.
+    """
+    mean, covariance = moments(latents, utterances)
+    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    usable = values > keep * values[0]
+    values, vectors = values[usable], vectors[:, usable]
+    largest = np.abs(vectors).argmax(0)
+    return mean, values, vectors * np.sign(vectors[largest, np.arange(len(largest))])
 
 
 def moments(
