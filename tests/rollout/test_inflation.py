@@ -184,7 +184,7 @@ def rolled_variance(rho, k, target):
     return depth, columns["deviation"].reshape(CHAINS, -1)
 
 
-@pytest.mark.parametrize(("rho", "k"), [(0.25, 1), (0.25, 2), (0.25, 4), (0.64, 8), (0.9, 4)])
+@pytest.mark.parametrize(("rho", "k"), [(0.25, 1), (0.25, 4), (0.64, 8)])
 def test_the_perfect_model_inflates_by_the_closed_form(rho, k):
     depth, squares = rolled_variance(rho, k, "delta")
     late = depth > 200
@@ -208,9 +208,8 @@ def test_where_for_ever_is_long_the_curve_is_met_on_the_way():
     assert at_depth[256] > 300
 
 
-@pytest.mark.parametrize(("rho", "k"), [(0.25, 2), (0.25, 8), (0.64, 4)])
-def test_the_control_with_the_target_x_does_not_inflate(rho, k):
-    depth, squares = rolled_variance(rho, k, "x")
+def test_the_control_with_the_target_x_does_not_inflate():
+    depth, squares = rolled_variance(0.25, 8, "x")
     found = squares[:, depth > 20].mean(1)
     error = found.std(ddof=1) / math.sqrt(CHAINS)
     assert error < 0.02

@@ -129,14 +129,12 @@ def test_a_run_whose_cells_all_failed_is_told_so(folder):
         opened.require(1, 42)
 
 
-def test_utterances_that_are_too_short_are_told(tmp_path):
-    lb.run(
-        encoder="latents", corpus="world:ar1", predictor="linear", preset="demo",
-        out=tmp_path / "run", cache=tmp_path / "cache", progress=False,
-        set=["task.horizons=[1]", "rollout.max_frames=12"],
-    )  # fmt: skip
+def test_utterances_that_are_too_short_are_told(folder):
+    opened = lb.read(folder / "run", cache=folder / "cache")._opened("")
+    short = opened.config.rollout.model_copy(update={"max_frames": 12})
+    opened.config = opened.config.model_copy(update={"rollout": short})
     with pytest.raises(LatentbenchError, match="has 16 frames to roll out"):
-        lb.read(tmp_path / "run", cache=tmp_path / "cache").injection()
+        injected_rollouts(opened, (), "mean", SILENT)
 
 
 @pytest.mark.parametrize(
