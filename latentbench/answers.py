@@ -198,24 +198,15 @@ class Result(_Tabled[Any]):
         Raises:
             DamagedFileError: the file is not what was written.
         """
-        import pyarrow.parquet
+        from latentbench.reports.curves import curves_of
 
-        from latentbench.files import reading
-        from latentbench.reports.curves import NO_CURVES
-        from latentbench.results.folder import AGAIN, RunFolder
-
-        file = RunFolder(self.folder).curves_file
-        if not file.exists():
-            return NO_CURVES
-        with reading(file, AGAIN):
-            return pyarrow.parquet.read_table(file)
+        return curves_of(self.folder)
 
     def learning(self) -> Answer[pa.Table]:
         """The loss curves of every network, drawn in a line each, and how each ended."""
         from latentbench.reports.curves import curves_report
 
-        record = self.record
-        return Answer(self.curves, lambda curves: curves_report(record, curves))
+        return Answer(self.curves, partial(curves_report, self.record))
 
     @property
     def files(self) -> list[Path]:
@@ -301,7 +292,8 @@ class Result(_Tabled[Any]):
         """
         from pathlib import Path
 
-        from latentbench.listening.listen import FOLDER, Asked, listen
+        from latentbench.listening.listen import Asked, listen
+        from latentbench.listening.record import FOLDER
         from latentbench.reports.listening import listening_report
 
         folder = self.folder / FOLDER if out is None else Path(out)
@@ -322,7 +314,7 @@ class Result(_Tabled[Any]):
             UsageError: the latents are not in the cache.
             LatentbenchError: no eval utterance drawn is long enough.
         """
-        from latentbench.reports.injection import injection_report
+        from latentbench.reports.rollout import injection_report
         from latentbench.rollout.injection import injected_rollouts
 
         found = injected_rollouts(
@@ -382,8 +374,6 @@ class Comparison(_Tabled[Any]):
 
     def in_full(self) -> Answer[ComparisonRecord]:
         """The same with every figure and difference, and all that differs."""
-        from functools import partial
-
         from latentbench.reports.comparison import comparison_report
 
         return Answer(self.record, partial(comparison_report, full=True))

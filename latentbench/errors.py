@@ -13,6 +13,7 @@ __all__ = [
     "LatentbenchError",
     "UsageError",
     "counted",
+    "first_line",
     "missing_module",
     "nearest",
     "some",
@@ -55,6 +56,11 @@ class CellFailedError(LatentbenchError):
 def counted(number: int, what: str) -> str:
     """A number of things: `1 speaker`, `2,000 speakers`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another's code says, or else its kind."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def missing_module(error: ModuleNotFoundError) -> str:

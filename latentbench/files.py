@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from latentbench.digest import XXH3, file_digest
-from latentbench.errors import LatentbenchError, UsageError
+from latentbench.errors import LatentbenchError, UsageError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,8 +173,7 @@ def reading(path: Path, hint: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
             raise _unreadable(path, error) from None
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DamagedFileError(path, reason, hint) from error
+        raise DamagedFileError(path, first_line(error), hint) from error
 
 
 def damage(path: Path) -> str:

@@ -8,7 +8,6 @@ Reviews of Geophysics 2007). Whitening, prediction and R are those of train; a f
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from latentbench.cards.card import Predictable
 from latentbench.factorizations.whitening import Whitening, regression, windows
 from latentbench.metrics.statistics import Mean
-from latentbench.results.uncertainty import estimate
+from latentbench.results.uncertainty import estimate, known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -91,10 +90,15 @@ def gain_at(
     ordered = np.sort(gains / len(speakers))[::-1]
     ms = 1e3 * horizon / latents.frame_rate
     sure = _sure(np.concatenate(nats), speakers)
-    low, high = (None if math.isnan(one) else one for one in (sure.low, sure.high))
-    directions = tuple(ordered.tolist())
     return Predictable(
-        horizon, ms, context, float(ordered.sum()), directions, low, high, sure.speakers
+        frames=horizon,
+        ms=ms,
+        context=context,
+        gain=float(ordered.sum()),
+        directions=tuple(ordered.tolist()),
+        low=known(sure.low),
+        high=known(sure.high),
+        speakers=sure.speakers,
     )
 
 

@@ -9,7 +9,6 @@ frame of another. No verdict is given on rows that are not alike.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -30,7 +29,7 @@ from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.schema import Number, Record
 from latentbench.results.standing import NOT_FITTED, not_fitted, sampled, worded
 from latentbench.results.summary import speaker_codes
-from latentbench.results.uncertainty import difference, difference_apart
+from latentbench.results.uncertainty import difference, difference_apart, known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -314,9 +313,9 @@ def compared(matched: str, name: str, other: Side, first: Side) -> FigureDiffere
         verdict = "distinguishable" if found.distinguishable else "not distinguishable"
     return FigureDifference(
         **place,
-        value=_known(found.value),
-        low=_known(found.low),
-        high=_known(found.high),
+        value=known(found.value),
+        low=known(found.low),
+        high=known(found.high),
         speakers=found.speakers,
         left_out=found.left_out,
         paired=paired,
@@ -386,7 +385,3 @@ def _same_people(one: FinishedRun, other: FinishedRun) -> bool:
         return True
     heard = [{audio for audio, _ in run.used("eval").values()} for run in (one, other)]
     return not heard[0].isdisjoint(heard[1])
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value

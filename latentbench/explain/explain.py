@@ -246,15 +246,7 @@ def _rare_from(nearest: Floats) -> float:
 def _carriers(
     scores: Scores, frames: TaskFrames, which: Numbers, look: Looks, nearest_far: float
 ) -> Carriers:
-    """What the frames numbered `which` have in common.
-
-    Args:
-        scores: of the split.
-        frames: of the split.
-        which: of `carrying_frames`.
-        look: at those frames.
-        nearest_far: the distance to the nearest train context beyond which a context is rare.
-    """
+    """What the frames numbered `which` have in common; rare are contexts beyond `nearest_far`."""
     over = scores.nll[which] - median(scores.nll)
     share = _shares(over)
     rare = (look.distance_quantile >= FAR) | (look.nearest > nearest_far)

@@ -25,7 +25,7 @@ from latentbench.factorizations.stored import is_factored
 from latentbench.files import require_writable, write_text, writing
 from latentbench.fits import UNCONDITIONAL
 from latentbench.latents.preparation import prepare
-from latentbench.listening.record import Listening, Sound
+from latentbench.listening.record import RECORD, Listening, Sound
 from latentbench.listening.scores import (
     log_mel_distance,
     multi_resolution_stft,
@@ -46,10 +46,8 @@ if TYPE_CHECKING:
     from latentbench.tasks import TaskFrames
     from latentbench.workspace import Workspace
 
-__all__ = ["FOLDER", "RECORD", "Asked", "listen"]
+__all__ = ["Asked", "listen"]
 
-FOLDER = "listen"  # in that of the run
-RECORD = "listen.json"
 UTTERANCES = 4
 PROMPT_SECONDS = 3.0
 NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")

@@ -7,7 +7,10 @@ from typing import Literal
 
 from latentbench.records import Number, Record
 
-__all__ = ["Listening", "Sound"]
+__all__ = ["FOLDER", "RECORD", "Listening", "Sound"]
+
+FOLDER = "listen"  # in that of the run
+RECORD = "listen.json"
 
 
 class Sound(Record):

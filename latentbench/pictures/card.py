@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from latentbench.pictures.vega import bundle
+from latentbench.pictures.page import asset, bundle, render
 from latentbench.reports.card import card_tables, card_title, words_of_card
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ def card_page(card: Card) -> str:
         UsageError: Altair or vl-convert is missing.
     """
     vega_lite, script = bundle()
-    from latentbench.pictures.page import asset, render  # noqa: PLC0415 - an extra
-
     return render(
         "card.html",
         [script, asset("charts.js")],

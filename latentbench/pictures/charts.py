@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import altair as alt
-import pyarrow.parquet as pq
 
-from latentbench.pictures.rows import rows_of
+from latentbench.pictures.rows import BY, NATS, ROLES, STEEP, WIDE, rows_of, values_of, where
 from latentbench.reports.columns import time_text
-from latentbench.reports.curves import NO_CURVES, curves_report
+from latentbench.reports.curves import curves_of, curves_report
 from latentbench.reports.tables import BLANK, Column, Table, column
-from latentbench.results.folder import RunFolder
 from latentbench.rollout.alive import ALIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from latentbench.cards.card import Card
     from latentbench.explain.explanation import Explanation
@@ -44,19 +43,15 @@ SHAPES = {
 }
 LINE, DOTTED, BAR, BAND, TICK, RULE = "━", "┅", "█", "░", "▬", "╌"
 APART = 0.03  # of a factor of two: what parts runs that share a staleness
-STEEP = 1e3  # a gap beyond which the axis is logarithmic
 HEIGHT = 240
 STATISTICS = ("median", "mean")
 BANDS = "distance of the context, percentile of those of train"
 STALENESS = "staleness of the context, ms"
 LENGTH = "length of the context, ms"
-NATS = "nats per frame"
-ROLES = {"predictor": "model", "unconditional": "control without context"}
 PARTS = {"capacity": (0, BAR), "context": (1, BAR), "ΔNLL": (None, "◆"), "white latents": (3, TICK)}
 DIGITS = 7  # significant, of a number in a chart
 # Columns that a table beside a chart need not show.
 HIDDEN = {"at", "encoder", "predictor", "diverged", "each"}
-BY = {"mean": "by its mean", "sample": "by samples"}
 # What a rollout is seen to do -> the title of its axis.
 AXES = {
     "movement": "change over the true one",
@@ -65,7 +60,6 @@ AXES = {
 }
 ALIVE_BY = ("movement", "variance")
 TICKS = 5  # of powers of ten, about
-WIDE = 8.0  # a ratio beyond which the axis is logarithmic
 
 
 @dataclass(frozen=True)
@@ -100,7 +94,7 @@ def charts_of(what: str, runs: Sequence[FinishedRun]) -> Charts | None:
     Raises:
         DamagedFileError: a file of a run is not what was written.
     """
-    rows = [{name: _finite(value) for name, value in row.items()} for row in rows_of(what, runs)]
+    rows = _finite(rows_of(what, runs))
     if not rows:
         return None
     tables = _losses(runs) if what == "curves" else [_table(rows)]
@@ -111,9 +105,7 @@ def charts_of(what: str, runs: Sequence[FinishedRun]) -> Charts | None:
 def _losses(runs: Sequence[FinishedRun]) -> Iterator[Table]:
     """How each training of each run ended."""
     for run in runs:
-        file = RunFolder(run.folder).curves_file
-        curves = pq.read_table(file) if file.exists() else NO_CURVES
-        for part in curves_report(run.result, curves):
+        for part in curves_report(run.result, curves_of(run.folder)):
             if isinstance(part, Table):
                 yield replace(part, title=f"{run.label}: {part.title}")
 
@@ -129,26 +121,22 @@ def _table(rows: Sequence[Row]) -> Table:
 
     def named(name: str) -> Column:
         left = isinstance(rows[0][name], str)
-        heading = "/".join(_values(rows, "each")) if name == "speaker" else name
+        heading = "/".join(values_of(rows, "each")) if name == "speaker" else name
         return column(heading, rows, lambda row: text(row[name]), left=left)
 
     columns = list(map(named, names))
     return Table((columns[0],), (tuple(columns[1:]),))
 
 
-def _finite(value: Any) -> Any:
+def _finite(rows: Iterable[Row]) -> list[Row]:
     """JSON knows neither infinity nor nan; and seven digits draw what sixteen do."""
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
+    def told(value: Any) -> Any:
+        if not isinstance(value, float):
+            return value
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
-def _values(rows: Sequence[Row], name: str) -> list[Any]:
-    return list(dict.fromkeys(row[name] for row in rows))
-
-
-def _where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
-    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return [{name: told(value) for name, value in row.items()} for row in rows]
 
 
 def _colour(number: int | None) -> str:
@@ -166,7 +154,7 @@ def _coloured(field: str, names: Sequence[Any], numbers: Sequence[int | None]) -
 
 
 def _times(rows: Sequence[Row]) -> list[str]:
-    return [time_text(one) for one in sorted(_values(rows, "ms"))]
+    return [time_text(one) for one in sorted(values_of(rows, "ms"))]
 
 
 def _panel(title: str, rows: Sequence[Row], *layers: Layer, height: int = HEIGHT) -> Chart:
@@ -188,18 +176,11 @@ def _zero(at: float = 0.0, *, dashed: bool = False) -> alt.Chart:
     return line
 
 
-def _gain(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
-    """Gain, and R²_I, by staleness; hollow where a row takes no part in a comparison."""
-    return _by_time(rows, "run", "ms", STALENESS)
-
-
-def _context(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
-    """The same by the length of the context."""
-    return _by_time(rows, "series", "context_ms", LENGTH)
-
-
-def _by_time(rows: list[Row], series: str, time: str, across: str) -> tuple[list[Key], list[Chart]]:
-    runs, times = _values(rows, series), sorted(_values(rows, time))
+def _by_time(
+    rows: list[Row], *, series: str, time: str, across: str
+) -> tuple[list[Key], list[Chart]]:
+    """Gain, and R²_I, by a time; hollow where a row takes no part in a comparison."""
+    runs, times = values_of(rows, series), sorted(values_of(rows, time))
     numbers = range(len(runs))
     for row in rows:
         row["at"] = row[time] * 2 ** (APART * runs.index(row[series]))
@@ -211,7 +192,7 @@ def _by_time(rows: list[Row], series: str, time: str, across: str) -> tuple[list
     shown = _tooltip("run:N", "ms:Q", "value:Q", "low:Q", "high:Q", "n:Q", "speakers:Q", "note:N")
     panels = []
     for figure, unit in (("gain", NATS), ("R²_I", "per dimension")):
-        own = _where(rows, figure="r2i" if figure == "R²_I" else figure)
+        own = where(rows, figure="r2i" if figure == "R²_I" else figure)
         if not own:
             continue
         base = alt.Chart().encode(
@@ -239,8 +220,8 @@ def _split(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     """ΔNLL as capacity and context, a run a panel; a tick where white latents would be."""
     for row in rows:
         row["part"] = {"dnll": "ΔNLL", "floor": "white latents"}.get(row["part"], row["part"])
-    runs, parts = _values(rows, "run"), list(PARTS)
-    if not any(row["value"] for row in _where(rows, part="white latents")):
+    runs, parts = values_of(rows, "run"), list(PARTS)
+    if not any(row["value"] for row in where(rows, part="white latents")):
         parts.remove("white latents")
     bottom, top = _range(rows, ("capacity", "context"))
     y = alt.Y("value:Q", title=f"ΔNLL, {NATS}").scale(domain=[bottom, top])
@@ -261,7 +242,7 @@ def _split(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     if "white latents" in parts:
         layers.append(floor.mark_tick(thickness=3, width=28))
     keys = [Key(one, *PARTS[one]) for one in parts]
-    return keys, [_panel(_named(run, runs), _where(rows, run=run), *layers) for run in runs]
+    return keys, [_panel(_named(run, runs), where(rows, run=run), *layers) for run in runs]
 
 
 def _range(rows: Sequence[Row], stacked: Sequence[str]) -> tuple[float, float]:
@@ -281,7 +262,7 @@ def _range(rows: Sequence[Row], stacked: Sequence[str]) -> tuple[float, float]:
 
 def _curves(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     """Losses by step, a run and staleness a panel: train dotted, validation drawn through."""
-    runs, roles = _values(rows, "run"), _values(rows, "role")
+    runs, roles = values_of(rows, "run"), values_of(rows, "role")
     colour = _coloured("role", roles, range(len(roles)))
     dash = alt.Scale(domain=["train", "validation"], range=[[2, 2], [1, 0]])
     lines = (
@@ -299,9 +280,9 @@ def _curves(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     kept = ("role", "split", "seed", "step", "loss")
     panels = []
     for run, ms in dict.fromkeys((row["run"], row["ms"]) for row in rows):
-        own = [{name: row[name] for name in kept} for row in _where(rows, run=run, ms=ms)]
+        own = [{name: row[name] for name in kept} for row in where(rows, run=run, ms=ms)]
         panels.append(_panel(_named(run, runs, f"{time_text(ms)} ms"), own, lines, height=160))
-    splits = _values(rows, "split")
+    splits = values_of(rows, "split")
     keys = [
         Key(f"{ROLES.get(role, role)}, {split}", number, DOTTED if split == "train" else LINE)
         for number, role in enumerate(roles)
@@ -312,10 +293,10 @@ def _curves(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
 
 def _speakers(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     """A mark for each eval speaker, run beside run."""
-    runs = _values(rows, "run")
+    runs = values_of(rows, "run")
     numbers = range(len(runs))
     figure = {"gain": "gain", "dnll": "ΔNLL"}[rows[0]["figure"]]
-    whose = "/".join(_values(rows, "each"))
+    whose = "/".join(values_of(rows, "each"))
     speaker = alt.Tooltip("speaker:N", title=whose)
     shape = alt.Scale(domain=runs, range=[_shape(one) for one in numbers])
     points = (
@@ -334,14 +315,14 @@ def _speakers(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
 
 
 def _stalenesses(rows: Sequence[Row], mark: str) -> tuple[list[Key], alt.Color]:
-    times = sorted(_values(rows, "ms"))
+    times = sorted(values_of(rows, "ms"))
     keys = [Key(f"{time_text(one)} ms", number, mark) for number, one in enumerate(times)]
     return keys, _coloured("ms", times, range(len(times)))
 
 
 def _pit(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     """The folded PIT of each run, a staleness a colour, beside the line of a calibrated model."""
-    runs = _values(rows, "run")
+    runs = values_of(rows, "run")
     keys, colour = _stalenesses(rows, LINE)
     y = alt.Y("density:Q", title="density").scale(domain=[0, _top(rows, "density")])
     steps = (
@@ -357,7 +338,7 @@ def _pit(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     )
     layers = (_zero(1.0, dashed=True), steps)
     keys.append(Key("calibrated", None, RULE))
-    return keys, [_panel(_named(run, runs), _where(rows, run=run), *layers) for run in runs]
+    return keys, [_panel(_named(run, runs), where(rows, run=run), *layers) for run in runs]
 
 
 def _top(rows: Sequence[Row], name: str) -> float:
@@ -366,7 +347,7 @@ def _top(rows: Sequence[Row], name: str) -> float:
 
 def _rollout(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     """The median gap by depth, a staleness a colour; a cross where it is not finite."""
-    runs = _values(rows, "run")
+    runs = values_of(rows, "run")
     keys, colour = _stalenesses(rows, LINE)
     base = _by_depth(rows, colour, "n:Q", "non_finite:Q")
     low = min(0.0, *(row["value"] or 0.0 for row in rows))
@@ -378,14 +359,14 @@ def _rollout(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
         keys.append(Key("not finite", None, "✕"))
     panels = []
     for run in runs:
-        own = _where(rows, run=run)
+        own = where(rows, run=run)
         panels.append(_panel(_named(run, runs), own, _zero(), *_depths(base, y, own)))
     return keys, panels
 
 
 def _life(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     """What frames of a rollout do by depth, a figure a panel; a square where they are dead."""
-    runs = _values(rows, "run")
+    runs = values_of(rows, "run")
     keys, colour = _stalenesses(rows, LINE)
     keys.append(Key("alive", None, BAND))
     if any(row["dead"] for row in rows):
@@ -396,7 +377,7 @@ def _life(rows: list[Row]) -> tuple[list[Key], list[Chart]]:
     panels = []
     for run in runs:
         for figure in AXES:
-            if own := _where(rows, run=run, figure=figure):
+            if own := where(rows, run=run, figure=figure):
                 title = _named(run, runs, f"{figure}, {BY[own[0]['by']]}")
                 panels.append(_panel(title, own, *_lived(figure, base, own), height=160))
     return keys, panels
@@ -411,7 +392,7 @@ def _lived(figure: str, base: alt.Chart, rows: Sequence[Row]) -> list[Layer]:
     domain = [0.0, max(top, ALIVE[1] + 0.5)]
     y = _steep(y, domain) if top > WIDE else y.scale(domain=domain)
     layers = [_alive(), _zero(1.0, dashed=True), *_depths(base, y, rows)]
-    if _where(rows, dead=True, diverged=False):
+    if where(rows, dead=True, diverged=False):
         dead = base.transform_filter("datum.dead && !datum.diverged")
         layers.append(dead.mark_point(shape="square", size=150, strokeWidth=1.5).encode(y=y))
     return layers
@@ -439,7 +420,7 @@ def _alive() -> alt.Chart:
 def _by_depth(rows: Sequence[Row], colour: alt.Color, *shown: str) -> alt.Chart:
     """The axis of depths 1, 2, 4, ..."""
     axis = alt.Axis(
-        values=sorted(_values(rows, "depth")), labelExpr="format(datum.value, '~r')", grid=False
+        values=sorted(values_of(rows, "depth")), labelExpr="format(datum.value, '~r')", grid=False
     )
     x = alt.X("depth:Q", title="depth, frames of the model's own", axis=axis)
     based: alt.Chart = alt.Chart().encode(
@@ -453,7 +434,7 @@ def _by_depth(rows: Sequence[Row], colour: alt.Color, *shown: str) -> alt.Chart:
 def _depths(base: alt.Chart, y: alt.Y, rows: Sequence[Row]) -> list[Layer]:
     """A line by depth; above it a cross where it is not finite."""
     layers: list[Layer] = []
-    if _where(rows, diverged=False):
+    if where(rows, diverged=False):
         lines = base.transform_filter("!datum.diverged").encode(y=y)
         layers.append(lines.mark_line(point=alt.OverlayMarkDef(size=36)))
     if any(row["diverged"] for row in rows):
@@ -468,12 +449,8 @@ def distance_charts(explained: Mapping[str, Explanation]) -> Charts:
     Args:
         explained: label of a run -> what was found of its frames.
     """
-    rows = [
-        {name: _finite(value) for name, value in row.items()}
-        for run, found in explained.items()
-        for row in _bands(run, found)
-    ]
-    bands = _values(rows, "band")
+    rows = _finite(row for run, found in explained.items() for row in _bands(run, found))
+    bands = values_of(rows, "band")
     y = alt.Y("nll:Q", title=f"NLL, {NATS}", scale=alt.Scale(zero=False))
     if max((row["nll"] or 0.0 for row in rows), default=0.0) > STEEP:
         y = y.scale(type="symlog")
@@ -491,7 +468,7 @@ def distance_charts(explained: Mapping[str, Explanation]) -> Charts:
     panels = [
         _panel(
             _named(run, list(explained), f"k = {found.horizon}, seed {found.seed}, {found.split}"),
-            _where(rows, run=run),
+            where(rows, run=run),
             lines,
         )
         for run, found in explained.items()
@@ -506,29 +483,20 @@ def card_charts(cards: Mapping[str, Card]) -> dict[str, Charts]:
         cards: by label, at least one.
     """
     labels = list(cards)
-    pictures = {
-        "directions": (
-            _Lines("Variance in the first directions", "directions", "share", _spectra(cards)),
-            _Lines(
-                "Gain of the predictable components of the next frame",
-                "component",
-                "nats",
-                _components(cards),
-            ),
-        ),
-        "memory": (
-            _Lines("Correlation of frames", "ms apart", "correlation", _correlations(cards)),
-            _Lines("What a linear prediction gains", STALENESS, NATS, _gains(cards)),
-        ),
-    }
+    lines: dict[str, list[_Lines]] = {"directions": [], "memory": []}
+    for name, title, x, y, of in CARDED:
+        rows = _finite({"card": one, **row} for one, card in cards.items() for row in of(card))
+        if rows:
+            lines[name].append(_Lines(title, x, y, rows))
     keys = tuple(Key(one, number, LINE) for number, one in enumerate(labels))
-    found = {}
-    for name, several in pictures.items():
-        some = [one for one in several if one.rows]
-        drawn = tuple(one.chart(labels) for one in some)
-        tables = tuple(replace(_table(one.rows), title=one.title) for one in some)
-        found[name] = Charts(keys, drawn, tables)
-    return found
+    return {
+        name: Charts(
+            keys,
+            tuple(one.chart(labels) for one in several),
+            tuple(replace(_table(one.rows), title=one.title) for one in several),
+        )
+        for name, several in lines.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -556,45 +524,27 @@ class _Lines:
         return _panel(self.title, self.rows, _zero(), *bars, lines)
 
 
-def _spectra(cards: Mapping[str, Card]) -> list[Row]:
-    return [
-        {"card": label, "directions": count, "at": count, "value": _finite(share)}
-        for label, card in cards.items()
-        for count, share in enumerate(accumulate(card.statistics.spectrum), 1)
-    ]
+def _spectrum(card: Card) -> Iterator[Row]:
+    for count, share in enumerate(accumulate(card.statistics.spectrum), 1):
+        yield {"directions": count, "at": count, "value": share}
 
 
-def _components(cards: Mapping[str, Card]) -> list[Row]:
-    return [
-        {"card": label, "component": number, "at": number, "value": _finite(gain)}
-        for label, card in cards.items()
-        for one in card.predictable[:1]
-        for number, gain in enumerate(one.directions, 1)
-    ]
+def _components(card: Card) -> Iterator[Row]:
+    for one in card.predictable[:1]:
+        for number, gain in enumerate(one.directions, 1):
+            yield {"component": number, "at": number, "value": gain}
 
 
-def _correlations(cards: Mapping[str, Card]) -> list[Row]:
-    return [
-        {"card": label, "ms": _finite(lag.ms), "at": _finite(lag.ms), "value": _finite(value)}
-        for label, card in cards.items()
-        for lag in card.statistics.autocorrelation
-        if (value := lag.correlation) is not None
-    ]
+def _correlations(card: Card) -> Iterator[Row]:
+    for lag in card.statistics.autocorrelation:
+        if lag.correlation is not None:
+            yield {"ms": lag.ms, "at": lag.ms, "value": lag.correlation}
 
 
-def _gains(cards: Mapping[str, Card]) -> list[Row]:
-    return [
-        {
-            "card": label,
-            "ms": _finite(one.ms),
-            "at": _finite(one.ms),
-            "value": _finite(one.gain),
-            "low": _finite(one.low),
-            "high": _finite(one.high),
-        }
-        for label, card in cards.items()
-        for one in card.predictable
-    ]
+def _gains(card: Card) -> Iterator[Row]:
+    for one in card.predictable:
+        place = {"ms": one.ms, "at": one.ms}
+        yield {**place, "value": one.gain, "low": one.low, "high": one.high}
 
 
 def _bands(run: str, found: Explanation) -> Iterator[Row]:
@@ -605,8 +555,8 @@ def _bands(run: str, found: Explanation) -> Iterator[Row]:
 
 
 MAKERS: dict[str, Callable[[list[Row]], tuple[list[Key], list[Chart]]]] = {
-    "gain": _gain,
-    "context": _context,
+    "gain": partial(_by_time, series="run", time="ms", across=STALENESS),
+    "context": partial(_by_time, series="series", time="context_ms", across=LENGTH),
     "split": _split,
     "curves": _curves,
     "rollout": _rollout,
@@ -614,3 +564,11 @@ MAKERS: dict[str, Callable[[list[Row]], tuple[list[Key], list[Chart]]]] = {
     "speakers": _speakers,
     "pit": _pit,
 }
+OF_NEXT = "Gain of the predictable components of the next frame"
+# Of cards: name of the picture, title of the panel, what is across and up, and the rows.
+CARDED: tuple[tuple[str, str, str, str, Callable[[Card], Iterator[Row]]], ...] = (
+    ("directions", "Variance in the first directions", "directions", "share", _spectrum),
+    ("directions", OF_NEXT, "component", "nats", _components),
+    ("memory", "Correlation of frames", "ms apart", "correlation", _correlations),
+    ("memory", "What a linear prediction gains", STALENESS, NATS, _gains),
+)

@@ -5,11 +5,23 @@ from __future__ import annotations
 import io
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
-from latentbench.errors import UsageError, nearest
-from latentbench.pictures.rows import PICTURES, Row, rows_of
+from latentbench.errors import UsageError, first_line, nearest
+from latentbench.pictures.rows import (
+    BY,
+    NATS,
+    PICTURES,
+    ROLES,
+    STEEP,
+    WIDE,
+    Row,
+    rows_of,
+    values_of,
+    where,
+)
 from latentbench.reports.columns import time_text
 from latentbench.results.standing import no_nll, not_fitted
 from latentbench.rollout.alive import ALIVE
@@ -26,10 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "draw", "picture"]
 
 FORMATS = ("pdf", "svg", "png")
-NATS = "nats per frame"
 MARKERS = "osD^vP*"
+STALENESS = "staleness of the context"
 APART = 0.06  # of a factor of two: what parts runs that share a staleness
-STEEP = 1e3  # a gap beyond which the axis is logarithmic
 # Left out of the file, so that the same figures make the same bytes.
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 NOTHING = {
@@ -44,9 +55,6 @@ NOTHING = {
     "pit": "it takes pit_coverage_50 and pit_coverage_90 in evaluation.metrics",
 }
 OF_NLL = ("gain", "context", "split", "rollout", "speakers")
-BY = {"mean": "by its mean", "sample": "by samples"}
-WIDE = 8.0  # a ratio beyond which the axis is logarithmic
-ROLES = {"predictor": "model", "unconditional": "control without context"}
 
 
 def picture(what: str, runs: Sequence[FinishedRun], form: str, style: str | Path = "") -> bytes:
@@ -96,7 +104,7 @@ def _styled(style: str | Path) -> Iterator[None]:
             context.__enter__()
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"--style {style} cannot be read: {str(error).splitlines()[0]}",
+                f"--style {style} cannot be read: {first_line(error)}",
                 "Give a style file of matplotlib, or the name of one it has, as 'grayscale'.",
             ) from None
     try:
@@ -156,53 +164,27 @@ class _Sheet:
             self.figure.legend(found.values(), found, loc="outside upper center", ncols=columns)
 
 
-def _values(rows: Sequence[Row], name: str) -> list[Any]:
-    """The values of a column, each once, in order."""
-    return list(dict.fromkeys(row[name] for row in rows))
-
-
-def _where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
-    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
-
-
 def _name(text: str) -> str:
     """A label as it is; matplotlib would leave out of a legend what begins with `_`."""
     return f" {text}" if text.startswith("_") else text
 
 
-def _times(
-    axes: Axes, times: Sequence[float], *, label: bool = True, of: str = "staleness of the context"
-) -> None:
-    """Times across, by factors, with a tick where something was measured."""
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(times, [time_text(one) for one in times])
-    axes.minorticks_off()
-    if label:
-        axes.set_xlabel(f"{of}, ms")
-
-
-def _gain(sheet: _Sheet, rows: list[Row]) -> None:
-    """Gain above, R²_I below it, by staleness; hollow where a row takes no part in a comparison."""
-    _by_time(sheet, rows, "run", "ms", "staleness of the context")
-
-
-def _context(sheet: _Sheet, rows: list[Row]) -> None:
-    """The same by the length of the context."""
-    _by_time(sheet, rows, "series", "context_ms", "length of the context")
-
-
-def _by_time(sheet: _Sheet, rows: list[Row], series: str, time: str, of: str) -> None:
+def _by_time(sheet: _Sheet, rows: list[Row], *, series: str, time: str, of: str) -> None:
+    """Gain above, R²_I below it, by a time; hollow where a row takes no part in a comparison."""
     labels = {"gain": f"gain, {NATS}", "r2i": "R²_I, per dimension"}
-    names = [name for name in labels if _where(rows, figure=name)]
+    names = [name for name in labels if where(rows, figure=name)]
     panels = sheet.panels(len(names), sharex=True)
-    times = sorted(_values(rows, time))
+    times = sorted(values_of(rows, time))
     for axes, name in zip(panels, names, strict=True):
         axes.axhline(0.0, color="0.4", linewidth=0.6)
-        for number, one in enumerate(_values(rows, series)):
-            own = sorted(_where(rows, figure=name), key=lambda row: float(row[time]))
-            _points(axes, _where(own, **{series: one}), one, number, time)
+        for number, one in enumerate(values_of(rows, series)):
+            own = sorted(where(rows, figure=name), key=lambda row: float(row[time]))
+            _points(axes, where(own, **{series: one}), one, number, time)
         axes.set_ylabel(labels[name])
-        _times(axes, times, label=name == names[-1], of=of)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(times, [time_text(one) for one in times])
+        axes.minorticks_off()
+    panels[-1].set_xlabel(f"{of}, ms")
     sheet.legend(panels[0])
 
 
@@ -232,14 +214,14 @@ def _points(axes: Axes, rows: Sequence[Row], run: str, number: int, time: str) -
 
 def _split(sheet: _Sheet, rows: list[Row]) -> None:
     """ΔNLL as capacity and context, a run a panel; a line where white latents would be."""
-    runs = _values(rows, "run")
+    runs = values_of(rows, "run")
     panels = sheet.panels(len(runs), sharex=True, sharey=True)
     for axes, run in zip(panels, runs, strict=True):
-        own = _where(rows, run=run)
-        times = _values(own, "ms")
+        own = where(rows, run=run)
+        times = values_of(own, "ms")
         below, above = [0.0] * len(times), [0.0] * len(times)
         for number, part in enumerate(("capacity", "context")):
-            values = [row["value"] for row in _where(own, part=part)]
+            values = [row["value"] for row in where(own, part=part)]
             base = [
                 low if one < 0 else high
                 for one, low, high in zip(values, below, above, strict=True)
@@ -247,9 +229,9 @@ def _split(sheet: _Sheet, rows: list[Row]) -> None:
             axes.bar(range(len(times)), values, 0.6, base, color=f"C{number}", label=part)
             below = [low + min(one, 0.0) for low, one in zip(below, values, strict=True)]
             above = [high + max(one, 0.0) for high, one in zip(above, values, strict=True)]
-        whole = [row["value"] for row in _where(own, part="dnll")]
+        whole = [row["value"] for row in where(own, part="dnll")]
         axes.plot(range(len(times)), whole, "D", color="black", label="ΔNLL")
-        floor = _where(own, part="floor")
+        floor = where(own, part="floor")
         if any(row["value"] for row in floor):
             values = [row["value"] for row in floor]
             axes.plot(
@@ -260,7 +242,7 @@ def _split(sheet: _Sheet, rows: list[Row]) -> None:
         axes.set_ylabel(f"ΔNLL, {NATS}")
         if len(runs) > 1:
             axes.set_title(run)
-    panels[-1].set_xlabel("staleness of the context, ms")
+    panels[-1].set_xlabel(f"{STALENESS}, ms")
     sheet.legend(panels[0])
 
 
@@ -268,14 +250,14 @@ def _curves(sheet: _Sheet, rows: list[Row]) -> None:
     """Losses by step, a run and staleness a panel: train thin, validation thick."""
     places = list(dict.fromkeys((row["run"], row["ms"]) for row in rows))
     panels = sheet.panels(len(places), columns=min(2, len(places)), sharex=True)
-    several = len(_values(rows, "run")) > 1
-    roles = _values(rows, "role")
+    several = len(values_of(rows, "run")) > 1
+    roles = values_of(rows, "role")
     for axes, (run, ms) in zip(panels, places, strict=True):
-        own = _where(rows, run=run, ms=ms)
+        own = where(rows, run=run, ms=ms)
         for role in roles:
             for split in ("train", "validation"):
-                for seed in _values(own, "seed"):
-                    line = _where(own, role=role, split=split, seed=seed)
+                for seed in values_of(own, "seed"):
+                    line = where(own, role=role, split=split, seed=seed)
                     _curve(
                         axes, line, f"C{roles.index(role) % 7}", f"{ROLES.get(role, role)}, {split}"
                     )
@@ -301,22 +283,22 @@ def _curve(axes: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
 def _speakers(sheet: _Sheet, rows: list[Row]) -> None:
     """A dot for each eval speaker, side by side where they would cover one another."""
     (axes,) = sheet.panels(1)
-    times = sorted(_values(rows, "ms"))
-    runs = _values(rows, "run")
+    times = sorted(values_of(rows, "ms"))
+    runs = values_of(rows, "run")
     room = 0.8 / len(runs)
     axes.axhline(0.0, color="0.4", linewidth=0.6)
     for number, run in enumerate(runs):
         across, values = [], []
         for at, ms in enumerate(times):
-            own = sorted(_where(rows, run=run, ms=ms), key=lambda row: str(row["speaker"]))
+            own = sorted(where(rows, run=run, ms=ms), key=lambda row: str(row["speaker"]))
             middle = at + room * (number - (len(runs) - 1) / 2)
             across += [middle + 0.6 * room * ((i + 0.5) / len(own) - 0.5) for i in range(len(own))]
             values += [row["value"] for row in own]
         marker = MARKERS[number % len(MARKERS)]
         axes.plot(across, values, marker, color=f"C{number % 7}", label=_name(run))
     axes.set_xticks(range(len(times)), [time_text(one) for one in times])
-    whose = "/".join(_values(rows, "each"))
-    axes.set_xlabel(f"staleness of the context, ms; a mark a {whose}")
+    whose = "/".join(values_of(rows, "each"))
+    axes.set_xlabel(f"{STALENESS}, ms; a mark a {whose}")
     figure = {"gain": "gain", "dnll": "ΔNLL"}[rows[0]["figure"]]
     axes.set_ylabel(f"{figure}, {NATS}")
     sheet.legend(axes)
@@ -324,12 +306,12 @@ def _speakers(sheet: _Sheet, rows: list[Row]) -> None:
 
 def _pit(sheet: _Sheet, rows: list[Row]) -> None:
     """The folded PIT of each run, a staleness a colour, beside the line of a calibrated model."""
-    runs = _values(rows, "run")
+    runs = values_of(rows, "run")
     panels = sheet.panels(len(runs), sharex=True, sharey=True)
     for axes, run in zip(panels, runs, strict=True):
         axes.axhline(1.0, color="0.4", linewidth=0.8, linestyle="--", label="calibrated")
-        for number, ms in enumerate(_values(rows, "ms")):
-            own = _where(rows, run=run, ms=ms)
+        for number, ms in enumerate(values_of(rows, "ms")):
+            own = where(rows, run=run, ms=ms)
             if own:
                 edges = [own[0]["from"], *(row["to"] for row in own)]
                 heights = [row["density"] for row in own]
@@ -344,14 +326,14 @@ def _pit(sheet: _Sheet, rows: list[Row]) -> None:
 
 def _rollout(sheet: _Sheet, rows: list[Row]) -> None:
     """The median gap by depth, a staleness a colour; a cross where it is not finite."""
-    runs = _values(rows, "run")
+    runs = values_of(rows, "run")
     panels = sheet.panels(len(runs), sharex=True, sharey=True)
     steep = max((row["value"] or 0.0 for row in rows), default=0.0) > STEEP
     for axes, run in zip(panels, runs, strict=True):
         if steep:
             axes.set_yscale("symlog", linthresh=1.0)
         axes.axhline(0.0, color="0.4", linewidth=0.6)
-        _by_depth(axes, _where(rows, run=run), rows)
+        _by_depth(axes, where(rows, run=run), rows)
         axes.set_ylabel(f"median gap, {NATS}")
         if len(runs) > 1:
             axes.set_title(run)
@@ -364,7 +346,7 @@ def _life(sheet: _Sheet, rows: list[Row]) -> None:
     drawn = list(dict.fromkeys((row["run"], row["figure"], row["by"]) for row in rows))
     panels = sheet.panels(len(drawn), sharex=True)
     for axes, (run, figure, by) in zip(panels, drawn, strict=True):
-        own = _where(rows, run=run, figure=figure)
+        own = where(rows, run=run, figure=figure)
         if figure != "energy distance":
             axes.axhspan(*ALIVE, color="0.9", linewidth=0)
             _dead(axes, own, rows)
@@ -372,8 +354,8 @@ def _life(sheet: _Sheet, rows: list[Row]) -> None:
             axes.set_yscale("symlog", linthresh=1.0)
         _by_depth(axes, own, rows)
         axes.set_ylabel(figure)
-        if figure == _values(rows, "figure")[0]:
-            several = len(_values(rows, "run")) > 1
+        if figure == values_of(rows, "figure")[0]:
+            several = len(values_of(rows, "run")) > 1
             axes.set_title(f"{run}, {BY[by]}" if several else BY[by])
     panels[-1].set_xlabel(_depth(rows))
     sheet.legend(panels[0])
@@ -385,18 +367,18 @@ def _depth(rows: Sequence[Row]) -> str:
 
 
 def _dead(axes: Axes, rows: Sequence[Row], every: Sequence[Row]) -> None:
-    for number, ms in enumerate(_values(every, "ms")):
-        dead = _where(rows, ms=ms, dead=True, diverged=False)
+    for number, ms in enumerate(values_of(every, "ms")):
+        dead = where(rows, ms=ms, dead=True, diverged=False)
         places = [row["depth"] for row in dead], [row["value"] for row in dead]
         axes.plot(*places, "s", color=f"C{number % 7}", markersize=8, fillstyle="none")
 
 
 def _by_depth(axes: Axes, rows: Sequence[Row], every: Sequence[Row]) -> None:
     """A line for each staleness, over the depths of all panels."""
-    for number, ms in enumerate(_values(every, "ms")):
-        _depths(axes, _where(rows, ms=ms), f"C{number % 7}", f"{time_text(ms)} ms")
+    for number, ms in enumerate(values_of(every, "ms")):
+        _depths(axes, where(rows, ms=ms), f"C{number % 7}", f"{time_text(ms)} ms")
     axes.set_xscale("log", base=2)
-    depths = sorted(_values(every, "depth"))
+    depths = sorted(values_of(every, "depth"))
     axes.set_xticks(depths, list(map(str, depths)))
     axes.minorticks_off()
 
@@ -412,8 +394,8 @@ def _depths(axes: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
 
 
 DRAWERS: dict[str, Callable[[_Sheet, list[Row]], None]] = {
-    "gain": _gain,
-    "context": _context,
+    "gain": partial(_by_time, series="run", time="ms", of=STALENESS),
+    "context": partial(_by_time, series="series", time="context_ms", of="length of the context"),
     "split": _split,
     "curves": _curves,
     "rollout": _rollout,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from latentbench.cards.card import card_in
 from latentbench.comparisons import compare_runs
-from latentbench.files import reading
 from latentbench.pictures.card import cards_drawn, cards_told
+from latentbench.pictures.page import asset, bundle, render
 from latentbench.pictures.rows import runs_to_draw
 from latentbench.pictures.sounds import sounds_of
-from latentbench.pictures.vega import bundle
 from latentbench.reports.columns import compact, time_text
 from latentbench.reports.comparison import comparison_page
 from latentbench.reports.rollout import rollout_report, words_of_rollout
@@ -25,7 +23,7 @@ from latentbench.reports.tables import BLANK, Table, column
 from latentbench.reports.words import words_of_run
 from latentbench.reports.words_of_comparison import words_of_comparison
 from latentbench.results.figures import FigureRow, Figures
-from latentbench.results.folder import AGAIN, RunFolder
+from latentbench.results.folder import RunFolder, read_table
 from latentbench.results.standing import not_fitted, sampled, worded
 
 if TYPE_CHECKING:
@@ -98,7 +96,6 @@ def report_of(
     """
     vega_lite, script = bundle()
     from latentbench.pictures.charts import charts_of, distance_charts  # noqa: PLC0415 - an extra
-    from latentbench.pictures.page import asset, render  # noqa: PLC0415 - likewise
 
     runs = runs_to_draw(folders)
     comparison = compare_runs(runs, registry=registry) if len(runs) > 1 else None
@@ -216,17 +213,13 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
 def _worst(run: FinishedRun) -> Iterator[Table]:
     """The eval frames of highest NLL at the smallest staleness that was fitted."""
     fitted = [one for one in run.result.horizons if one.fitted and not not_fitted(one)]
-    file = RunFolder(run.folder).frames_file
-    if not fitted or not file.exists():
+    if not fitted:
         return
-    first = fitted[0]
-    names = ["utterance", "speaker", "frame", "nll", "nll_baseline"]
-    with reading(file, AGAIN):
-        if not set(names) <= set(pq.read_schema(file).names):
-            return
-        of = {"split": "eval", "horizon": first.k, "seed": first.seeds[0]}
-        wanted = [(name, "=", value) for name, value in of.items()]
-        frames = pq.read_table(file, columns=names, filters=wanted)
+    first, file = fitted[0], RunFolder(run.folder).frames_file
+    names = ("utterance", "speaker", "frame", "nll", "nll_baseline")
+    frames = read_table(file, names, split="eval", horizon=first.k, seed=first.seeds[0])
+    if frames is None:
+        return
     top = pc.select_k_unstable(frames, WORST, [("nll", "descending")])
     rows: list[Row] = frames.take(top).to_pylist()
     hertz, whose = run.result.encoder.frame_rate, sampled(run.result)[:-1]
@@ -244,24 +237,10 @@ def _worst(run: FinishedRun) -> Iterator[Table]:
     )
 
 
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    number: bool
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """A text, and the number it is sorted by; empty where it is none."""
-
-    text: str
-    sort: str = ""
-
-
 def _tidy(figures: Figures) -> dict[str, Any]:
     """The figures of all eval frames as cells; all of them as the texts of two files."""
     named = [
-        _Column(one.name, number=str(one.type) not in ("str", "str | None"))
+        {"name": one.name, "number": str(one.type) not in ("str", "str | None")}
         for one in fields(FigureRow)
     ]
     rows = list(map(astuple, figures.where(split="eval", slice="all")))
@@ -281,9 +260,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _cell(value: Any) -> _Cell:
-    if value is None:
-        return _Cell("")
-    if isinstance(value, str):
-        return _Cell(value)
-    return _Cell(f"{value:.6g}" if isinstance(value, float) else str(value), str(value))
+def _cell(value: Any) -> dict[str, str]:
+    """A text, and the number it is sorted by; empty where it is none."""
+    if value is None or isinstance(value, str):
+        return {"text": value or "", "sort": ""}
+    return {"text": f"{value:.6g}" if isinstance(value, float) else str(value), "sort": str(value)}

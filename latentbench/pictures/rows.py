@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from latentbench.files import reading
 from latentbench.reports.columns import time_text
+from latentbench.reports.curves import curves_of
 from latentbench.results.finished import FinishedRun, read_runs
-from latentbench.results.folder import AGAIN, RunFolder
+from latentbench.results.folder import RunFolder, read_table
 from latentbench.results.standing import gain_of, not_fitted, sampled, withheld
 from latentbench.rollout.figures import (
     STATE_COLUMNS,
@@ -34,10 +33,28 @@ if TYPE_CHECKING:
 
     from latentbench.results.schema import Figure, HorizonResult
 
-__all__ = ["PICTURES", "Row", "rows_of", "runs_to_draw"]
+__all__ = [
+    "BY",
+    "NATS",
+    "PICTURES",
+    "ROLES",
+    "STEEP",
+    "WIDE",
+    "Row",
+    "rows_of",
+    "runs_to_draw",
+    "values_of",
+    "where",
+]
 
 Row: TypeAlias = dict[str, Any]
 ALL = "all"
+# What every drawing of the rows says and does alike.
+NATS = "nats per frame"
+ROLES = {"predictor": "model", "unconditional": "control without context"}
+BY = {"mean": "by its mean", "sample": "by samples"}
+STEEP = 1e3  # a gap beyond which the axis is logarithmic
+WIDE = 8.0  # a ratio beyond which it is
 # Sums of frames: what the context is worth to each, and what stands for it without a control.
 WORTH = (("gain", "nll_unconditional", "nll"), ("dnll", "nll", "nll_baseline"))
 # Bounds of the folded PIT |2u - 1|, and the column that counts the frames below each.
@@ -78,6 +95,16 @@ def rows_of(what: str, runs: Sequence[FinishedRun]) -> list[Row]:
     if what == "context" and len({row["context_ms"] for row in found}) < LEAST_CONTEXTS:
         return []
     return found
+
+
+def values_of(rows: Sequence[Row], name: str) -> list[Any]:
+    """The values of a column, each once, in order."""
+    return list(dict.fromkeys(row[name] for row in rows))
+
+
+def where(rows: Sequence[Row], **wanted: Any) -> list[Row]:
+    """The rows that have these values."""
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
 def _names(run: FinishedRun) -> Row:
@@ -138,44 +165,30 @@ def _split_rows(run: FinishedRun) -> Iterator[Row]:
 def _curve_rows(run: FinishedRun) -> Iterator[Row]:
     """The losses of every training, one row each, as `curves.parquet` holds them."""
     times = {one.k: one.milliseconds for one in run.result.horizons}
-    for row in _read(RunFolder(run.folder).curves_file):
+    for row in curves_of(run.folder).to_pylist():
         k = row.pop("horizon")
         yield {"k": k, "ms": times[k], **row}
 
 
-def _read(file: Path, columns: Sequence[str] | None = None) -> list[Row]:
-    if not file.exists():
-        return []
-    with reading(file, AGAIN):
-        rows: list[Row] = pq.read_table(file, columns=columns).to_pylist()
-    return rows
-
-
 def _speaker_rows(run: FinishedRun) -> Iterator[Row]:
     """What the context is worth to each eval speaker: the mean over frames, then over seeds."""
-    file = RunFolder(run.folder).frames_file
-    if not file.exists():
-        return
-    with reading(file, AGAIN):
-        there = pq.read_schema(file).names
-    for figure, minuend, subtrahend in WORTH:
-        if {minuend, subtrahend} <= set(there):
-            yield from _per_speaker(run, figure, minuend, subtrahend)
+    keys, file = ["horizon", "seed", "speaker"], RunFolder(run.folder).frames_file
+    for figure, *of in WORTH:
+        if (frames := read_table(file, [*keys, *of], split="eval")) is not None:
+            yield from _per_speaker(run, figure, frames, *of)
             return
 
 
-def _per_speaker(run: FinishedRun, figure: str, minuend: str, subtrahend: str) -> Iterator[Row]:
+def _per_speaker(
+    run: FinishedRun, figure: str, frames: pa.Table, minuend: str, subtrahend: str
+) -> Iterator[Row]:
     fitted = {one.k: one for one in _fitted(run)}
-    keys = ["horizon", "seed", "speaker"]
-    file = RunFolder(run.folder).frames_file
-    with reading(file, AGAIN):
-        frames = pq.read_table(
-            file, columns=[*keys, minuend, subtrahend], filters=[("split", "=", "eval")]
-        )
     frames = frames.append_column("value", pc.subtract(frames[minuend], frames[subtrahend]))
     speaker = pc.cast(frames["speaker"], pa.string())
     frames = frames.set_column(frames.schema.get_field_index("speaker"), "speaker", speaker)
-    means = frames.group_by(keys).aggregate([("value", "mean"), ("value", "count")])
+    means = frames.group_by(["horizon", "seed", "speaker"]).aggregate(
+        [("value", "mean"), ("value", "count")]
+    )
     found: dict[tuple[int, str], list[Row]] = {}
     for row in means.to_pylist():
         if row["horizon"] in fitted:
@@ -241,13 +254,9 @@ def _deep(
 
     Of each horizon that was fitted, all seeds and utterances together.
     """
-    file = RunFolder(run.folder).rollout_file
-    if not file.exists():
+    table = read_table(RunFolder(run.folder).rollout_file, names)
+    if table is None:
         return
-    with reading(file, AGAIN):
-        if not set(names) <= set(pq.read_schema(file).names):
-            return
-        table = pq.read_table(file, columns=names)
     columns = {name: table[name].to_numpy() for name in names}
     for horizon in _fitted(run):
         inside = columns["horizon"] == horizon.k

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from base64 import b64encode
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import soundfile
 
 from latentbench.files import DamagedFileError, reading
-from latentbench.listening.listen import FOLDER, RECORD
-from latentbench.listening.record import Listening
-from latentbench.reports.columns import compact
+from latentbench.listening.record import FOLDER, RECORD, Listening
+from latentbench.reports.columns import shown_number
 from latentbench.reports.listening import fate, words_of_listening
-from latentbench.reports.tables import BLANK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,8 +58,8 @@ def _told(sound: Sound, folder: Path) -> dict[str, str]:
     return {
         "kind": sound.kind,
         "source": _embedded(folder, sound.file),
-        "log_mel": BLANK if math.isnan(sound.log_mel) else compact(sound.log_mel, 1),
-        "moves": BLANK if sound.movement is None else compact(sound.movement, 2),
+        "log_mel": shown_number(sound.log_mel, 1),
+        "moves": shown_number(sound.movement),
         "ends": fate(sound),
     }
 

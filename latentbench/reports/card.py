@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from latentbench.encoders.encoder import sight_text
 from latentbench.errors import counted
-from latentbench.reports.columns import compact, number_text, shown_interval, time_text
+from latentbench.reports.columns import (
+    number_text,
+    shown_interval,
+    shown_number,
+    shown_share,
+    time_text,
+)
 from latentbench.reports.tables import BLANK, Interval, Line, Table, column
 from latentbench.reports.words import TITLE
 
@@ -215,14 +221,14 @@ def _direction_rows(card: Card) -> Iterator[Row]:
     yield "participation", _number(found.participation_ratio, 1), "1 / sum of squared shares"
     yield "for 90 %", _whole(directions_for(found.spectrum, MANY)), "directions of most variance"
     yield "for 99 %", _whole(directions_for(found.spectrum, MOST)), "likewise"
-    yield "speakers", _share(found.speaker_share), "of the variance is between speakers"
+    yield "speakers", shown_share(found.speaker_share, 1), "of the variance is between speakers"
     if facts is not None:
         yield "constant", str(facts.constant_dims), "dimensions"
         yield "tiny", _whole(facts.tiny_directions), "directions below 1e-6 of the largest variance"
-        yield "repeats", _share(facts.repeats), "of frames equal the one before"
+        yield "repeats", shown_share(facts.repeats, 1), "of frames equal the one before"
         step = f" of step {facts.lattice_step:.4g}" if facts.lattice_step else ""
-        yield "lattice", _share(facts.lattice), f"of values lie on one{step}"
-        yield "silence", _share(facts.silent), "of frames are digital silence"
+        yield "lattice", shown_share(facts.lattice, 1), f"of values lie on one{step}"
+        yield "silence", shown_share(facts.silent, 1), "of frames are digital silence"
 
 
 def _heard_rows(card: Card) -> Iterator[Row]:
@@ -249,7 +255,11 @@ def _declared(card: Card) -> str:
 
 def _by_lag(card: Card) -> Table:
     gains = {one.frames: one for one in card.predictable}
-    lags = {one.frames: one for one in card.statistics.autocorrelation}
+    lags = {one.frames: one.correlation for one in card.statistics.autocorrelation}
+
+    def nats(k: int) -> str:
+        return _number(gains[k].gain, 2) if k in gains else BLANK
+
     powers = [lag for lag in lags if lag & (lag - 1) == 0]
     rows = sorted({*powers, *gains})
     keys = [
@@ -262,22 +272,14 @@ def _by_lag(card: Card) -> Table:
         tuple(keys),
         (
             (
-                column("correlation", rows, lambda k: _correlation(lags.get(k))),
-                column("linear gain", rows, lambda k: _nats(gains.get(k)), unit="nats/frame"),
+                column("correlation", rows, lambda k: _number(lags.get(k), 3)),
+                column("linear gain", rows, nats, unit="nats/frame"),
                 column("95 % interval", rows, lambda k: _interval(gains.get(k)), beside=True),
                 column("for 90 %", rows, lambda k: _components(gains.get(k)), unit="directions"),
             ),
         ),
         title="By lag: correlation of frames, and what a linear prediction gains from k frames ago",
     )
-
-
-def _correlation(lag: Lag | None) -> str:
-    return BLANK if lag is None else _number(lag.correlation, 3)
-
-
-def _nats(found: Predictable | None) -> str:
-    return BLANK if found is None else _number(found.gain, 2)
 
 
 def _interval(found: Predictable | None) -> str | Interval:
@@ -291,12 +293,8 @@ def _components(found: Predictable | None) -> str:
 
 
 def _number(value: float | None, decimals: int = 4) -> str:
-    return BLANK if value is None else compact(value, decimals)
+    return shown_number(value, decimals)
 
 
 def _whole(value: int | None) -> str:
     return BLANK if value is None else str(value)
-
-
-def _share(value: float | None) -> str:
-    return BLANK if value is None else f"{value:.1%}"

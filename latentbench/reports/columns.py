@@ -22,8 +22,11 @@ __all__ = [
     "decimals_of",
     "heading_of",
     "is_tabled",
+    "listed",
     "number_text",
     "shown_interval",
+    "shown_number",
+    "shown_share",
     "shown_value",
     "tabled_names",
     "time_text",
@@ -108,6 +111,11 @@ def number_text(value: float, decimals: int) -> str:
     return compact(value, decimals)
 
 
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def time_text(milliseconds: float) -> str:
     """Milliseconds without needless decimals: `80`, `13.3`."""
     return f"{milliseconds:.1f}".removesuffix(".0")
@@ -116,6 +124,16 @@ def time_text(milliseconds: float) -> str:
 def shown_value(found: FigureRow | None, decimals: int) -> str:
     """A figure, or a dash where no frame was there."""
     return compact(found.value, decimals) if found is not None and found.n else BLANK
+
+
+def shown_number(value: float | None, decimals: int = 2) -> str:
+    """A number, or a dash where there is none or it is undefined."""
+    return BLANK if value is None or math.isnan(value) else compact(value, decimals)
+
+
+def shown_share(value: float | None, decimals: int = 0) -> str:
+    """A share in percent, or a dash likewise."""
+    return BLANK if value is None or math.isnan(value) else f"{value:.{decimals}%}"
 
 
 def shown_interval(low: float | None, high: float | None, decimals: int) -> str | Interval:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from latentbench.reports.columns import compact
-from latentbench.reports.tables import BLANK, Line, Table, column
+from latentbench.reports.columns import compact, shown_number
+from latentbench.reports.tables import Line, Table, column
+from latentbench.results.folder import RunFolder, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from latentbench.predictors.learning_curve import Convergence
     from latentbench.results.schema import Result
 
-__all__ = ["NO_CURVES", "curves_report"]
+__all__ = ["curves_of", "curves_report"]
 
 MARKS = "▁▂▃▄▅▆▇█"
 WIDTH = 32  # marks of a line at most
@@ -41,6 +43,16 @@ class _Curve(NamedTuple):
     steps: Sequence[int]
     losses: Sequence[float]
     ended: Convergence | None
+
+
+def curves_of(folder: Path) -> pa.Table:
+    """The losses of a run by its folder; no rows where none was kept.
+
+    Raises:
+        DamagedFileError: the file is not what was written.
+    """
+    found = read_table(RunFolder(folder).curves_file)
+    return NO_CURVES if found is None else found
 
 
 def curves_report(result: Result, curves: pa.Table) -> Iterator[Table | Line]:
@@ -138,9 +150,7 @@ def _best_step(one: _Curve) -> int:
 
 
 def _train_loss(one: _Curve) -> str:
-    if one.ended is None or math.isnan(one.ended.train_loss):
-        return BLANK
-    return compact(one.ended.train_loss, 2)
+    return shown_number(None if one.ended is None else one.ended.train_loss)
 
 
 def _ended(one: _Curve) -> str:

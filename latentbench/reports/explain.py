@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from latentbench.errors import counted
-from latentbench.reports.columns import compact
+from latentbench.reports.columns import shown_number, shown_share
 from latentbench.reports.tables import BLANK, LABEL, Column, Line, Table, column
 from latentbench.reports.words import TITLE
 
@@ -35,7 +35,7 @@ def explain_report(found: Explanation) -> Iterator[Table | Line]:
     yield from _worst(found, where)
     yield Line(_typical(found), "dim")
     yield _bins(found, where)
-    rank = _number(found.rank_correlation, 3)
+    rank = shown_number(found.rank_correlation, 3)
     yield Line(f"Rank correlation of NLL and context distance: {rank}.", "dim")
     yield Line()
     yield Line("Hypotheses", "bold")
@@ -92,7 +92,7 @@ def _worst(found: Explanation, where: str) -> Iterator[Table | Line]:
         column("beyond", worst, lambda one: f"{one.distance_quantile:.2%}"),
         _figure("nearest", worst),
         _figure("log sigma", worst, "log_sigma"),
-        column("clamp", worst, lambda one: _share(one.at_clamp)),
+        column("clamp", worst, lambda one: shown_share(one.at_clamp)),
         _figure("weight", worst, decimals=3),
         _figure("sigmas", worst),
     )
@@ -103,10 +103,10 @@ def _typical(found: Explanation) -> str:
     typical = found.typical
     frames, searched = counted(typical.n, "frame"), counted(found.searched, "train context")
     return (
-        f"Of {frames} evenly spaced: distance {_number(typical.context_distance)}, "
-        f"nearest {_number(typical.nearest)} (rare from {_number(typical.nearest_far)}, of "
-        f"{searched}), log sigma {_number(typical.log_sigma)}, clamp "
-        f"{_share(typical.at_clamp)}, sigmas {_number(typical.sigmas)}."
+        f"Of {frames} evenly spaced: distance {shown_number(typical.context_distance)}, "
+        f"nearest {shown_number(typical.nearest)} (rare from {shown_number(typical.nearest_far)}, "
+        f"of {searched}), log sigma {shown_number(typical.log_sigma)}, clamp "
+        f"{shown_share(typical.at_clamp)}, sigmas {shown_number(typical.sigmas)}."
     )
 
 
@@ -117,9 +117,9 @@ def _bins(found: Explanation, where: str) -> Table:
     keys = (
         column("of train contexts", bins, lambda one: f"{one.low:.1%} to {one.high:.1%}"),
         column("n", bins, lambda one: str(one.n)),
-        column("median", bins, lambda one: _number(one.median) if one.n else BLANK),
-        column("mean", bins, lambda one: _number(one.mean) if one.n else BLANK),
-        column("excess", bins, lambda one: _share(one.share)),
+        column("median", bins, lambda one: shown_number(one.median) if one.n else BLANK),
+        column("mean", bins, lambda one: shown_number(one.mean) if one.n else BLANK),
+        column("excess", bins, lambda one: shown_share(one.share)),
         column(
             "median NLL", bins, lambda one: _bar(one.median, low, high) if one.n else "", left=True
         ),
@@ -128,7 +128,7 @@ def _bins(found: Explanation, where: str) -> Table:
 
 
 def _figure(heading: str, rows: Sequence[Any], name: str = "", decimals: int = 2) -> Column:
-    return column(heading, rows, lambda one: _number(getattr(one, name or heading), decimals))
+    return column(heading, rows, lambda one: shown_number(getattr(one, name or heading), decimals))
 
 
 def _bar(value: float, low: float, high: float) -> str:
@@ -136,11 +136,3 @@ def _bar(value: float, low: float, high: float) -> str:
     if not math.isfinite(value) or high <= low:
         return "█"
     return "█" * max(1, round(BAR * (value - low) / (high - low)))
-
-
-def _number(value: float, decimals: int = 2) -> str:
-    return BLANK if math.isnan(value) else compact(value, decimals)
-
-
-def _share(value: float) -> str:
-    return BLANK if math.isnan(value) else f"{value:.0%}"

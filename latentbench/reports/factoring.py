@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latentbench.reports.columns import compact, time_text
+from latentbench.reports.columns import shown_number, time_text
 from latentbench.reports.tables import BLANK, Line, Table, column
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _label(row: FactoredRow) -> str:
 
 
 def _number(one: Measure | None, decimals: int = 3) -> str:
-    return BLANK if one is None else compact(one.value, decimals)
+    return shown_number(None if one is None else one.value, decimals)
 
 
 def _stable(row: FactoredRow) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from latentbench.errors import counted
-from latentbench.reports.columns import compact, time_text
+from latentbench.reports.columns import compact, shown_number, time_text
 from latentbench.reports.tables import BLANK, Column, Line, Table, column
 from latentbench.reports.words import TITLE
 from latentbench.rollout.alive import ALIVE
@@ -97,11 +97,8 @@ def _distance(sounds: Sequence[Sound]) -> str:
 
 
 def _table(sounds: Sequence[Sound]) -> Table:
-    def shown(value: float | None, decimals: int) -> str:
-        return BLANK if value is None or math.isnan(value) else compact(value, decimals)
-
     def score(name: str) -> Column:
-        return column(name.upper(), sounds, lambda one: shown(getattr(one, name), 2))
+        return column(name.upper(), sounds, lambda one: shown_number(getattr(one, name), 2))
 
     # Scores whose library was there.
     known = [of for of in ("stoi", "pesq") if any(getattr(one, of) is not None for one in sounds)]
@@ -110,13 +107,13 @@ def _table(sounds: Sequence[Sound]) -> Table:
         column("sound", sounds, lambda one: one.kind, left=True),
     )
     figures = (
-        column("from s", sounds, lambda one: shown(one.predicted_from or None, 1)),
-        column("SI-SDR", sounds, lambda one: shown(one.si_sdr, 1)),
-        column("log-mel", sounds, lambda one: shown(one.log_mel, 1)),
-        column("STFT", sounds, lambda one: shown(one.stft, 2)),
+        column("from s", sounds, lambda one: shown_number(one.predicted_from or None, 1)),
+        column("SI-SDR", sounds, lambda one: shown_number(one.si_sdr, 1)),
+        column("log-mel", sounds, lambda one: shown_number(one.log_mel, 1)),
+        column("STFT", sounds, lambda one: shown_number(one.stft, 2)),
         *map(score, known),
-        column("level", sounds, lambda one: shown(one.level, 1)),
-        column("moves", sounds, lambda one: shown(one.movement, 2)),
+        column("level", sounds, lambda one: shown_number(one.level, 1)),
+        column("moves", sounds, lambda one: shown_number(one.movement, 2)),
     )
     ends = column("ends", sounds, _end, left=True)
     return Table(keys, (figures, (ends,)), "Against the original", ruled=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from latentbench.encoders.encoder import WHOLE_UTTERANCE
 from latentbench.metrics.units import is_rate, scale
-from latentbench.reports.columns import number_text, time_text
+from latentbench.reports.columns import listed, number_text, time_text
 from latentbench.results.schema import ALONE
 from latentbench.results.standing import gain_of, no_nll, not_fitted, sampled, scored_speakers
 
@@ -317,5 +317,4 @@ def _time(horizon: HorizonResult) -> str:
 
 def _times(horizons: Sequence[HorizonResult]) -> str:
     """`20, 40 and 80 ms`."""
-    times = [time_text(one.milliseconds) for one in horizons]
-    return f"{' and '.join(filter(None, (', '.join(times[:-1]), times[-1])))} ms"
+    return f"{listed([time_text(one.milliseconds) for one in horizons])} ms"

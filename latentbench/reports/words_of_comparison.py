@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from latentbench.reports.columns import decimals_of, heading_of, number_text, time_text
+from latentbench.reports.columns import decimals_of, heading_of, listed, number_text, time_text
 from latentbench.results.figures import SCORES
 from latentbench.results.standing import BOUND, gain_of, not_fitted
 
@@ -86,7 +86,7 @@ def _order(comparison: Comparison) -> Iterator[str]:
     yield from _told_by_all(ranks[first], first, orders[first])
     same = [one for one in others if orders[one] == orders[first]]
     if same:
-        yield f"The order is the same at {_listed(same)}."
+        yield f"The order is the same at {listed(same)}."
     if others and others[-1] not in same:
         yield from _told_by_all(ranks[others[-1]], others[-1], orders[others[-1]])
 
@@ -96,7 +96,7 @@ def _bounds(comparison: Comparison) -> Iterator[str]:
     bound = {one.run for one in comparison.horizons if BOUND in one.result.notes}
     ranked = [one for one in comparison.ranks if one.rank is not None and one.run in bound]
     for figure in dict.fromkeys(one.figure for one in ranked if one.figure in BY_NLL):
-        runs = _listed(list(dict.fromkeys(one.run for one in ranked if one.figure == figure)))
+        runs = listed(list(dict.fromkeys(one.run for one in ranked if one.figure == figure)))
         yield (
             f"The NLL of {runs} is a bound from above: by the true one the place may be better."
             if figure in SCORES
@@ -112,7 +112,7 @@ def _partial(comparison: Comparison) -> Iterator[str]:
     states = [run for values in found for run, how in values.items() if how != "none"]
     if runs := [one for one in states if one in ranked]:
         yield (
-            f"{_listed(runs)} may leave out some of the latents, and what is left out need not be "
+            f"{listed(runs)} may leave out some of the latents, and what is left out need not be "
             "predicted: 'latentbench factorize' holds a state against as good a summary of them."
         )
 
@@ -166,12 +166,12 @@ def _told(
     if len(tiers) == 1:
         (runs,) = tiers.values()
         return (
-            f"At {matched} {_listed([of(one) for one in runs])} cannot be told apart by {name}; "
+            f"At {matched} {listed([of(one) for one in runs])} cannot be told apart by {name}; "
             "that does not mean they are equal."
         )
     sign = 1 if scored else -1
     places = "; ".join(
-        f"{rank}. {_listed([of(one) for one in sorted(runs, key=lambda run: sign * values[run])])}"
+        f"{rank}. {listed([of(one) for one in sorted(runs, key=lambda run: sign * values[run])])}"
         for rank, runs in tiers.items()
     )
     order = "the best model" if scored else "the easiest to predict"
@@ -189,9 +189,9 @@ def _left_out(comparison: Comparison) -> Iterator[str]:
             where.setdefault((one.run, reason), []).append(one.matched)
     alike: dict[tuple[str, str], list[str]] = {}
     for (run, reason), stalenesses in where.items():
-        alike.setdefault((_listed(stalenesses), reason), []).append(run)
+        alike.setdefault((listed(stalenesses), reason), []).append(run)
     for (matched, reason), runs in alike.items():
-        yield f"{_listed(runs)} {_are(runs)} not ranked at {matched}: {reason}."
+        yield f"{listed(runs)} {_are(runs)} not ranked at {matched}: {reason}."
 
 
 def _are(runs: Sequence[str]) -> str:
@@ -211,7 +211,7 @@ def _from_first(comparison: Comparison) -> Iterator[str]:
             yield f"{run} less {first}, {name}: {told}."
         if alike:
             yield (
-                f"{run} and {first} cannot be told apart by {name} at {_listed(alike)}; that does "
+                f"{run} and {first} cannot be told apart by {name} at {listed(alike)}; that does "
                 "not mean they are equal."
             )
         for reason in dict.fromkeys(one.reason for one in ours if one.verdict == "withheld"):
@@ -246,19 +246,19 @@ def _reach(comparison: Comparison) -> Iterator[str]:
         reach.setdefault(one.run, []).extend([one.matched] if gain.low > 0 else [])
     if unknown := [run for run in unsure if run not in reach]:
         yield (
-            f"Whether a context tells anything of what comes is unknown of {_listed(unknown)}: "
+            f"Whether a context tells anything of what comes is unknown of {listed(unknown)}: "
             "there is no interval of the gain."
         )
     if not any(reach.values()):
         if reach:
-            whose = _listed(list(reach)) if unknown else "No model here"
+            whose = listed(list(reach)) if unknown else "No model here"
             found = "found no context" if unknown else "found a context"
             yield f"{whose} {found} to tell anything of what comes."
         return
     alike: dict[str, list[str]] = {}
     for run, where in reach.items():
-        alike.setdefault(f"at {_listed(where)}" if where else "nowhere", []).append(run)
-    told = "; ".join(f"{_listed(runs)} {where}" for where, runs in alike.items())
+        alike.setdefault(f"at {listed(where)}" if where else "nowhere", []).append(run)
+    told = "; ".join(f"{listed(runs)} {where}" for where, runs in alike.items())
     yield f"A context tells something of what comes: {told}."
 
 
@@ -286,8 +286,3 @@ def _smallest(comparison: Comparison) -> Iterator[str]:
         f"With {whose} a difference of {heading_of(figure)} below about "
         f"{number_text(width / 2, decimals)}{f' {unit}' if unit else ''} cannot be seen."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -26,8 +26,10 @@ from latentbench.progress import SILENT
 from latentbench.results.schema import SCHEMA_VERSION, CellRecord, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from latentbench.config import RunConfig
     from latentbench.progress import Progress
@@ -40,6 +42,7 @@ __all__ = [
     "RunFolder",
     "read_record",
     "read_result",
+    "read_table",
     "runs_in",
     "write_record",
 ]
@@ -294,6 +297,31 @@ def read_result(folder: Path) -> Result:
                 "Show it with the version of latentbench named in it under 'provenance'.",
             )
         return Result.model_validate_json(text)
+
+
+def read_table(
+    file: Path, columns: Sequence[str] | None = None, **wanted: object
+) -> pa.Table | None:
+    """A table of a run folder; None where it is not there, or lacks one of the columns.
+
+    Args:
+        file: of Parquet.
+        columns: to read; None: all.
+        **wanted: column -> its value in the rows that are read.
+
+    Raises:
+        DamagedFileError: it is not what was written.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415 - a result is read without
+
+    if not file.exists():
+        return None
+    with reading(file, AGAIN):
+        if columns is not None and not set(columns) <= set(pq.read_schema(file).names):
+            return None
+        chosen = list(columns) if columns is not None else None
+        rows = [(name, "=", value) for name, value in wanted.items()]
+        return pq.read_table(file, columns=chosen, filters=rows or None)
 
 
 def _told(values: Mapping[str, Any], key: str) -> str:

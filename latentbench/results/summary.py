@@ -19,7 +19,7 @@ from latentbench.metrics.statistics import Mean, Quantile, SeedMean
 from latentbench.results.folder import AGAIN
 from latentbench.results.schema import SPLITS, DepthGap, Figure, GapInterval, RolloutFigures
 from latentbench.results.standing import worded
-from latentbench.results.uncertainty import estimate, seed_error
+from latentbench.results.uncertainty import estimate, known, seed_error
 from latentbench.rollout.alive import CurvePoint, ending, life
 from latentbench.rollout.figures import (
     STATE_COLUMNS,
@@ -186,7 +186,7 @@ def _states_at(depth: int, cells: Sequence[_Rolled]) -> dict[str, float]:
 
 
 def _gap_interval(found: Estimate, by: str) -> GapInterval:
-    low, high = _known(found.low), _known(found.high)
+    low, high = known(found.low), known(found.high)
     return GapInterval(low=low, high=high, note=worded(found.note, by))
 
 
@@ -206,18 +206,14 @@ def _figure(blank: Figure, tables: Sequence[SpeakerTable], by: str) -> Figure:
         update={
             "value": found.value,
             "n": tables[0].frames,
-            "low": _known(found.low),
-            "high": _known(found.high),
+            "low": known(found.low),
+            "high": known(found.high),
             "speakers": found.speakers,
-            "speaker_error": _known(found.standard_error),
-            "seed_error": _known(seed_error(tables)),
+            "speaker_error": known(found.standard_error),
+            "seed_error": known(seed_error(tables)),
             "interval_note": worded(found.note, by),
         }
     )
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 class _Scores:

@@ -42,6 +42,7 @@ __all__ = [
     "difference",
     "difference_apart",
     "estimate",
+    "known",
     "seed_error",
     "standard_error",
 ]
@@ -165,6 +166,11 @@ def difference_apart(
         freedom = max(freedom, int(error**4 / spread))
     reach = float(stdtrit(freedom, 0.5 + level / 2)) * error
     return Difference(value, value - reach, value + reach, error, speakers, "welch")
+
+
+def known(value: float) -> float | None:
+    """A number of an estimate as records hold it: None where there is none."""
+    return None if math.isnan(value) else value
 
 
 def seed_error(tables: Sequence[SpeakerTable]) -> float:

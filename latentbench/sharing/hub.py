@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from latentbench.errors import LatentbenchError, UsageError
+from latentbench.errors import LatentbenchError, UsageError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +58,7 @@ def _results_of(source: str, folder: Path) -> Path:
         snapshot_download(repository, repo_type="dataset", allow_patterns=wanted, local_dir=folder)
     except Exception as error:
         raise LatentbenchError(
-            f"'{source}' cannot be had: {_first_line(error)}",
+            f"'{source}' cannot be had: {first_line(error)}",
             "Look at its name, at the network, and at HF_TOKEN where it is private.",
         ) from error
     return folder
@@ -85,10 +85,6 @@ def upload(folder: Path, place: str, below: str) -> None:
         )
     except Exception as error:
         raise LatentbenchError(
-            f"'{place}' did not take the result: {_first_line(error)}",
+            f"'{place}' did not take the result: {first_line(error)}",
             "Look at the network, and log in with a token that may write: hf auth login.",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -10,6 +10,7 @@ import yaml
 
 from latentbench.errors import UsageError
 from latentbench.files import require_writable, write_text, writing
+from latentbench.pictures.page import render
 from latentbench.reports.columns import compact, decimals_of, shown_interval, time_text
 from latentbench.reports.run import failures, summary_table, title_of
 from latentbench.reports.tables import BLANK, Table, column
@@ -68,12 +69,6 @@ def _require_ours(out: Path) -> None:
         )
 
 
-def _render(template: str, **given: Any) -> str:
-    from latentbench.pictures.page import render  # noqa: PLC0415 - an extra
-
-    return render(template, **given)
-
-
 def _index(boards: Sequence[Board], refused: Sequence[Refused]) -> str:
     told = [
         {
@@ -86,7 +81,7 @@ def _index(boards: Sequence[Board], refused: Sequence[Refused]) -> str:
         }
         for one in boards
     ]
-    return _render("leaderboard.html", title="Leaderboard", boards=told, refused=refused)
+    return render("leaderboard.html", title="Leaderboard", boards=told, refused=refused)
 
 
 def _table(ms: float, rows: Sequence[Row]) -> dict[str, Any]:
@@ -129,7 +124,7 @@ def _pages_of(one: Submission) -> dict[str, str]:
     from latentbench.pictures.report import provenance_of  # noqa: PLC0415 - reads frames
 
     result, figures = one.result, Figures.of(one.result, one.name)
-    page = _render(
+    page = render(
         "submission.html",
         title=title_of(result),
         name=one.name,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from latentbench.errors import first_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -103,5 +105,5 @@ def _trouble(tell: Callable[..., object], *given: Any) -> str:
     try:
         tell(*given)
     except Exception as error:  # noqa: BLE001 - another tool's trouble is not the run's
-        return (str(error).splitlines() or [type(error).__name__])[0]
+        return first_line(error)
     return ""

@@ -261,7 +261,7 @@ def test_depths_that_are_not_finite_are_crosses(monkeypatch):
 
 
 def test_without_altair_the_extra_is_named(folders, monkeypatch):
-    from latentbench.pictures import report, vega
+    from latentbench.pictures import page, report
 
     real = builtins.__import__
 
@@ -270,7 +270,7 @@ def test_without_altair_the_extra_is_named(folders, monkeypatch):
             raise ModuleNotFoundError(name=name)
         return real(name, *rest)
 
-    vega.bundle.cache_clear()
+    page.bundle.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(lb.UsageError, match=r"pip install 'latentbench\[report\]'"):
         report.report_of(folders)
