@@ -317,7 +317,7 @@ def compare(
         given = [part for one in runs if isinstance(one, Result) for part in one.registry.inline]
         registry = registry.beside(_once(given, registry))
         return Comparison(compare_runs(read_runs(folders), match, strict=strict, registry=registry))
-    from latentbench.comparisons.running import run_combinations
+    from latentbench.comparisons.combinations import run_combinations
 
     axes = {
         "encoder": encoders,

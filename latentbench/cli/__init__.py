@@ -24,11 +24,11 @@ VERBS = {
     "run": ("run", "Encode, train and score: one command, one result."),
     "compare": ("compare", "Put encoders, predictors, corpora or finished runs side by side."),
     "factorize": (
-        "factorize",
+        "compare",
         "Ask whether the predictable state of latents is easier to model than they are.",
     ),
     "encode": ("run", "Fill the latent store only."),
-    "card": ("card", "Describe an encoder's latents, before anything predicts them."),
+    "card": ("run", "Describe an encoder's latents, before anything predicts them."),
     "calibrate": ("calibrate", "Check the instrument against worlds whose truth is known."),
     "rollout": (
         "finished",

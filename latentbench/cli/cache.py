@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +101,7 @@ def remove_from_cache(
     for name in names:
         _remove(root, name, stores)
     if as_json:
-        echo(
-            json.dumps({"removed": names, "bytes": sum(present[name] for name in names)}, indent=2)
-        )
+        echo_json({"removed": names, "bytes": sum(present[name] for name in names)})
         return
     echo(f"Removed {', '.join(names)} ({total})." if names else "Nothing was removed.")
 
@@ -158,10 +155,7 @@ def _as_json(root: Path, stores: list[StoreInfo], sizes: dict[str, int]) -> dict
         "stores": [
             {
                 "name": store.key,
-                "encoder": store.encoder,
-                "corpus": store.corpus,
-                "utterances": store.utterances,
-                "bytes": store.bytes,
+                **{of: getattr(store, of) for of in ("encoder", "corpus", "utterances", "bytes")},
             }
             for store in stores
         ],

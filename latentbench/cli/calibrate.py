@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +14,12 @@ from latentbench.reports.tables import Line, Table, column, show
 from latentbench.reports.words import TITLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from latentbench.calibration import Check
     from latentbench.cli.session import Session
 
-__all__ = ["calibrate", "print_checks"]
+__all__ = ["calibrate"]
 
 MODELS = {"exact": "the optimal predictor", "mdn": "a trained network"}
 
@@ -36,9 +36,9 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
     """
     checks = api.calibrate(quick=quick, registry=session.registry)
     if as_json:
-        echo_json([_record(one) for one in checks])
+        echo_json([{**asdict(one), "error": one.error, "agrees": one.agrees} for one in checks])
     else:
-        print_checks(checks)
+        show(_parts(checks), console())
     if missed := [one for one in checks if not one.agrees]:
         named = ", ".join(
             f"{one.world} {one.model} k={one.horizon} {one.quantity}" for one in missed
@@ -50,25 +50,25 @@ def calibrate(session: Session, /, *, quick: bool, as_json: bool) -> None:
         )
 
 
-def print_checks(checks: Sequence[Check]) -> None:
+def _parts(checks: Sequence[Check]) -> Iterator[Line | Table]:
     """A line for each world and model, and a table of the figures that missed."""
     from latentbench.calibration import CONFIDENCE  # noqa: PLC0415 - imports torch
 
-    show([Line(TITLE, "bold"), Line(f"- {_said(checks)}"), Line()], console())
+    yield from (Line(TITLE, "bold"), Line(f"- {_said(checks)}"), Line())
     for world, model in dict.fromkeys((one.world, one.model) for one in checks):
         here = [one for one in checks if (one.world, one.model) == (world, model)]
         missed = [one for one in here if not one.agrees]
         horizons = ", ".join(str(k) for k in dict.fromkeys(one.horizon for one in here))
         verdict = f"figures, {len(missed)} of them MISS" if missed else "figures agree"
         told = f"world:{world}, {MODELS[model]}, k = {horizons}: {len(here)} {verdict}"
-        show([Line(told, "bold red" if missed else "")], console())
+        yield Line(told, "bold red" if missed else "")
         if missed:
-            show([_table(missed)], console())
-    told = (
+            yield _table(missed)
+    yield Line()
+    yield Line(
         f"All intervals, over eval speakers, hold together with {CONFIDENCE:.0%}. Every figure: "
         "--json."
     )
-    show([Line(), Line(told)], console())
 
 
 def _said(checks: Sequence[Check]) -> str:
@@ -104,7 +104,3 @@ def _table(missed: Sequence[Check]) -> Table:
             column("±", missed, lambda one: f"{one.half_width:.3f}"),
         )
     )
-
-
-def _record(one: Check) -> dict[str, Any]:
-    return {**asdict(one), "error": one.error, "agrees": one.agrees}

@@ -1,4 +1,4 @@
-"""`latentbench compare`: encoders, predictors, corpora or finished runs side by side."""
+"""`compare` and `factorize`: many runs of a command, side by side."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from latentbench import api
-from latentbench.cli.configuration import run_options, settings_of
+from latentbench.cli.configuration import configuration_options, run_options, settings_of
 from latentbench.cli.export import Exports, export_options
 from latentbench.cli.output import Verb, echo, show, show_plans
-from latentbench.cli.session import GivenPath, RunPath, Session, cache_option
+from latentbench.cli.session import GivenPath, RunPath, Session, cache_option, typed
 from latentbench.cli.show import finished_runs
 from latentbench.errors import CellFailedError, UsageError
 
@@ -19,25 +19,20 @@ if TYPE_CHECKING:
 
     from latentbench.answers import Comparison
 
-__all__ = ["compare"]
+__all__ = ["compare", "factorize"]
 
+# Section -> several of them, and what one is.
 COMPONENTS = {
-    "encoder": "What makes the latents",
-    "predictor": "What predicts them",
-    "corpus": "Where the audio is from",
-    "factorization": "What the latents are factored by",
-}
-PLURALS = {
-    "encoder": "encoders",
-    "predictor": "predictors",
-    "corpus": "corpora",
-    "factorization": "factorizations",
+    "encoder": ("encoders", "What makes the latents"),
+    "predictor": ("predictors", "What predicts them"),
+    "corpus": ("corpora", "Where the audio is from"),
+    "factorization": ("factorizations", "What the latents are factored by"),
 }
 FORMATS = ("table", "csv", "markdown", "latex", "json")
 
 
 def _component_options(command: Any) -> Any:
-    for section, what in reversed(COMPONENTS.items()):
+    for section, (_, what) in reversed(COMPONENTS.items()):
         command = click.option(
             f"--{section}",
             metavar="[LABEL=]NAME",
@@ -116,17 +111,16 @@ def compare(
     asked = Exports(exports, columns, caption, label)
     asked.check(format_)
     if runs:
-        asked_for = {**given, "vary": vary, "out": out, "dry-run": dry_run}
-        if idle := sorted(_set_by_user(asked_for)):
+        if idle := typed({*given, "vary", "out", "dry_run"}):
             raise UsageError(
-                f"Finished runs are compared as they are; --{idle[0]} would change nothing.",
+                f"Finished runs are compared as they are; {idle[0]} would change nothing.",
                 "Leave it out, or leave out the run folders.",
             )
         folders = [run for folder in runs for run in finished_runs(folder)]
         found = api.compare(folders, match=match, strict=strict, registry=session.registry)
         _show(found, format_, asked, full=full, again="Give the command of that run again")
         return
-    components = {plural: given.pop(section) for section, plural in PLURALS.items()}
+    components = {plural: given.pop(section) for section, (plural, _) in COMPONENTS.items()}
     settings = settings_of(session, {**given, "cache": cache})
     if dry_run:
         plans = api.plan_comparison(**components, vary=vary, match=match, **settings)
@@ -134,14 +128,6 @@ def compare(
         return
     found = api.compare(**components, vary=vary, match=match, strict=strict, out=out, **settings)
     _show(found, format_, asked, full=full)
-
-
-def _set_by_user(given: dict[str, Any]) -> list[str]:
-    """The options that say what to run, as the user typed them."""
-    names = {"assignments": "set", "config_file": "config", "transforms": "transform"}
-    names["slices"] = "slice"
-    idle = (None, (), False)
-    return [names.get(name, name) for name, value in given.items() if value not in idle]
 
 
 def _show(
@@ -172,4 +158,51 @@ def _show(
         raise CellFailedError(
             f"Not all that is compared could be run: {'; '.join(failed)}.",
             f"{again} to run only these.",
+        )
+
+
+@click.command(cls=Verb)
+@configuration_options
+@click.option(
+    "--vary",
+    metavar="KEY=A,B,...",
+    multiple=True,
+    help="Values of an option, e.g. factorization.dim=4,8; several make a grid.",
+)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=GivenPath(),
+    help="Where the run folders are made [default: runs/factorize-<digest>].",
+)
+@cache_option
+@click.option("--dry-run", is_flag=True, help="Print what each run would do, and stop.")
+@click.pass_obj
+def factorize(
+    session: Session,
+    /,
+    *,
+    vary: tuple[str, ...],
+    out: Path | None,
+    cache: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Ask whether the predictable state of latents is easier to model than they are.
+
+    Principal components and random directions stand beside it. Every point of the grid is a run of
+    its own, as are its controls: one that is finished is not run again. By default the protocol is
+    lb1 and the factorisation is linear.
+    """
+    settings = settings_of(session, {**given, "cache": cache})
+    if dry_run:
+        show_plans(api.plan_factorization(vary=vary, **settings), as_json=as_json)
+        return
+    found = api.factorize(vary=vary, out=out, **settings)
+    show(found, as_json=as_json)
+    if failed := [one.label for one in found.record.failures]:
+        raise CellFailedError(
+            f"Not all points of the grid could be made: {'; '.join(failed)}.",
+            "Give the same command again to run only these.",
         )

@@ -8,20 +8,18 @@ import click
 
 from latentbench import api
 from latentbench.cli.output import Verb, show
-from latentbench.cli.session import GivenPath, Integers, RunPath, Session, cache_option
+from latentbench.cli.session import GivenPath, Integers, RunPath, Session, cache_option, typed
 from latentbench.config import RolloutConfig
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["explain", "listen", "rollout", "verify"]
 
 PUBLISHED = "published"
 UTTERANCES = RolloutConfig().utterances
-# What that protocol decides itself -> what it is where nobody asked.
-DECIDED = {"target": None, "utterances": UTTERANCES, "depths": None, "full": False}
+DECIDED = ("target", "utterances", "depths", "full")  # by that protocol itself
 
 run_argument = click.argument("folder", metavar="RUN", type=RunPath())
 device_option = click.option(
@@ -162,21 +160,17 @@ def rollout(
     """
     run = api.read(folder, cache=cache, registry=session.registry)
     if given["inject"] == PUBLISHED:
-        _refuse_what_is_published(given)
+        if idle := typed(DECIDED):
+            raise UsageError(
+                f"--inject {PUBLISHED} is the protocol as it was published; {idle[0]} would change "
+                "nothing.",
+                "Leave it out, or take --inject never, once:N, every:N, until:N or teacher.",
+            )
         asked = {name: given[name] for name in ("horizons", "mode", "device")}
         show(run.injection(**asked), as_json=as_json)
     else:
         depths = tuple(sorted(set(given["depths"] or ())))
         show(run.rollout(**given | {"depths": depths}), as_json=as_json)
-
-
-def _refuse_what_is_published(given: Mapping[str, Any]) -> None:
-    if idle := [name for name, default in DECIDED.items() if given[name] != default]:
-        raise UsageError(
-            f"--inject {PUBLISHED} is the protocol as it was published; --{idle[0]} would change "
-            "nothing.",
-            "Leave it out, or take --inject never, once:N, every:N, until:N or teacher.",
-        )
 
 
 @click.command(cls=Verb)

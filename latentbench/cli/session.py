@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from latentbench.plugins import load_registry
+from latentbench.sharing.hub import PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from latentbench.plugins import Registry
 
-__all__ = ["GivenPath", "GivenPlace", "Integers", "RunPath", "Session", "cache_option"]
+__all__ = ["GivenPath", "GivenPlace", "Integers", "RunPath", "Session", "cache_option", "typed"]
 
 
 class GivenPath(click.Path):
@@ -38,8 +42,6 @@ class GivenPlace(GivenPath):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, or the text of a place on the hub."""
-        from latentbench.sharing.hub import PREFIX  # noqa: PLC0415 - not for --help
-
         return value if str(value).startswith(PREFIX) else super().convert(value, param, ctx)
 
 
@@ -77,6 +79,17 @@ cache_option = click.option(
     help="Where latents, downloads and made speech are kept "
     "[default: LATENTBENCH_CACHE, else the user's cache folder].",
 )
+
+
+def typed(parameters: Collection[str]) -> list[str]:
+    """The options of these parameters that stand on the command line, as `--steps`."""
+    ctx = click.get_current_context()
+    return [
+        param.opts[0]
+        for param in ctx.command.params
+        if param.name in parameters
+        and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    ]
 
 
 @dataclass

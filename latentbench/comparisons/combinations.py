@@ -1,4 +1,4 @@
-"""The runs that a comparison of components asks for: every combination, each an ordinary run.
+"""The runs that a comparison of components asks for, and their making: each an ordinary run.
 
 `--encoder`, `--predictor`, `--corpus` and `--factorization` take NAME, or LABEL=NAME where one
 component is wanted twice with other options. `--set encoder.weights=random` is for every encoder
@@ -14,8 +14,13 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from latentbench.checks import prepare
+from latentbench.comparisons.comparison import Failure
 from latentbench.config import assignment, axes, nested, read_layers, resolve, shape
-from latentbench.errors import UsageError, nearest
+from latentbench.errors import BusyError, LatentbenchError, UsageError, nearest
+from latentbench.experiment import as_they_come_free, run_experiment
+from latentbench.results import RunFolder
+from latentbench.results.finished import FinishedRun
 from latentbench.specs import PredictorSpec
 from latentbench.tasks.windows import PHASE1_LAGS
 
@@ -26,10 +31,12 @@ if TYPE_CHECKING:
     from latentbench.comparisons.comparison import Match
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
+    from latentbench.progress import Progress
+    from latentbench.workspace import Workspace
 
     Layer: TypeAlias = Mapping[str, Any]
 
-__all__ = ["COMPARED", "Combination", "Request", "combine"]
+__all__ = ["COMPARED", "Combination", "Request", "combine", "run_combinations"]
 
 COMPARED = ("encoder", "predictor", "corpus", "factorization")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -107,7 +114,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
             task set in the wrong unit.
     """
     preset = request.preset or DEFAULT_PRESET
-    ground = shape(_layers(preset, request.config_file, [request.settings])[0])
+    ground = shape(_layers(preset, request.config_file, [request.settings]))
     varying = _axes(request, preset)
     chosen = {
         section: _components(
@@ -130,9 +137,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
         names = [{one.section: one.given} for one in together]
         options = [layer for one in together for layer in one.own]
         varied = [nested(parts, value) for (parts, _), value in zip(varying, values, strict=True)]
-        layers, _ = _layers(
-            preset, request.config_file, [*names, matched, *general, *options, *varied]
-        )
+        above = [*names, matched, *general, *options, *varied]
         labels = [one.label for one in together if len(chosen[one.section]) > 1]
         told = [f"{name}={_text(one)}" for name, one in zip(names_of_axes, values, strict=True)]
         labels += told
@@ -144,7 +149,7 @@ def combine(request: Request, registry: Registry) -> list[Combination]:
                     for one in (*(one.label for one in together if _named(one)), *told)
                 ),
                 corpus=together[COMPARED.index("corpus")].label,
-                config=resolve(layers, registry),
+                config=resolve(_layers(preset, request.config_file, above), registry),
             )
         )
     spans = {"context_ms", "context_frames", "horizons", "horizons_ms"}
@@ -172,12 +177,11 @@ def _on_same_frames(combinations: Sequence[Combination]) -> list[Combination]:
     ]
 
 
-def _layers(
-    preset: str | None, file: Path | None, above: Sequence[Layer] = ()
-) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """The layers as one, and apart from them what the file varies."""
+def _layers(preset: str | None, file: Path | None, above: Sequence[Layer]) -> dict[str, Any]:
+    """The layers as one, without what the file varies."""
     layers = read_layers(preset, file, above)
-    return layers, layers.pop("vary", None) or {}
+    layers.pop("vary", None)
+    return layers
 
 
 def _axes(request: Request, preset: str) -> list[tuple[list[str], list[Any]]]:
@@ -186,7 +190,7 @@ def _axes(request: Request, preset: str) -> list[tuple[list[str], list[Any]]]:
     Raises:
         UsageError: a key that names no value of the configuration, or no or equal values.
     """
-    _, of_file = _layers(preset, request.config_file)
+    of_file = read_layers(preset, request.config_file).get("vary") or {}
     if not isinstance(of_file, dict):
         raise UsageError("vary: is no mapping of keys.", VARY_HINT)
     found = []
@@ -343,7 +347,7 @@ def _is_for(component: _Component, rest: Sequence[str]) -> bool:
 
 def _touched(request: Request, general: Sequence[Layer]) -> set[str]:
     """The keys of the task that the user has set, by file, flag or `--set`."""
-    given = _layers(request.preset, request.config_file, general)[0]["task"]
+    given = _layers(request.preset, request.config_file, general)["task"]
     standard = read_layers(None, None)["task"]
     changed = {key for key, value in given.items() if key not in standard or value != standard[key]}
     return changed | {key for layer in general for key in layer.get("task", ())}
@@ -369,3 +373,57 @@ def _matched(match: Match, touched: Collection[str]) -> Layer:
     if match == "frames":
         return {"task": dict.fromkeys(TIME_KEYS)}
     return {"task": {key: value for key, value in IN_TIME.items() if key not in touched}}
+
+
+def run_combinations(
+    combinations: Sequence[Combination],
+    out: Path,
+    workspace: Workspace,
+    registry: Registry,
+) -> tuple[list[FinishedRun], list[Failure]]:
+    """Run every combination in its folder below `out`; those that are finished are read.
+
+    The same command given again meanwhile, here or wherever the folder is seen, takes part. All
+    are checked before the first one starts. A model that one has fitted is not fitted again by
+    another that needs the very same (`latentbench.fits`). One that fails later is told and named
+    among the failures, and the others go on.
+
+    Raises:
+        UsageError: one is refused by the checks.
+        LatentbenchError: none could be run; that of the first.
+    """
+    for one in combinations:
+        _check(one, out, workspace, registry)
+    workspace = replace(workspace, beside=tuple(out / one.folder for one in combinations))
+    runs: dict[str, FinishedRun] = {}
+    errors: dict[str, LatentbenchError] = {}
+
+    def make(one: Combination, progress: Progress) -> None:
+        folder = out / one.folder
+        try:
+            run_experiment(one.config, folder, replace(workspace, progress=progress), registry)
+            runs[one.label] = FinishedRun.read(folder, one.label, one.corpus)
+        except BusyError:
+            raise
+        except LatentbenchError as error:
+            progress.say(f"{one.label} failed: {error}")
+            errors[one.label] = error
+
+    as_they_come_free(combinations, make, workspace.progress)
+    if errors and not runs:
+        raise next(iter(errors.values()))
+    labels = [one.label for one in combinations]
+    return (
+        [runs[label] for label in labels if label in runs],
+        [Failure(label=label, error=str(errors[label])) for label in labels if label in errors],
+    )
+
+
+def _check(one: Combination, out: Path, workspace: Workspace, registry: Registry) -> None:
+    """Refuse a run that cannot be made; one that is finished is read, whatever its audio is now."""
+    if RunFolder(out / one.folder).result_file.exists():
+        return
+    try:
+        prepare(one.config, workspace, registry)
+    except UsageError as error:
+        raise UsageError(f"{one.label}: {error.message}", error.hint) from None

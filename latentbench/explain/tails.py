@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 __all__ = [
-    "WORST_SHARE",
     "Scores",
     "in_spreads",
     "median",
@@ -156,10 +155,10 @@ def in_spreads(nats: float, spread: float) -> float:
     return math.inf if nats > 0 else 0.0
 
 
-def worst_count(frames: int, share: float = WORST_SHARE) -> int:
-    """The number of frames in the worst `share`, rounded up: at least one of any."""
+def worst_count(frames: int) -> int:
+    """The number of frames in the worst 0.1 %, rounded up: at least one of any."""
     # 0.001 * 3000 must not become 4 by the last bit.
-    return math.ceil(round(frames * share, 9))
+    return math.ceil(round(frames * WORST_SHARE, 9))
 
 
 def median(values: ArrayLike) -> float:
@@ -171,19 +170,19 @@ def median(values: ArrayLike) -> float:
     return float(low if low == high else low + (high - low) / 2)
 
 
-def trimmed_mean(values: ArrayLike, share: float = WORST_SHARE) -> float:
-    """The mean of [N] without its largest `share`; nan where nothing is left."""
-    kept, _ = _parts(values, share)
+def trimmed_mean(values: ArrayLike) -> float:
+    """The mean of [N] without its largest 0.1 %; nan where nothing is left."""
+    kept, _ = _parts(values)
     return float(kept.mean()) if kept.size else math.nan
 
 
-def tail_share(values: ArrayLike, share: float = WORST_SHARE) -> float:
-    """The sum of the largest `share` of [N] over the sum of all.
+def tail_share(values: ArrayLike) -> float:
+    """The sum of the largest 0.1 % of [N] over the sum of all.
 
     Above 1 where the others sum to less than 0. 1 where the largest are infinite and the others
     are not; nan for no frames, a sum of 0, or values among the others that are not finite.
     """
-    kept, worst = _parts(values, share)
+    kept, worst = _parts(values)
     with np.errstate(over="ignore", invalid="ignore"):
         rest, carried = float(kept.sum()), float(worst.sum())
     if not math.isfinite(rest):
@@ -193,10 +192,10 @@ def tail_share(values: ArrayLike, share: float = WORST_SHARE) -> float:
     return carried / (rest + carried) if rest + carried else math.nan
 
 
-def _parts(values: ArrayLike, share: float) -> tuple[Floats, Floats]:
+def _parts(values: ArrayLike) -> tuple[Floats, Floats]:
     """All but the worst frames, and the worst."""
     every = np.asarray(values, dtype=np.float64)
-    count = worst_count(every.size, share)
+    count = worst_count(every.size)
     if not count:
         return every, every[:0]
     ordered = np.partition(every, every.size - count)

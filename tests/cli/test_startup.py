@@ -1,53 +1,50 @@
 """Help and listings load neither torch nor anything else that takes long."""
 
+import json
 import subprocess
 import sys
 
-import pytest
-
 HEAVY = ("torch", "numpy", "transformers", "pydantic", "pyarrow")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["run", "--help"],
-        ["cache", "--help"],
-        ["compare", "--help"],
-        ["plugins", "list"],
-        ["plugins", "list", "--json"],
-        ["plugins", "show", "mdn"],
-    ],
-    ids=" ".join,
+LIGHT = (
+    ["--help"],
+    ["run", "--help"],
+    ["cache", "--help"],
+    ["compare", "--help"],
+    ["plugins", "list"],
+    ["plugins", "list", "--json"],
+    ["plugins", "show", "mdn"],
 )
-def test_loads_nothing_heavy(arguments):
-    code = (
-        "import sys; from latentbench.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
-    )
-    assert done.stdout
-    assert done.stderr.splitlines()[-1] == "[]"
+# Runs commands one after another, and says how each ended and what was imported by then.
+COMMANDS = """
+import json, sys
+from latentbench.cli import main
+for arguments, names in json.loads(sys.argv[1]):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        print(json.dumps([end.code or 0, [one for one in names if one in sys.modules]]), "ENDED")
+"""
 
 
-@pytest.mark.parametrize("verb", ["rollout", "explain", "show", "verify"])
-def test_a_wrong_name_is_told_without_importing_torch(verb):
-    code = (
-        "import sys; from latentbench.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit as end: assert end.code == 2, end.code\n"
-        "print('torch' in sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, verb, "nowhere"], capture_output=True, text=True, check=True
-    )
-    assert "'nowhere' holds no finished run" in done.stderr
-    assert done.stderr.splitlines()[-1] == "False"
+def imported(commands, names):
+    """The exit code of each command, and what of these it or one before it imported."""
+    asked = json.dumps([(one, names) for one in commands])
+    command = [sys.executable, "-c", COMMANDS, asked]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = [line.split(" ENDED")[0] for line in done.stdout.splitlines() if "ENDED" in line]
+    return list(map(json.loads, told)), done
+
+
+def test_help_and_listings_load_nothing_heavy():
+    found, done = imported(LIGHT, HEAVY)
+    assert found == [[0, []]] * len(LIGHT), done.stderr
+
+
+def test_a_wrong_name_is_told_without_importing_torch():
+    verbs = [[verb, "nowhere"] for verb in ("rollout", "explain", "show", "verify")]
+    found, done = imported(verbs, ["torch"])
+    assert found == [[2, []]] * len(verbs), done.stderr
+    assert done.stderr.count("'nowhere' holds no finished run") == len(verbs)
 
 
 def test_help_alone_loads_no_verb():

@@ -287,7 +287,6 @@ def test_a_dry_run_plans_every_run_and_leaves_nothing(compare, tmp_path):
         (["{fine}", "{coarse}", "--dry-run"], "--dry-run would change nothing"),
         (["{fine}", "{coarse}", "--full", "--json"], "--full is of the tables"),
         (["{fine}", "{coarse}", "--export", "x.xlsx"], "'.xlsx' names no format.\nUse one of .csv"),
-        (["{fine}", "{coarse}", "--export", "no/x.csv"], "there is no folder 'no'"),
         (["{fine}", "{coarse}", "--format", "html"], "'html' is not one of"),
         (["--encoder", "logmel"], "needs at least two runs; this is one: encoder 'logmel'"),
         ([], "Give --encoder, --predictor, --corpus or --factorization several times"),
