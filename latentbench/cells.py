@@ -51,7 +51,6 @@ from latentbench.metrics.controls import Controls, iid_floor
 from latentbench.metrics.metric import lacking, merge_columns
 from latentbench.metrics.scoring import score
 from latentbench.models import MODELS, save_models
-from latentbench.plugins import load_registry
 from latentbench.predictors.training import Training
 from latentbench.progress import SILENT, Titled
 from latentbench.results.assembly import metrics_of
@@ -72,7 +71,7 @@ if TYPE_CHECKING:
     from latentbench.engines import Cell, Outcome
     from latentbench.latents import Latents
     from latentbench.metrics.metric import Column
-    from latentbench.plugins import Component, Registry
+    from latentbench.plugins import Registry
     from latentbench.predictors import Predictor
     from latentbench.predictors.learning_curve import LearningCurve
     from latentbench.progress import Progress
@@ -110,11 +109,7 @@ CURVE_SCHEMA = pa.schema(
 
 
 class CellWork:
-    """`run_cell` as engines call it; what is sent to another process leaves its display behind.
-
-    Plugin files are loaded again there, and components given from Python are sent by the names of
-    their classes.
-    """
+    """`run_cell` as engines call it; what is sent to another process leaves its display behind."""
 
     def __init__(self, registry: Registry, progress: Progress = SILENT) -> None:
         self.registry = registry
@@ -125,11 +120,7 @@ class CellWork:
         run_cell(cell, self.registry, self.progress)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _elsewhere, (self.registry.files, self.registry.inline)
-
-
-def _elsewhere(files: Sequence[Path], inline: Sequence[Component]) -> CellWork:
-    return CellWork(load_registry(files).beside(inline))
+        return CellWork, (self.registry,)
 
 
 def run_cell(cell: Cell, registry: Registry, progress: Progress = SILENT) -> None:

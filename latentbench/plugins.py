@@ -172,6 +172,9 @@ class Refusal:
 class Registry:
     """All components that loaded, by kind and name, and the plugins that were refused.
 
+    Sent to another process it is loaded again there; components given from Python are sent by the
+    names of their classes.
+
     Attributes:
         components: in the order they were loaded.
         refusals: why the others were not.
@@ -181,6 +184,9 @@ class Registry:
     components: list[Component] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     files: tuple[Path, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self.files, self.inline)
 
     @property
     def inline(self) -> tuple[Component, ...]:
@@ -289,6 +295,10 @@ def load_registry(files: Iterable[Path] = ()) -> Registry:
         if refusal is not None:
             raise UsageError(f"The plugin file '{file}' cannot be used: {refusal.reason}.")
     return registry
+
+
+def _elsewhere(files: Sequence[Path], inline: Sequence[Component]) -> Registry:
+    return load_registry(files).beside(inline)
 
 
 def _entry_points(registry: Registry, wanted: str | None) -> Iterator[EntryPoint]:

@@ -40,7 +40,6 @@ from latentbench.latents.encoding import (
 )
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.latents.writers import at_work, own_folder
-from latentbench.plugins import load_registry
 from latentbench.progress import SILENT, Together
 from latentbench.workspace import Workspace
 
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from latentbench.corpora import Corpus, Utterance
     from latentbench.encoders import Encoder
     from latentbench.engines import Engine
-    from latentbench.plugins import Component, Registry
+    from latentbench.plugins import Registry
     from latentbench.progress import Progress
 
 __all__ = [
@@ -157,7 +156,7 @@ class EncodeWork:
         write_sealed(stretch.folder / HEARD, json.dumps(asdict(heard)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _elsewhere, (self.registry.files, self.registry.inline, self.cache)
+        return EncodeWork, (self.registry, self.cache)
 
     def _load(self, stretch: Stretch) -> tuple[Encoder, torch.device]:
         config, workspace = stretch.config, Workspace(cache=self.cache, progress=self.progress)
@@ -175,10 +174,6 @@ class EncodeWork:
                 "of device.",
             )
         return encoder, device
-
-
-def _elsewhere(files: Sequence[Path], inline: Sequence[Component], cache: Path) -> EncodeWork:
-    return EncodeWork(load_registry(files).beside(inline), cache)
 
 
 def key_of(config: RunConfig, encoder: Encoder, corpus: Corpus) -> dict[str, Any]:
