@@ -134,7 +134,7 @@ def factored_store(
     key = _key(base, config.factorization, registry, dim=factorization.dim, file=file)
     store = LatentStore.for_key(base.path.parents[1], key)
     wanted = {(row.utterance, row.audio) for row in rows if not row.skipped}
-    if store.is_sound() and store.entries().keys() >= wanted:
+    if store.holds(wanted):
         return store
     with store.writing(progress):
         store.drop_damaged(progress)

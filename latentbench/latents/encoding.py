@@ -40,7 +40,6 @@ __all__ = [
     "encode_stretch",
     "missing_of",
     "plan_batches",
-    "usable",
 ]
 
 ENCODING = "encoding"
@@ -103,7 +102,7 @@ def encode_stretch(
     total = sum(one.seconds for batch in batches for one in batch)
     with own_folder(store.shards, stretch, progress) as folder:
         store.clear_up(stretch)
-        stored = usable(store, stretch)
+        stored = store.usable(stretch)
         missing = missing_of(batches, digests, stored)
         left = sum(one.seconds for batch in missing for one in batch)
         with progress.task(ENCODING, total, "s", total - left) as meter:
@@ -138,11 +137,6 @@ def _encode(
             writer.flush_if_large()
             meter.advance(sum(one.seconds for one in batch))
     return heard
-
-
-def usable(store: LatentStore, stretch: str = "") -> set[tuple[str, str]]:
-    """Id and digest of what is stored; the skips that earlier versions kept do not count."""
-    return {key for key, entry in store.entries(stretch).items() if not entry.skipped}
 
 
 def missing_of(

@@ -198,10 +198,21 @@ class LatentStore:
         """Everything stored in files that are undamaged."""
         return self._merged([name for name, reason in self._damages().items() if not reason])
 
-    def is_sound(self) -> bool:
-        """Whether no file of the store is damaged."""
-        described = (self.path / DESCRIPTION).exists() and not damage(self.path / DESCRIPTION)
-        return described and not any(self._damages().values())
+    def usable(self, stretch: str = "") -> set[tuple[str, str]]:
+        """Id and digest of what is stored; the skips that earlier versions kept do not count."""
+        return {key for key, entry in self.entries(stretch).items() if not entry.skipped}
+
+    def holds(self, wanted: set[tuple[str, str]]) -> bool:
+        """Whether all that is wanted, by id and digest, is stored, and no file is damaged.
+
+        Shards are only read where all is there.
+        """
+        description = self.path / DESCRIPTION
+        try:
+            there = description.exists() and self.usable() >= wanted
+        except DamagedFileError:
+            return False
+        return there and not damage(description) and not any(self._damages().values())
 
     def drop_damaged(self, progress: Progress) -> None:
         """Remove damaged shards, so that they are encoded again, and what killed writers left.

@@ -36,7 +36,6 @@ from latentbench.latents.encoding import (
     encode_stretch,
     missing_of,
     plan_batches,
-    usable,
 )
 from latentbench.latents.store import LatentStore, store_key
 from latentbench.latents.writers import at_work, own_folder
@@ -253,11 +252,11 @@ def encode_missing(
         PassingTroubleError: the machine could not read an utterance.
     """
     wanted = {(one.id, digests[one.id]) for one in utterances}
-    if store.is_sound() and usable(store) >= wanted:  # the cache may be another user's
+    if store.holds(wanted):  # nothing is written: the cache may be another user's
         return Encoded(digests, {}, 0)
     with store.writing(progress):
         store.drop_damaged(progress)
-    stored = usable(store)
+    stored = store.usable()
     batches = plan_batches(utterances, encoder.max_batch_seconds)
     missing = missing_of(batches, digests, stored)
     total = sum(one.seconds for one in utterances)

@@ -186,6 +186,14 @@ def test_a_second_run_encodes_nothing(filled):
     assert filled.encoder.calls == 0
 
 
+def test_shards_are_read_to_see_what_is_there_only_where_all_is(filled, monkeypatch):
+    filled.fill(some_utterances())
+    stored = filled.store.usable()
+    assert filled.store.holds(stored)
+    monkeypatch.setattr(LatentStore, "_damages", lambda _: pytest.fail("a shard is read"))
+    assert not filled.store.holds(stored | {("new", "0")})
+
+
 def test_a_grown_corpus_encodes_only_what_is_new(filled):
     utterances = some_utterances()
     filled.fill(utterances[:4])
