@@ -37,15 +37,22 @@ if TYPE_CHECKING:
     from latentbench.encoders.weights import HubFile
     from latentbench.workspace import Workspace
 
-__all__ = ["SEANET", "KyutaiEncoder", "SeanetDecoder", "SeanetNetwork", "for_transformers"]
+__all__ = [
+    "AUDIO",
+    "CONVOLUTIONS",
+    "TRANSFORMER",
+    "KyutaiEncoder",
+    "SeanetDecoder",
+    "SeanetNetwork",
+    "for_transformers",
+]
 
-# What the published config.json of both says of the encoder in the same words.
-SEANET: dict[str, Any] = {
-    "sampling_rate": 24_000,
-    "audio_channels": 1,
-    "hidden_size": 512,
+# What the published config.json of both says of the encoder; where Pocket TTS differs, Mimi's.
+AUDIO: dict[str, Any] = {"sampling_rate": 24_000, "audio_channels": 1, "hidden_size": 512}
+CONVOLUTIONS: dict[str, Any] = {
     "num_filters": 64,
     "num_residual_layers": 1,
+    "upsampling_ratios": [8, 6, 5, 4],
     "kernel_size": 7,
     "last_kernel_size": 3,
     "residual_kernel_size": 3,
@@ -54,10 +61,14 @@ SEANET: dict[str, Any] = {
     "pad_mode": "constant",
     "compress": 2,
     "use_conv_shortcut": False,
+}
+TRANSFORMER: dict[str, Any] = {
+    "num_hidden_layers": 8,
     "intermediate_size": 2048,
     "num_attention_heads": 8,
     "num_key_value_heads": 8,
     "head_dim": 64,
+    "hidden_act": "gelu",
     "max_position_embeddings": 8000,
     "norm_eps": 1e-5,
     "sliding_window": 250,

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from latentbench.encoders.kyutai import (
-    SEANET,
+    AUDIO,
+    CONVOLUTIONS,
+    TRANSFORMER,
     KyutaiEncoder,
     SeanetDecoder,
     SeanetNetwork,
@@ -47,11 +49,11 @@ class MimiEncoder(KyutaiEncoder):
     )
     published_weights = weights_file.repo
     model_type = "mimi"
-    published_architecture = SEANET | {
-        "upsampling_ratios": [8, 6, 5, 4],
+    published_architecture = {  # noqa: RUF012 - never changed
+        **AUDIO,
+        **CONVOLUTIONS,
         "vector_quantization_hidden_dimension": 256,
-        "num_hidden_layers": 8,
-        "hidden_act": "gelu",
+        **TRANSFORMER,
     }
     fixed = ("sampling_rate", "audio_channels", "upsampling_ratios", "use_causal_conv")
     takes = "Mimi takes mono audio at 24 kHz and strides of 4, 5, 6, 8 and 2."

@@ -16,7 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from latentbench.encoders.kyutai import (
-    SEANET,
+    AUDIO,
+    CONVOLUTIONS,
+    TRANSFORMER,
     KyutaiEncoder,
     SeanetDecoder,
     SeanetNetwork,
@@ -106,10 +108,13 @@ class PocketTTSEncoder(KyutaiEncoder):
     model_type = "pocket_tts_audio_tokenizer"
     # The codec of pocket_tts/config/english.yaml in github.com/kyutai-labs/pocket-tts; the
     # activation is the one of its current code and of transformers.
-    published_architecture = SEANET | {
+    published_architecture = {  # noqa: RUF012 - never changed
+        **AUDIO,
         "latent_dim": 32,
         "latent_stride": 16,
+        **CONVOLUTIONS,
         "upsampling_ratios": [6, 5, 4],
+        **TRANSFORMER,
         "num_hidden_layers": 2,
         "hidden_act": "gelu_pytorch_tanh",
     }
