@@ -100,10 +100,10 @@ def small_world(dim: int, seed: int = 0) -> SmallWorld:
     return SmallWorld(rows, Latents([rows], energy, utterances, FRAME_RATE))
 
 
-def training(seed: int = SEED) -> Training:
+def training() -> Training:
     """A few steps on the CPU, without a checkpoint, reported to nobody."""
     config = TrainingConfig(steps=STEPS, batch_size=BATCH, sampling="uniform")
-    return Training(config, seed, torch.device("cpu"), None, SILENT)
+    return Training(config, SEED, torch.device("cpu"), None, SILENT)
 
 
 class FittedSubject(Subject):

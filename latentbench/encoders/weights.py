@@ -94,9 +94,9 @@ class HubFile:
     def __str__(self) -> str:
         return f"{' and '.join((*self.beside, self.name))} of {self.repo}"
 
-    def is_here(self, cache: Path | None = None) -> bool:
+    def is_here(self) -> bool:
         """Whether the hub's cache holds the file."""
-        return self._cached(cache) is not None
+        return self._cached(None) is not None
 
     def within(self, folder: Path) -> Iterator[Path]:
         """The file, or safetensors by their usual names; also where the hub's cache has them."""

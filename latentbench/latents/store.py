@@ -219,7 +219,7 @@ class LatentStore:
 
         What is being written is left alone.
         """
-        ours = [self.shards, *_left(self.shards)]
+        ours = [self.shards, *(one for one in of_writers(self.shards) if not at_work(one))]
         names = [name for name in self._names() if self._index(name).parent in ours]
         total = sum(_size(self._shard(name)) for name in names)
         with progress.task("checking stored latents", total, "B") as meter:
@@ -306,10 +306,8 @@ class LatentStore:
         write_sealed(description, text)
 
     def _as_kept(self, latents: torch.Tensor) -> torch.Tensor:
-        largest, most = (
-            latents.abs().amax() if latents.numel() else 0.0,
-            torch.finfo(self.dtype).max,
-        )
+        largest = latents.abs().amax() if latents.numel() else 0.0
+        most = torch.finfo(self.dtype).max
         if largest > most:
             raise LatentbenchError(
                 f"A latent of {largest:.6g} cannot be kept as float16, which ends at {most:g}.",
@@ -367,11 +365,6 @@ class LatentStore:
         except DamagedFileError as error:
             return f"its index: {error.reason}"
         return damage(self._shard(name))
-
-
-def _left(shards: Path) -> list[Path]:
-    """The folders of writers who are not at work any more."""
-    return [one for one in of_writers(shards) if not at_work(one)]
 
 
 def _clear_up(folder: Path) -> None:
