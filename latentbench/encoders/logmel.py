@@ -5,7 +5,10 @@ Frame t is the spectrum of the 25 ms that end where its hop ends: samples
 frame never sees past its hop. Hops over 25 ms leave gaps: at the default of 80 ms the first
 55 ms of each hop are in no frame, as when a 10 ms log-mel is kept at every eighth frame.
 
-The way back to sound is in `latentbench.encoders.griffin_lim`.
+The way back to sound is a nonnegative spectrum, then phases that go together. The spectrum is the
+nonnegative one whose mel power is nearest, by the multiplicative updates of Lee and Seung
+("Algorithms for non-negative matrix factorization", NIPS 2000), so that levels are kept. Phases are
+those of the fast Griffin-Lim algorithm (Perraudin et al., WASPAA 2013).
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
+from torchaudio.functional import griffinlim
 
 from latentbench.encoders.encoder import WHOLE_UTTERANCE, Encoder
-from latentbench.encoders.griffin_lim import sound_of
 from latentbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +35,12 @@ SAMPLE_RATE = 16_000
 WINDOW = 400
 FFT = 1024  # zero-padded, so that even the narrow low bands hold a bin
 FLOOR = 1e-5
+
+STEP = 100  # samples from one spectrum of the sound to the next: a quarter of the window
+UPDATES = 30
+ITERATIONS = 32
+MOMENTUM = 0.99
+LEAST = 1e-12
 
 
 class LogMelEncoder(Encoder):
@@ -81,7 +90,7 @@ class LogMelEncoder(Encoder):
     @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Sound of that spectrum, with phases that go together; see `Encoder.decode`."""
-        return sound_of(latents.exp() - FLOOR, self._bank, self._window, self.hop, FFT)
+        return _sound_of(latents.exp() - FLOOR, self._bank, self._window, self.hop)
 
     def fingerprint(self) -> Mapping[str, str]:
         """The options, the definition's constants and what computes it."""
@@ -123,3 +132,44 @@ def _mel_bank(mels: int) -> torch.Tensor:
             "Use fewer, e.g. --set encoder.mels=80.",
         )
     return bank
+
+
+def _sound_of(
+    power: torch.Tensor, bank: torch.Tensor, window: torch.Tensor, hop: int
+) -> torch.Tensor:
+    """Sound [B, F hop] of a mel power [B, F, mels], of the windows that end where hops do.
+
+    Between the ends of hops the mel power is interpolated in its logarithm. What a long hop leaves
+    out between its windows is made up so: it is not in the latents. What is below 0 counts as 0.
+    """
+    batch, frames, mels = power.shape
+    spectra = frames * hop // STEP + FFT // STEP  # more than asked for: padding needs FFT / 2
+    ends = STEP * torch.arange(spectra, device=power.device) + len(window) // 2
+    where = (ends / hop - 1).clamp(0, frames - 1)
+    before = where.long().clamp(max=max(frames - 2, 0))
+    share = (where - before)[:, None]
+    log = power.clamp_min(LEAST).log()
+    between = log[:, before] * (1 - share) + log[:, (before + 1).clamp(max=frames - 1)] * share
+    found = _spectrum(between.exp().reshape(-1, mels), bank).reshape(batch, spectra, -1)
+    sound: torch.Tensor = griffinlim(
+        found.transpose(1, 2),
+        window,
+        n_fft=FFT,
+        hop_length=STEP,
+        win_length=len(window),
+        power=2.0,
+        n_iter=ITERATIONS,
+        momentum=MOMENTUM,
+        length=None,
+        rand_init=False,
+    )
+    return sound[:, : frames * hop]
+
+
+def _spectrum(mel: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
+    """The nonnegative power [N, bins] whose mel power is nearest to `mel` [N, mels]."""
+    wanted = mel @ bank.T
+    found = (mel / bank.sum(0)) @ bank.T
+    for _ in range(UPDATES):
+        found = found * wanted / (found @ bank @ bank.T).clamp_min(LEAST)
+    return found
