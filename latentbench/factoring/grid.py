@@ -14,29 +14,15 @@ if TYPE_CHECKING:
     from latentbench.config import RunConfig
     from latentbench.plugins import Registry
 
-__all__ = ["points_of", "variations"]
+__all__ = ["points_of"]
 
 SECTION = "factorization"
-
-
-def variations(asked: Sequence[str] | Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values, as key -> value, the last key changing fastest.
-
-    Args:
-        asked: key -> values, or texts `KEY=a,b,...`; without any there is one combination, of no
-            key.
-
-    Raises:
-        UsageError: one is no assignment, has no value, or a key or value is given twice.
-    """
-    keys = axes(asked)
-    return [dict(zip(keys, values, strict=True)) for values in product(*keys.values())]
 
 
 def points_of(
     config: RunConfig, vary: Sequence[str] | Mapping[str, Sequence[Any]], registry: Registry
 ) -> list[dict[str, Any]]:
-    """Name and options of each factorisation of a grid.
+    """Name and options of each factorisation of a grid, the last key changing fastest.
 
     The options are those that are varied, and those of the configuration that are not the
     factorisation's defaults.
@@ -47,7 +33,8 @@ def points_of(
         registry: where the factorisation is.
 
     Raises:
-        UsageError: there is no factorisation, or a key is no option of it.
+        UsageError: there is no factorisation, or a key is no option of it, names no values, or is
+            given twice.
     """
     chosen = config.factorization
     if chosen.name == "none":
@@ -61,15 +48,17 @@ def points_of(
     own |= {key: value for key, value in given.items() if value != getattr(plain, key, None)}
     if "dim" in given:
         own["dim"] = given["dim"]
+    varied = axes(vary)
+    for key in varied:
+        if not key.startswith(f"{SECTION}."):
+            raise UsageError(
+                f"--vary {key}: factorize varies options of the factorisation.",
+                f"Write --vary {SECTION}.OPTION=a,b; set everything else with --set.",
+            )
+    names = [key.removeprefix(f"{SECTION}.") for key in varied]
     points = []
-    for values in variations(vary):
-        for key in values:
-            if key.partition(".")[0] != SECTION or "." not in key:
-                raise UsageError(
-                    f"--vary {key}: factorize varies options of the factorisation.",
-                    f"Write --vary {SECTION}.OPTION=a,b; set everything else with --set.",
-                )
-        options = {key.partition(".")[2]: value for key, value in values.items()}
+    for values in product(*varied.values()):
+        options = dict(zip(names, values, strict=True))
         build_options(ComponentConfig.model_validate({**own, **options}), SECTION, registry)
         points.append({**own, **options})
     return points

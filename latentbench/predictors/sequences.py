@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import pairwise
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch.distributions import Distribution
 
 from latentbench.predictors.predictor import Predictor
 from latentbench.tasks import Batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch.distributions import Distribution
 
     from latentbench.predictors.predictor import Units
     from latentbench.tasks import TaskFrames
@@ -28,8 +28,6 @@ __all__ = ["Crops", "SequencePredictor", "Stretches", "sees_beyond_window", "str
 
 LEAST_CROP = 16
 CROPS_IN_A_BATCH = 4
-
-Given = TypeVar("Given", bound=Distribution)
 
 
 class Stretches(NamedTuple):
@@ -64,7 +62,7 @@ def stretches(frames: TaskFrames, which: NDArray[np.int64], reach: int) -> Stret
     return Stretches(rows, piece * length + newest - begin[piece])
 
 
-class SequencePredictor(Predictor, Generic[Given]):
+class SequencePredictor(Predictor):
     """A predictor whose states at all frames of an utterance come from one pass.
 
     The state at frame j depends on frames j - reach + 1 .. j of that utterance.
@@ -80,26 +78,26 @@ class SequencePredictor(Predictor, Generic[Given]):
         """The state at each frame, [B, T, H], of utterances [B, T, D]."""
 
     @abstractmethod
-    def density_of(self, states: torch.Tensor) -> Given:
+    def density_of(self, states: torch.Tensor) -> Distribution:
         """The density of the target given states [..., H], batch [...]."""
 
     @abstractmethod
     def state_loss(self, states: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """What training minimises, of states [N, H] and targets [N, D]; a scalar."""
 
-    def forward(self, context: torch.Tensor) -> Given:
+    def forward(self, context: torch.Tensor) -> Distribution:
         """The density of each context, [B, W, D]."""
         return self.density_of(self.states(context)[..., -1, :])
 
     def densities(
         self, frames: TaskFrames, which: NDArray[np.int64], context: torch.Tensor
-    ) -> Given:
+    ) -> Distribution:
         """The densities of the frames numbered `which`, from one pass over their utterances.
 
         Frames without a context share the density of a window of zeros.
         """
         if frames.blind:
-            return super().densities(frames, which, context)  # type: ignore[return-value] # ours
+            return super().densities(frames, which, context)
         pieces = stretches(frames, which, self.reach)
         states = self.states(_gathered(frames, pieces.rows).to(context.device))
         places = torch.from_numpy(pieces.places).to(context.device)

@@ -3,34 +3,22 @@
 import pytest
 
 from latentbench.api import configure
+from latentbench.config import axes
 from latentbench.errors import UsageError
-from latentbench.factoring.grid import points_of, variations
+from latentbench.factoring.grid import points_of
 from latentbench.plugins import load_registry
-
-
-def test_every_combination_the_last_key_fastest():
-    assert variations(["a.x=1,2", "a.y=false,0.5"]) == [
-        {"a.x": 1, "a.y": False},
-        {"a.x": 1, "a.y": 0.5},
-        {"a.x": 2, "a.y": False},
-        {"a.x": 2, "a.y": 0.5},
-    ]
-
-
-def test_without_a_key_there_is_one_point():
-    assert variations([]) == [{}]
 
 
 @pytest.mark.parametrize("asked", ["a.x", "a.x=", "=1", "a.x=1,,2"])
 def test_what_names_no_values_is_refused(asked):
     with pytest.raises(UsageError, match="names no values"):
-        variations([asked])
+        axes([asked])
 
 
 @pytest.mark.parametrize("asked", [["a.x=1,1"], ["a.x=1", "a.x=2"]])
 def test_nothing_is_varied_twice(asked):
     with pytest.raises(UsageError, match="given twice"):
-        variations(asked)
+        axes(asked)
 
 
 @pytest.fixture
@@ -39,6 +27,16 @@ def points():
         return points_of(configure(factorization=factorization), vary, load_registry())
 
     return make
+
+
+def test_every_combination_the_last_key_fastest(points):
+    found = points("linear", "factorization.dim=3,5", "factorization.keep=0.001,0.01")
+    assert [(one["dim"], one["keep"]) for one in found] == [
+        (3, 0.001),
+        (3, 0.01),
+        (5, 0.001),
+        (5, 0.01),
+    ]
 
 
 def test_points_name_what_is_varied_and_what_was_set(points):

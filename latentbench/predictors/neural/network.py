@@ -125,7 +125,7 @@ class WindowPredictor(NeuralPredictor):
         return self.state_loss(self.states(context), target)
 
 
-class UtterancePredictor(NeuralPredictor, SequencePredictor[Rescaled]):
+class UtterancePredictor(NeuralPredictor, SequencePredictor):
     """`neural` with a transformer, which reads all frames of an utterance at once."""
 
     backbone: Transformer
