@@ -221,9 +221,8 @@ def test_the_command_prints_the_curves(finished, invoke):
     assert "A perfect linear model's samples inflate the variance" in found.stdout
 
 
-@pytest.mark.parametrize("tails", ["gaussian", "student-t"])
-def test_an_anchored_mixture_moves_by_its_most_likely_component(tmp_path, invoke, tails):
-    robust = f"predictor={{name: mdn-robust, tails: {tails}, width: 8, components: 2}}"
+def test_an_anchored_mixture_moves_by_its_most_likely_component(tmp_path, invoke):
+    robust = "predictor={name: mdn-robust, tails: student-t, width: 8, components: 2}"
     made(
         tmp_path, robust, "corpus.frames=16", "task.horizons=[2]", "controls=[]", "training.steps=2"
     )
