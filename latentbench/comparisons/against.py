@@ -24,7 +24,7 @@ from latentbench.files import DamagedFileError, reading
 from latentbench.metrics.statistics import SeedMean, SpeakerTable
 from latentbench.metrics.units import NATS, PER_DIM
 from latentbench.results.assembly import metric_of
-from latentbench.results.figures import SCORES
+from latentbench.results.figures import HEADLINES, SCORES
 from latentbench.results.folder import AGAIN, RunFolder
 from latentbench.results.schema import Number, Record
 from latentbench.results.standing import NOT_FITTED, not_fitted, sampled, worded
@@ -53,7 +53,6 @@ __all__ = [
 ]
 
 Verdict: TypeAlias = Literal["distinguishable", "not distinguishable", "no interval", "withheld"]
-HEADLINES = ("gain", "dnll_context", "dnll")
 IN_NATS = (*HEADLINES, "x_gain")
 OTHERS = ("x_gain", "direction_cos", "logmag_r2", "logmag_r2_var")
 # A score of what is no model here, and what is won without context.

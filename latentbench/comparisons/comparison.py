@@ -18,7 +18,7 @@ from latentbench.comparisons.ranks import Rank, ranks_of
 from latentbench.errors import UsageError
 from latentbench.metrics.units import NATS, is_rate, scale
 from latentbench.plugins import load_registry
-from latentbench.results.figures import Figures
+from latentbench.results.figures import HEADLINES, Figures
 from latentbench.results.schema import (
     ALONE,
     EncoderFacts,
@@ -50,7 +50,7 @@ __all__ = [
 
 Match: TypeAlias = Literal["ms", "frames"]
 ALL = "all"
-HEADLINES = ("gain", "dnll_context", "dnll", "nll")
+LOOKED_AT = (*HEADLINES, "nll")
 
 
 class ComparedRun(Record):
@@ -358,7 +358,7 @@ def _headline(horizons: Sequence[ComparedHorizon]) -> str:
         names = {one.name for one in horizon.result.figures if one.n}
         measured.setdefault(horizon.run, set()).update(names)
     # What only samples has none of them, and leaves the others theirs.
-    there = [found for names in measured.values() if (found := names.intersection(HEADLINES))]
+    there = [found for names in measured.values() if (found := names.intersection(LOOKED_AT))]
     everywhere = set.intersection(*there) if there else set()
     anywhere = set().union(*there)
-    return next((name for name in HEADLINES if name in (everywhere or anywhere)), "dnll")
+    return next((name for name in LOOKED_AT if name in (everywhere or anywhere)), "dnll")

@@ -161,8 +161,7 @@ def _panel(title: str, rows: Sequence[Row], *layers: Layer, height: int = HEIGHT
     """Layers over one another, as wide as there is room, with the data in one place."""
     chart = alt.layer(*layers, data=alt.InlineData(values=list(rows)))
     # A number of pixels is what it takes; the page gives it the width of its place.
-    spec: dict[str, Any] = chart.properties(width="container", height=height).to_dict()
-    return Chart(title, spec)
+    return Chart(title, chart.properties(width="container", height=height).to_dict())
 
 
 def _tooltip(*names: str) -> list[alt.Tooltip]:
@@ -170,7 +169,7 @@ def _tooltip(*names: str) -> list[alt.Tooltip]:
 
 
 def _zero(at: float = 0.0, *, dashed: bool = False) -> alt.Chart:
-    rule: alt.Chart = alt.Chart(alt.InlineData(values=[{"zero": at}]))
+    rule = alt.Chart(alt.InlineData(values=[{"zero": at}]))
     dash = [4, 4] if dashed else [1, 0]
     line: alt.Chart = rule.mark_rule(opacity=0.6, strokeDash=dash).encode(alt.Y("zero:Q"))
     return line
@@ -404,16 +403,14 @@ def _steep(y: alt.Y, domain: list[float]) -> alt.Y:
     powers = [10.0**one for one in range(0, most + 1, 1 + most // TICKS)]
     told = "format(datum.value, datum.value < 1e5 ? 'd' : '.0e')"
     axis = alt.Axis(values=[0.0, *powers], labelExpr=told, labelOverlap="greedy")
-    scaled: alt.Y = y.scale(type="symlog", domain=domain).axis(axis)
-    return scaled
+    return y.scale(type="symlog", domain=domain).axis(axis)
 
 
 def _alive() -> alt.Chart:
     """Between a half and twice what true frames do."""
-    band: alt.Chart = alt.Chart(alt.InlineData(values=[{"zero": ALIVE[0], "high": ALIVE[1]}]))
-    shaded: alt.Chart = band.mark_rect(color="currentColor", opacity=0.1).encode(
-        alt.Y("zero:Q"), alt.Y2("high:Q")
-    )
+    band = alt.Chart(alt.InlineData(values=[{"zero": ALIVE[0], "high": ALIVE[1]}]))
+    band = band.mark_rect(color="currentColor", opacity=0.1)
+    shaded: alt.Chart = band.encode(alt.Y("zero:Q"), alt.Y2("high:Q"))
     return shaded
 
 

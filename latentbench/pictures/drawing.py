@@ -155,9 +155,20 @@ class _Sheet:
             spare.set_axis_off()
         return list(grid.flat[:count])
 
-    def legend(self, of: Axes) -> None:
-        """What the colours and marks of a panel mean, above all panels; nothing of one alone."""
-        found = dict(zip(*reversed(of.get_legend_handles_labels()), strict=True))
+    def by_run(self, rows: Sequence[Row]) -> Iterator[tuple[Axes, list[Row]]]:
+        """A panel for each run, named where there are several, and its rows."""
+        runs = values_of(rows, "run")
+        for axes, run in zip(self.panels(len(runs), sharex=True, sharey=True), runs, strict=True):
+            if len(runs) > 1:
+                axes.set_title(run)
+            yield axes, where(rows, run=run)
+
+    def finish(self, across: str = "") -> None:
+        """Say below the last panel what is across, and above all what those of the first mean."""
+        first, last = self.figure.axes[0], self.figure.axes[-1]
+        if across:
+            last.set_xlabel(across)
+        found = dict(zip(*reversed(first.get_legend_handles_labels()), strict=True))
         if len(found) > 1:
             widest = max(map(len, found))
             columns = max(1, min(len(found), 60 // (widest + 6)))
@@ -184,8 +195,7 @@ def _by_time(sheet: _Sheet, rows: list[Row], *, series: str, time: str, of: str)
         axes.set_xscale("log", base=2)
         axes.set_xticks(times, [time_text(one) for one in times])
         axes.minorticks_off()
-    panels[-1].set_xlabel(f"{of}, ms")
-    sheet.legend(panels[0])
+    sheet.finish(f"{of}, ms")
 
 
 def _points(axes: Axes, rows: Sequence[Row], run: str, number: int, time: str) -> None:
@@ -214,10 +224,7 @@ def _points(axes: Axes, rows: Sequence[Row], run: str, number: int, time: str) -
 
 def _split(sheet: _Sheet, rows: list[Row]) -> None:
     """ΔNLL as capacity and context, a run a panel; a line where white latents would be."""
-    runs = values_of(rows, "run")
-    panels = sheet.panels(len(runs), sharex=True, sharey=True)
-    for axes, run in zip(panels, runs, strict=True):
-        own = where(rows, run=run)
+    for axes, own in sheet.by_run(rows):
         times = values_of(own, "ms")
         below, above = [0.0] * len(times), [0.0] * len(times)
         for number, part in enumerate(("capacity", "context")):
@@ -240,10 +247,7 @@ def _split(sheet: _Sheet, rows: list[Row]) -> None:
         axes.axhline(0.0, color="0.4", linewidth=0.6)
         axes.set_xticks(range(len(times)), [time_text(one) for one in times])
         axes.set_ylabel(f"ΔNLL, {NATS}")
-        if len(runs) > 1:
-            axes.set_title(run)
-    panels[-1].set_xlabel(f"{STALENESS}, ms")
-    sheet.legend(panels[0])
+    sheet.finish(f"{STALENESS}, ms")
 
 
 def _curves(sheet: _Sheet, rows: list[Row]) -> None:
@@ -264,7 +268,7 @@ def _curves(sheet: _Sheet, rows: list[Row]) -> None:
         axes.set_title(f"{run}, {time_text(ms)} ms" if several else f"{time_text(ms)} ms")
         axes.set_ylabel("loss")
         axes.set_xlabel("step")
-    sheet.legend(panels[0])
+    sheet.finish()
 
 
 def _curve(axes: Axes, rows: Sequence[Row], colour: str, label: str) -> None:
@@ -298,47 +302,36 @@ def _speakers(sheet: _Sheet, rows: list[Row]) -> None:
         axes.plot(across, values, marker, color=f"C{number % 7}", label=_name(run))
     axes.set_xticks(range(len(times)), [time_text(one) for one in times])
     whose = "/".join(values_of(rows, "each"))
-    axes.set_xlabel(f"{STALENESS}, ms; a mark a {whose}")
     figure = {"gain": "gain", "dnll": "ΔNLL"}[rows[0]["figure"]]
     axes.set_ylabel(f"{figure}, {NATS}")
-    sheet.legend(axes)
+    sheet.finish(f"{STALENESS}, ms; a mark a {whose}")
 
 
 def _pit(sheet: _Sheet, rows: list[Row]) -> None:
     """The folded PIT of each run, a staleness a colour, beside the line of a calibrated model."""
-    runs = values_of(rows, "run")
-    panels = sheet.panels(len(runs), sharex=True, sharey=True)
-    for axes, run in zip(panels, runs, strict=True):
+    for axes, of_run in sheet.by_run(rows):
         axes.axhline(1.0, color="0.4", linewidth=0.8, linestyle="--", label="calibrated")
         for number, ms in enumerate(values_of(rows, "ms")):
-            own = where(rows, run=run, ms=ms)
+            own = where(of_run, ms=ms)
             if own:
                 edges = [own[0]["from"], *(row["to"] for row in own)]
                 heights = [row["density"] for row in own]
                 axes.stairs(heights, edges, color=f"C{number % 7}", label=f"{time_text(ms)} ms")
         axes.set_ylabel("density")
         axes.set_ylim(bottom=0.0)
-        if len(runs) > 1:
-            axes.set_title(run)
-    panels[-1].set_xlabel("|2·PIT - 1|: 0 at the median, 1 far outside")
-    sheet.legend(panels[0])
+    sheet.finish("|2·PIT - 1|: 0 at the median, 1 far outside")
 
 
 def _rollout(sheet: _Sheet, rows: list[Row]) -> None:
     """The median gap by depth, a staleness a colour; a cross where it is not finite."""
-    runs = values_of(rows, "run")
-    panels = sheet.panels(len(runs), sharex=True, sharey=True)
     steep = max((row["value"] or 0.0 for row in rows), default=0.0) > STEEP
-    for axes, run in zip(panels, runs, strict=True):
+    for axes, own in sheet.by_run(rows):
         if steep:
             axes.set_yscale("symlog", linthresh=1.0)
         axes.axhline(0.0, color="0.4", linewidth=0.6)
-        _by_depth(axes, where(rows, run=run), rows)
+        _by_depth(axes, own, rows)
         axes.set_ylabel(f"median gap, {NATS}")
-        if len(runs) > 1:
-            axes.set_title(run)
-    panels[-1].set_xlabel(_depth(rows))
-    sheet.legend(panels[0])
+    sheet.finish(_depth(rows))
 
 
 def _life(sheet: _Sheet, rows: list[Row]) -> None:
@@ -357,8 +350,7 @@ def _life(sheet: _Sheet, rows: list[Row]) -> None:
         if figure == values_of(rows, "figure")[0]:
             several = len(values_of(rows, "run")) > 1
             axes.set_title(f"{run}, {BY[by]}" if several else BY[by])
-    panels[-1].set_xlabel(_depth(rows))
-    sheet.legend(panels[0])
+    sheet.finish(_depth(rows))
 
 
 def _depth(rows: Sequence[Row]) -> str:

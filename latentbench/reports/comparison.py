@@ -27,7 +27,7 @@ from latentbench.reports.columns import (
 from latentbench.reports.tables import ANY_WIDTH, BLANK, LABEL, Column, Line, Page, Table, column
 from latentbench.reports.words import TITLE
 from latentbench.reports.words_of_comparison import words_of_comparison
-from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, SCORES
+from latentbench.results.figures import FLOOR, GAP, HEADLINES, MEDIAN_GAP, NON_FINITE, SCORES
 from latentbench.results.schema import SPLITS
 from latentbench.results.standing import NOT_FITTED, not_fitted
 
@@ -47,7 +47,6 @@ __all__ = ["comparison_page", "comparison_report"]
 MATCHED = {"ms": "staleness", "frames": "k"}
 # Absolute figures of different latents cannot be compared: they are in the CSV and JSON alone.
 ABSOLUTE = ("nll", "nll_baseline")
-HEADLINES = ("gain", "dnll_context", "dnll")
 # What is shown first, of what the runs have.
 FIRST = (
     *("gain", "dnll_context", "r2i", "energy_skill", "spread_skill", "variogram_skill"),

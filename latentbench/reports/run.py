@@ -28,7 +28,15 @@ from latentbench.reports.columns import (
 from latentbench.reports.reporter import Reporter
 from latentbench.reports.tables import BLANK, Column, Line, Page, Table, column, show
 from latentbench.reports.words import TITLE, words_of_run
-from latentbench.results.figures import FLOOR, GAP, MEDIAN_GAP, NON_FINITE, Figures, median_gap_at
+from latentbench.results.figures import (
+    FLOOR,
+    GAP,
+    HEADLINES,
+    MEDIAN_GAP,
+    NON_FINITE,
+    Figures,
+    median_gap_at,
+)
 from latentbench.results.horizons import horizons_csv
 from latentbench.results.standing import not_fitted, sampled, scored_speakers
 
@@ -191,7 +199,7 @@ def summary_table(result: Result) -> Table:
     names += sorted(measured - known)
     columns: list[Column] = []
     places = [Place(one.k) for one in rows]
-    first = next((one for one in ("gain", "dnll_context", "dnll") if one in names), "")
+    first = next((one for one in HEADLINES if one in names), "")
     for name in names:
         columns.append(value_column(figures, places, name))
         if name == first or not is_tabled(name):

@@ -28,6 +28,7 @@ __all__ = [
     "BITS",
     "FLOOR",
     "GAP",
+    "HEADLINES",
     "MEDIAN_GAP",
     "NON_FINITE",
     "SCORES",
@@ -45,7 +46,9 @@ NON_FINITE = "rollout_non_finite"
 # What each frame scored, lower being better, by which models of the same latents are held against
 # one another: other latents have others.
 SCORES = ("nll", "energy_score", "variogram_score")
-# And the gain in time, where it is a rate.
+# What is looked at first, of what a run has.
+HEADLINES = ("gain", "dnll_context", "dnll")
+# The gain in time, where it is a rate.
 BITS = "bits_per_second"
 
 
