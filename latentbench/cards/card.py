@@ -194,6 +194,7 @@ class Card:
         warnings: the same in sentences.
         predictable: by staleness; empty where there are too few frames.
         heard: None where the encoder takes latents.
+        sampled: what `speakers` are: these, or the `files` of one voice.
     """
 
     encoder: str
@@ -213,6 +214,7 @@ class Card:
     warnings: tuple[str, ...]
     predictable: tuple[Predictable, ...]
     heard: Heard | None
+    sampled: str = "speakers"
 
     def to_json(self) -> str:
         """Indented JSON, which `card_in` reads back."""

@@ -61,6 +61,7 @@ def make_card(config: RunConfig, workspace: Workspace, registry: Registry) -> Ca
         warnings=tuple(one.sentence for one in degeneracies(facts)),
         predictable=predictable(latents, sampled),
         heard=_heard(config, encoded, workspace, registry),
+        sampled=f"{config.split.by}s",
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentbench.pictures.page import asset, bundle, render
 from latentbench.reports.card import card_tables, card_title, words_of_card
+from latentbench.results.standing import worded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,8 +50,10 @@ def cards_drawn(cards: Mapping[str, Card]) -> list[dict[str, Any]]:
     from latentbench.pictures.charts import card_charts  # noqa: PLC0415 - an extra
 
     charts = card_charts(cards) if cards else {}
+    by = "/".join(dict.fromkeys(card.sampled[:-1] for card in cards.values()))
     return [
-        {"name": name, "heading": HEADINGS[name], "reading": READINGS[name], "charts": one}
+        {"name": name, "heading": HEADINGS[name], "reading": worded(READINGS[name], by)}
+        | {"charts": one}
         for name, one in charts.items()
     ]
 

@@ -17,6 +17,7 @@ from latentbench.reports.columns import (
 )
 from latentbench.reports.tables import BLANK, Interval, Line, Table, column
 from latentbench.reports.words import TITLE
+from latentbench.results.standing import worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,6 +56,10 @@ def card_tables(card: Card) -> Iterator[Table]:
 
 def words_of_card(card: Card) -> Iterator[str]:
     """What a card says, in sentences."""
+    yield from (worded(text, card.sampled[:-1]) for text in _words(card))
+
+
+def _words(card: Card) -> Iterator[str]:
     yield from _levels(card)
     yield from _directions(card)
     yield from _memory(card)
@@ -177,7 +182,8 @@ def _hearing(card: Card, heard: Heard) -> Iterator[str]:
 
 
 def _figures(card: Card) -> Table:
-    rows = [*_levels_rows(card), *_direction_rows(card), *_heard_rows(card)]
+    told = [*_levels_rows(card), *_direction_rows(card), *_heard_rows(card)]
+    rows = [tuple(worded(text, card.sampled[:-1]) for text in row) for row in told]
     return Table(
         (column("figure", rows, lambda row: row[0], left=True),),
         (

@@ -92,6 +92,15 @@ def test_how_far_a_gain_can_be_told_from_0(card, bounds, said):
     assert (said in words) if said else ("show no gain" not in words)
 
 
+def test_files_are_not_called_speakers(card):
+    told = replace(card, sampled="files")
+    cells = [str(cell) for table in card_tables(told) for row in table.rows for cell in row]
+    words = " ".join((*words_of_card(told), *cells))
+    assert "on files that it has not seen" in words
+    assert "speaker" not in words
+    assert "speaker" in " ".join(words_of_card(card))
+
+
 @pytest.mark.parametrize(("declared", "measured"), [(2, 0), (0, 2)])
 def test_a_context_that_has_seen_the_target_predicts_nothing(card, declared, measured):
     found = [
