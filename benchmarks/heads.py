@@ -9,7 +9,8 @@ With `--compile` also a step with `training.compile`, beside the step without; e
 first, which is not counted.
 
 Transformer: the densities of all frames of an utterance at 8 s of context, from one pass over it
-and from its windows in batches.
+and from its windows in batches; and a step of a rollout of 16 utterances, from the keys and values
+of the frames before and from the window.
 
 Usage: python benchmarks/heads.py [--dim 64] [--rounds 5] [--threads 1] [--frame-rate 12.5]
            [--heads mdn flow ...] [--compile]
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from latentbench.predictors.neural.network import NeuralPredictor
     from latentbench.tasks import TaskFrames
 
-W, BATCH, SAMPLES = 8, 256, 32
+W, BATCH, SAMPLES, ROLLED = 8, 256, 32, 16
 DEMO_STEPS = 400
 CONTEXT_SECONDS, UTTERANCE_SECONDS = 8.0, 30.0
 CPU = torch.device("cpu")
@@ -153,6 +154,26 @@ def report_transformer(dim: int, frame_rate: float, rounds: int) -> None:
     print(f"{len(frames)} frames of an utterance of {UTTERANCE_SECONDS:g} s: ", end="")
     print(f"at once {1e3 * fast:.1f} ms, by windows {1e3 * slow:.0f} ms, {slow / fast:.0f} times;")
     print(f"largest difference {difference:.1e} nats")
+    report_rollout_step(predictor, rounds)
+
+
+def report_rollout_step(predictor: NeuralPredictor, rounds: int) -> None:
+    window = torch.randn(ROLLED, predictor.context_frames, predictor.dim)
+    with torch.inference_mode():
+        _, memory = predictor.go_on(window[:, :-1], None)
+        found, _ = predictor.go_on(window[:, -1:], memory)
+        difference = float((found[:, -1] - predictor.states(window)[:, -1]).abs().max())
+        going_on, anew = (
+            statistics.median(seconds(run) for _ in range(4 * rounds))
+            for run in (
+                lambda: predictor.go_on(window[:, -1:], memory),
+                lambda: predictor.states(window),
+            )
+        )
+    print(
+        f"a rollout step of {ROLLED}: from keys and values {1e3 * going_on:.1f} ms, by windows "
+        f"{1e3 * anew:.0f} ms, {anew / going_on:.0f} times; states differ by {difference:.1e}"
+    )
 
 
 def made(dim: int, context_frames: int, **options: object) -> NeuralPredictor:

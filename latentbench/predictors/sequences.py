@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,6 +76,20 @@ class SequencePredictor(Predictor):
     @abstractmethod
     def states(self, context: torch.Tensor) -> torch.Tensor:
         """The state at each frame, [B, T, H], of utterances [B, T, D]."""
+
+    def go_on(self, frames: torch.Tensor, memory: Any) -> tuple[torch.Tensor, Any]:
+        """The state at each of T more frames, [B, T, H], and what to keep of all frames so far.
+
+        Here the newest frames are kept, and seen again; a predictor that can go on from less
+        computes less.
+
+        Args:
+            frames: [B, T, D].
+            memory: of the frames before; None at the start of the utterances. It stays as it is.
+        """
+        seen = frames if memory is None else torch.cat([memory, frames], -2)
+        oldest = max(0, seen.shape[-2] - self.reach + 1)
+        return self.states(seen)[..., -frames.shape[-2] :, :], seen[..., oldest:, :]
 
     @abstractmethod
     def density_of(self, states: torch.Tensor) -> Distribution:

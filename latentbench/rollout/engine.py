@@ -3,6 +3,7 @@
 From true x_0..x_{t0-1}, t0 = max(W-1+k, m), the model goes on by itself: it draws the target of
 t >= t0 from x̂_{t-k-W+1..t-k} and moves, x̂_t = x̂_{t-m} + draw (target `delta`) or x̂_t = draw
 (target `x`). The NLL of the true target in that density is compared with the teacher-forced one.
+A predictor of whole utterances sees as far back as in scoring, and goes on from what it keeps.
 
 A context ends k frames before its target, so the next k frames never wait for one another: all
 utterances advance together, k frames in one call. The first such call sees true frames only;
@@ -12,7 +13,7 @@ its gap is exactly 0. So is that of any context whose frames were all given back
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -21,9 +22,8 @@ from latentbench.device import seeded
 from latentbench.errors import UsageError, nearest
 from latentbench.metrics.columns import NORM_FLOOR, nll, nll_baseline
 from latentbench.metrics.scoring import score, unvalidated
-from latentbench.predictors import Predictor
 from latentbench.predictors.densities import most_likely_component
-from latentbench.predictors.sequences import sees_beyond_window
+from latentbench.predictors.sequences import SequencePredictor
 from latentbench.rollout.figures import STATE_COLUMNS
 from latentbench.tasks import TaskFrames, WindowTask
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from latentbench.config import RunConfig
     from latentbench.latents import Latents
-    from latentbench.predictors import Training
+    from latentbench.predictors import Predictor
     from latentbench.progress import Meter
 
 __all__ = [
@@ -229,8 +229,6 @@ def rollout(
         Columns in the order of `frames`: `utterance` int32, `frame` int32 (t), `depth` int32
         (t - t0 - k + 1); of a predictor with a log-density `nll_teacher`, `nll_rollout` and
         `nll_baseline` float64, inf where an NLL or its context is not finite; and the states.
-        A predictor that sees further than its window is shown windows in both, as they differ
-        in whose frames they hold and in nothing else.
 
         The states, float64, are x̂_t as the model made it, before a true frame takes its place,
         and x̂_{t-m} as its later contexts see it: `state_error` ||x̂_t - x_t||; `change_cosine` of
@@ -248,8 +246,8 @@ def rollout(
     """
     scored = predictor.density != "samples"
     taught = score(
-        _shown_windows(predictor, frames),
-        _shown_windows(baseline, frames),
+        predictor,
+        baseline,
         frames,
         {"nll_teacher": nll, "nll_baseline": nll_baseline} if scored else {},
         max_frames=len(frames),
@@ -303,29 +301,6 @@ def frames_made(
     return rolled.made
 
 
-class _Windowed(Predictor):
-    """A predictor of utterances that is shown the window of each frame and no more."""
-
-    def __init__(self, whole: Predictor) -> None:
-        super().__init__(context_frames=whole.context_frames, dim=whole.dim)
-        self.density = whole.density
-        self.whole = whole
-
-    def fit(self, train: TaskFrames, training: Training) -> None:
-        """Fit the predictor."""
-        self.whole.fit(train, training)
-
-    def forward(self, context: torch.Tensor) -> Distribution:
-        """The density of each window, [B, W, D]."""
-        density: Distribution = self.whole(context)
-        return density
-
-
-def _shown_windows(predictor: Predictor, frames: TaskFrames) -> Predictor:
-    """The predictor; shown windows alone where it would see further."""
-    return _Windowed(predictor) if sees_beyond_window(predictor, frames) else predictor
-
-
 class _Rollout:
     """The state of all utterances, longest first, so that those still going come first."""
 
@@ -339,10 +314,16 @@ class _Rollout:
         device: torch.device,
         centre: torch.Tensor | None,
     ) -> None:
-        self.predictor = predictor
+        self.density = predictor.density
         self.frames = frames
         self.mode = mode
         self.device = device
+        self.sequence: SequencePredictor | None = None
+        if isinstance(predictor, SequencePredictor) and not frames.blind:
+            self.sequence = predictor
+        self.memory: Any = None  # what that keeps of the frames so far
+        self.density_of = self.sequence.density_of if self.sequence else predictor
+        self.reach = self.sequence.reach if self.sequence else frames.context_frames
         # The first frame that has a whole context and a true x_{t-m} before it.
         self.t0 = max(frames.context_frames - 1 + frames.horizon, frames.step)
         first = np.flatnonzero(np.diff(frames.utterance, prepend=-1))
@@ -367,7 +348,7 @@ class _Rollout:
         made = np.concatenate([np.zeros(self.t0, np.bool_), ~self.injected])
         before = np.concatenate([[0], np.cumsum(made)])
         end = self.frames.t - self.frames.horizon + 1
-        return np.asarray(before[end] == before[end - self.frames.context_frames])
+        return np.asarray(before[end] == before[np.maximum(end - self.reach, 0)])
 
     def run(self, meter: Meter | None) -> None:
         """Fill in the NLL of every frame under the model's own frames, and the states."""
@@ -384,12 +365,8 @@ class _Rollout:
             step = ahead[column]
             number = self.first[who] + step
             at = torch.from_numpy(who), torch.from_numpy(column)
-            oldest = self.t0 - k - self.frames.context_frames + 1
-            window = oldest + step[:, None] + np.arange(self.frames.context_frames)
-            context = state[torch.from_numpy(who)[:, None], torch.from_numpy(window)]
-            if self.frames.blind:
-                context = torch.zeros_like(context)
-            scores, draws = self._predict(context, targets[torch.from_numpy(number)])
+            given = self._given(state, start, *at)
+            scores, draws = self._predict(given, targets[torch.from_numpy(number)])
             self.nll[number] = scores.cpu().numpy()
             moves = draws.new_zeros(going, k, self.frames.dim)
             moves[at] = draws
@@ -406,20 +383,41 @@ class _Rollout:
             if meter is not None:
                 meter.advance(len(number))
 
+    def _given(
+        self, frames: torch.Tensor, start: int, who: torch.Tensor, column: torch.Tensor
+    ) -> torch.Tensor:
+        """What tells the frame `start` + column of each utterance: a window [B, W, D] or a state.
+
+        Args:
+            frames: of each utterance so far, [U, T, D].
+            start: a multiple of k.
+            who: utterances [B].
+            column: less than k, [B].
+        """
+        k, end = self.frames.horizon, self.t0 + start
+        if self.sequence is not None:
+            newest = frames[:, end - k if start else 0 : end]
+            states, self.memory = self.sequence.go_on(newest, self.memory)
+            return states[:, -k:][who, column]
+        oldest = end - k - self.frames.context_frames + 1
+        window = oldest + column.unsqueeze(-1) + torch.arange(self.frames.context_frames)
+        context = frames[who.unsqueeze(-1), window]
+        return torch.zeros_like(context) if self.frames.blind else context
+
     def _predict(
-        self, context: torch.Tensor, target: torch.Tensor
+        self, given: torch.Tensor, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """NLL [B] of the targets, and the draws [B, D] to move by.
 
         A context that is not finite is not shown to the predictor: its frame scores inf, and
-        its draw is nan.
+        its draw is nan. So is it with a state that is not.
         """
-        finite = context.isfinite().all(dim=-1).all(dim=-1)
+        finite = given.isfinite().flatten(1).all(dim=-1)
         scores = torch.full_like(target[:, 0], torch.inf, dtype=torch.float64)
         draws = torch.full_like(target, torch.nan)
         if finite.any():
-            density: Distribution = self.predictor(context[finite])
-            if self.predictor.density != "samples":
+            density: Distribution = self.density_of(given[finite])
+            if self.density != "samples":
                 scores[finite] = -density.log_prob(target[finite]).double()
             draws[finite] = move(density, self.mode).to(draws.dtype)
         return scores, draws

@@ -341,3 +341,17 @@ def test_a_model_that_makes_the_true_frames_has_no_gap_however_far_it_sees(k):
     columns = run(LongSighted(), chosen(latents, k, "x"))
     assert (columns["depth"] > 1).any()
     np.testing.assert_allclose(rollout_gap(columns), 0.0, atol=1e-6)
+
+
+class FarRunaway(LongSighted):
+    """As LongSighted, and multiplies by 1e15: x̂ leaves float32 at the third own frame."""
+
+    def density_of(self, states):
+        assert states.isfinite().all()
+        return super().density_of(torch.cat([1e15 * states[..., :-1], states[..., -1:]], -1))
+
+
+def test_a_model_of_whole_utterances_is_not_shown_what_has_left_the_numbers():
+    columns = run(FarRunaway(), chosen(latents_of([20, 12]), 1, "x"))
+    np.testing.assert_array_equal(np.isfinite(columns["nll_rollout"]), columns["depth"] < 1)
+    assert np.isfinite(columns["nll_teacher"]).all()

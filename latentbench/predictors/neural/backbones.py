@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from latentbench.predictors.recycling_linear import RecyclingLinear
 
-__all__ = ["FlattenedWindow", "RecurrentWindow", "Transformer"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FlattenedWindow", "Memory", "RecurrentWindow", "Transformer"]
 
 ROTARY_BASE = 10_000.0
 EXPANSION = 4
@@ -57,6 +62,18 @@ class RecurrentWindow(nn.Module):
         return states[..., -1, :]
 
 
+class Memory(NamedTuple):
+    """What a transformer keeps of the frames seen so far, to go on from there.
+
+    Attributes:
+        position: how many frames it has seen.
+        layers: rotated keys and values of each layer's last frames, [B, heads, <= span, d] each.
+    """
+
+    position: int
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+
 class Transformer(nn.Module):
     """Pre-norm blocks of rotary, banded, causal attention (Vaswani 2017; Su 2021).
 
@@ -83,12 +100,34 @@ class Transformer(nn.Module):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """The state after each frame, [B, T, width], of frames [B, T, D]."""
-        rotation = _rotation(frames.shape[-2], self.per_head, frames.device)
-        hidden = self.enter(frames)
-        for block in self.blocks:
-            hidden = block(hidden, rotation)
-        states: torch.Tensor = self.norm(hidden)
-        return states
+        return self.go_on(frames, None)[0]
+
+    def go_on(self, frames: torch.Tensor, memory: Memory | None) -> tuple[torch.Tensor, Memory]:
+        """The state after each of T more frames, [B, T, width], and what to keep of all so far.
+
+        Args:
+            frames: [B, T, D].
+            memory: of the frames before; None at the start.
+        """
+        if memory is None:
+            return self._seen(frames, None)
+        states = []
+        for frame in torch.split(frames, 1, -2):
+            state, memory = self._seen(frame, memory)
+            states.append(state)
+        return torch.cat(states, -2), memory
+
+    def _seen(self, frames: torch.Tensor, memory: Memory | None) -> tuple[torch.Tensor, Memory]:
+        """The same of the first frames, or of one more."""
+        position = memory.position if memory else 0
+        before: Sequence[tuple[torch.Tensor, torch.Tensor] | None]
+        before = memory.layers if memory else [None] * len(self.blocks)
+        rotation = _rotation(position, frames.shape[-2], self.per_head, frames.device)
+        hidden, kept = self.enter(frames), []
+        for block, cache in zip(self.blocks, before, strict=True):
+            hidden, now = block(hidden, rotation, cache)
+            kept.append(now)
+        return self.norm(hidden), Memory(position + frames.shape[-2], tuple(kept))
 
 
 class _Block(nn.Module):
@@ -105,16 +144,25 @@ class _Block(nn.Module):
         )
 
     def forward(
-        self, hidden: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
+        self,
+        hidden: torch.Tensor,
+        rotation: tuple[torch.Tensor, torch.Tensor],
+        cache: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         projected = self.project(self.norm_attention(hidden))
         split = projected.unflatten(-1, (3, self.heads, self.per_head)).movedim(-3, 0)
         query, key, value = split.transpose(-2, -3)
         query, key = _rotated(query, *rotation), _rotated(key, *rotation)
-        seen = banded_attention(query, key, value, self.span)
+        if cache is None:
+            seen = banded_attention(query, key, value, self.span)
+        else:
+            key, value = torch.cat([cache[0], key], -2), torch.cat([cache[1], value], -2)
+            seen = F.scaled_dot_product_attention(query, key, value)
         hidden = hidden + self.merge(seen.transpose(-2, -3).flatten(-2))
-        added: torch.Tensor = hidden + self.layers(self.norm_layers(hidden))
-        return added
+        hidden = hidden + self.layers(self.norm_layers(hidden))
+        # Not key[-span:], which keeps all of them where the span is 0.
+        oldest = max(0, key.shape[-2] - self.span)
+        return hidden, (key[..., oldest:, :], value[..., oldest:, :])
 
 
 def banded_attention(
@@ -158,14 +206,14 @@ def _band(queries: torch.Tensor, keys: torch.Tensor, span: int) -> torch.Tensor:
 
 
 def _rotation(
-    frames: int, per_head: int, device: torch.device
+    position: int, frames: int, per_head: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines of so many frames, [T, d / 2] each.
+    """Cosines and sines of the frames from `position` on, [T, d / 2] each.
 
     Angles are float64: far into an utterance float32 would lose the digits that count.
     """
     exponents = torch.arange(0, per_head, 2, dtype=torch.float64) / per_head
-    places = torch.arange(frames, dtype=torch.float64)
+    places = torch.arange(position, position + frames, dtype=torch.float64)
     angles = places.unsqueeze(-1) * ROTARY_BASE**-exponents
     return angles.cos().float().to(device), angles.sin().float().to(device)
 

@@ -19,6 +19,7 @@ from latentbench.predictors.training import train
 if TYPE_CHECKING:
     from torch import nn
 
+    from latentbench.predictors.neural.backbones import Memory
     from latentbench.predictors.neural.head import Head
     from latentbench.predictors.neural.options import NeuralOptions
     from latentbench.predictors.training import Training
@@ -156,6 +157,10 @@ class UtterancePredictor(NeuralPredictor, SequencePredictor):
             heads=options.attention_heads,
             reach=self.reach,
         )
+
+    def go_on(self, frames: torch.Tensor, memory: Memory | None) -> tuple[torch.Tensor, Memory]:
+        """The state at each of T more frames; keys and values of those before are kept."""
+        return self.backbone.go_on(self.standardised(frames), memory)
 
 
 def neural(options: NeuralOptions, *, context_frames: int, dim: int) -> NeuralPredictor:

@@ -15,7 +15,7 @@ from latentbench.predictors.marginal import Marginal
 from latentbench.predictors.plugin import MarginalOptions
 from latentbench.predictors.sequences import Crops, stretches
 from latentbench.progress import SilentProgress
-from latentbench.rollout.engine import rollout
+from latentbench.rollout.engine import rollout, rollout_frames
 
 CPU = torch.device("cpu")
 
@@ -166,6 +166,39 @@ def test_one_predictor_scores_alike_as_model_and_as_baseline(make, fit, utteranc
     first = frames.where(frames.utterance == 0)
     rolled = rollout(one, one, first, batch_size=32, device=CPU)
     np.testing.assert_array_equal(rolled["nll_teacher"], rolled["nll_baseline"])
+
+
+def seen_anew(predictor, frames):
+    """NLLs of a rollout that shows all it can see of an utterance again for every frame."""
+    k, found = frames.horizon, []
+    for u in dict.fromkeys(frames.utterance.tolist()):
+        true = frames.latents.utterance(u)
+        own = true.clone()
+        for t in frames.t[frames.utterance == u].tolist():
+            context = own[None, max(0, t - k + 1 - predictor.reach) : t - k + 1]
+            density = predictor(context)
+            found.append(-density.log_prob(true[t] - true[t - 1]).item())
+            own[t] = own[t - 1] + density.mean[0]
+    return found
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("options", [{}, {"context": "utterance", "reach": 7}])
+def test_a_rollout_goes_on_from_keys_and_values_as_from_all_it_has_seen(
+    make, fit, utterances, options, horizon
+):
+    frames = utterances(horizon=horizon)
+    predictor = fit(make(backbone="transformer", layers=2, head="gaussian", **options), frames)
+    whole = {"context_frames": 3, "horizon": horizon, "target": "delta", "max_frames": 2_000}
+    rolled = rollout_frames(frames.latents, range(4), count=4, **whole)
+    found = rollout(predictor, predictor, rolled, batch_size=32, device=CPU)
+    with torch.no_grad():
+        np.testing.assert_allclose(found["nll_rollout"], seen_anew(predictor, rolled), atol=2e-4)
+        which = np.arange(len(rolled))
+        batch = rolled.batch(which)
+        taught = -predictor.densities(rolled, which, batch.context).log_prob(batch.target)
+    np.testing.assert_allclose(found["nll_teacher"], taught, atol=1e-4)
+    assert (found["nll_rollout"] != found["nll_teacher"]).any()
 
 
 def test_a_rollout_in_training_does_not_show_windows_to_what_is_to_see_further(

@@ -90,6 +90,21 @@ def test_scoring_by_utterance_is_scoring_by_its_frames_alone(make, fit, utteranc
     torch.testing.assert_close(other, found[shuffled], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("reach", [1, 3, 7, 100])
+@pytest.mark.parametrize("prompt", [1, 3, 30])
+def test_going_on_gives_what_seeing_all_anew_gives(reach, prompt):
+    frames, one = torch.randn(2, 40, DIM), network(reach)
+    with torch.no_grad():
+        whole = one(frames)
+        states, memory = one.go_on(frames[:, :prompt], None)
+        torch.testing.assert_close(states, whole[:, :prompt], rtol=0, atol=1e-5)
+        for start in range(prompt, 40, 4):
+            states, memory = one.go_on(frames[:, start : start + 4], memory)
+            torch.testing.assert_close(states, whole[:, start : start + 4], rtol=0, atol=1e-5)
+    kept = sum(keys.shape[-2] for keys, _ in memory.layers)
+    assert kept == reach - 1  # the memory does not grow with the utterance
+
+
 def test_a_width_that_does_not_divide_among_the_heads_is_named(make):
     with pytest.raises(UsageError, match=r"width=18 is no multiple of twice .*heads=2"):
         make(backbone="transformer", width=18)
