@@ -20,7 +20,7 @@ from latentbench.files import write_text
 from latentbench.metrics.statistics import Mean
 from latentbench.opened import OpenedRun
 from latentbench.results.folder import read_result
-from latentbench.results.standing import FEW_NUMBERS, withheld
+from latentbench.results.standing import FEW_NUMBERS, sampled, withheld, worded
 from latentbench.results.uncertainty import difference, estimate
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def factorize(
         rows=_once(rows),
         answers=tuple(answers),
         failures=tuple(Failure(label=label, error=str(one)) for label, one in failed.items()),
+        sampled=sampled(grid.result),
     )
     write_text(out / "factorization.json", found.model_dump_json(indent=2), shared=True)
     write_text(out / "factorization.csv", found.to_csv(), shared=True)
@@ -351,7 +352,8 @@ class _Grid:
         mine, other = self.label(point), self.label(matched)
         apart = difference(self.frames[mine].r2i(), self.frames[other].r2i())
         row = self.rows[mine]
-        barred = _barred(row, self.rows[other], apart.note)
+        note = worded(apart.note, sampled(self.result)[:-1])
+        barred = _barred(row, self.rows[other], note)
         verdict = "withheld" if barred else _verdict(apart.low, apart.high)
         found = _measure(apart, len(self.frames[mine].speaker))
         return PointAnswer(

@@ -112,6 +112,7 @@ class Factoring(Record):
         rows: the latents first, then each point with its controls.
         answers: one for each point.
         failures: points that are missing.
+        sampled: what intervals are over: `speakers`, or `files` of one voice.
     """
 
     schema_version: Literal[1] = 1
@@ -124,6 +125,7 @@ class Factoring(Record):
     rows: tuple[FactoredRow, ...]
     answers: tuple[PointAnswer, ...]
     failures: tuple[Failure, ...] = ()
+    sampled: str = "speakers"
 
     def to_csv(self) -> str:
         """One line a figure: row, role, d, figure, value, low, high, n, speakers."""

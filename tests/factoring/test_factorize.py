@@ -5,6 +5,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -245,11 +246,14 @@ def test_what_is_stamped(movement, rank, budget, kl, wanted):
     assert _stamps(component, frames, moved, told) == wanted
 
 
-def answered(*, gains=(0.6, 0.2), speakers=6, errors=(0.5, 0.5), match=("pca", 2), **stamps):
+def answered(
+    *, gains=(0.6, 0.2), speakers=6, errors=(0.5, 0.5), match=("pca", 2), by="speaker", **stamps
+):
     """The answer of a state of 2 dimensions, of these gains it and its match have."""
     measure = Measure(value=0.5)
     design, dim = match
     grid = _Grid(None, Path(), None, None, frozenset())
+    grid.results["x"] = SimpleNamespace(config={"split": {"by": by}})
     names = ("linear dim=2", f"{design} dim={dim}", "x")
     for name, gain, error in zip(names, (*gains, 0.0), (*errors, 0.0), strict=True):
         owner = np.repeat(np.arange(speakers), 5)
@@ -316,6 +320,7 @@ def test_an_answer_is_the_difference_of_r2i_over_the_same_speakers():
     assert found.difference.value == pytest.approx(math.exp(-0.225) - math.exp(-0.625))
     assert found.verdict == "easier"
     assert answered(gains=(0.2, 0.6)).verdict == "harder"
+    assert "one file: how files differ is unknown" in answered(speakers=1, by="file").sentence
 
 
 def test_the_latents_are_not_quoted_where_their_model_says_nothing():
