@@ -795,13 +795,12 @@ def _combined(
     registry = asked.registry
     chosen: dict[str, list[Any]] = {}
     for section, several in given.items():
-        labelled = isinstance(several, Mapping)
         chosen[section] = []
-        for label in several if labelled else _several(several):
-            one = several[label] if isinstance(several, Mapping) else label
+        labelled = several if isinstance(several, Mapping) else dict(enumerate(_several(several)))
+        for label, one in labelled.items():
             layer, registry = adopt({section: one}, registry)
             named = layer[section]
-            if labelled:
+            if labelled is several:
                 named = {**(named if isinstance(named, dict) else {"name": named}), "label": label}
             chosen[section].append(named)
     request = Request(

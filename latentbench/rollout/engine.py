@@ -397,6 +397,8 @@ class _Rollout:
         k, end = self.frames.horizon, self.t0 + start
         if self.sequence is not None:
             newest = frames[:, end - k if start else 0 : end]
+            # An infinite frame that a predictor clips would leave the state finite.
+            newest = newest.masked_fill(~newest.isfinite(), torch.nan)
             states, self.memory = self.sequence.go_on(newest, self.memory)
             return states[:, -k:][who, column]
         oldest = end - k - self.frames.context_frames + 1

@@ -355,3 +355,20 @@ def test_a_model_of_whole_utterances_is_not_shown_what_has_left_the_numbers():
     columns = run(FarRunaway(), chosen(latents_of([20, 12]), 1, "x"))
     np.testing.assert_array_equal(np.isfinite(columns["nll_rollout"]), columns["depth"] < 1)
     assert np.isfinite(columns["nll_teacher"]).all()
+
+
+class Jumps(LongSighted):
+    """As LongSighted, but for one infinite mean after 8 frames, and it clips what it sees."""
+
+    def states(self, context):
+        return super().states(context.clamp(-100.0, 100.0))
+
+    def density_of(self, states):
+        mean = states[..., :-1].masked_fill(states[..., -1:] == 8, torch.inf)
+        return super().density_of(torch.cat([mean, states[..., -1:]], -1))
+
+
+def test_an_infinite_frame_is_no_context_for_a_model_that_clips_it():
+    columns = run(Jumps(), chosen(latents_of([20, 12]), 1, "x"))
+    np.testing.assert_array_equal(np.isfinite(columns["nll_rollout"]), columns["frame"] < 8)
+    np.testing.assert_array_equal(np.isfinite(columns["nll_teacher"]), columns["frame"] != 8)

@@ -193,6 +193,7 @@ def test_a_rollout_goes_on_from_keys_and_values_as_from_all_it_has_seen(
     rolled = rollout_frames(frames.latents, range(4), count=4, **whole)
     found = rollout(predictor, predictor, rolled, batch_size=32, device=CPU)
     with torch.no_grad():
+        # float32, and what differs in a frame goes on into those after it
         np.testing.assert_allclose(found["nll_rollout"], seen_anew(predictor, rolled), atol=2e-4)
         which = np.arange(len(rolled))
         batch = rolled.batch(which)
