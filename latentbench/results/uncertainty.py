@@ -117,12 +117,7 @@ def estimate(
 
 
 def difference(
-    first: SpeakerTable,
-    second: SpeakerTable,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    first: SpeakerTable, second: SpeakerTable, *, resamples: int = RESAMPLES
 ) -> Difference:
     """Compute the difference of two figures, paired by speaker.
 
@@ -136,22 +131,20 @@ def difference(
         with np.errstate(invalid="ignore"):
             return sides[0](weights) - sides[1](weights)
 
-    draws = None if first.costly or second.costly else (resamples, seed)
-    found = _estimate(apart, len(common), level, draws)
+    draws = None if first.costly or second.costly else (resamples, SEED)
+    found = _estimate(apart, len(common), LEVEL, draws)
     return Difference(
         **vars(found), left_out=len(first.speakers) + len(second.speakers) - 2 * len(common)
     )
 
 
-def difference_apart(
-    first: SpeakerTable, second: SpeakerTable, *, level: float = LEVEL
-) -> Difference:
+def difference_apart(first: SpeakerTable, second: SpeakerTable) -> Difference:
     """Compute the difference of two figures of different speakers: independent samples.
 
     The squares of both standard errors, by the jackknife, add up, and Student's t has the degrees
     of freedom of Welch (1947) and Satterthwaite (1946), rounded down.
     """
-    one, other = estimate(first, level=level), estimate(second, level=level)
+    one, other = estimate(first), estimate(second)
     value = one.value - other.value
     squares = [one.standard_error**2, other.standard_error**2]
     error = math.sqrt(sum(squares))
@@ -164,7 +157,7 @@ def difference_apart(
     if error:
         spread = squares[0] ** 2 / (one.speakers - 1) + squares[1] ** 2 / (other.speakers - 1)
         freedom = max(freedom, int(error**4 / spread))
-    reach = float(stdtrit(freedom, 0.5 + level / 2)) * error
+    reach = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * error
     return Difference(value, value - reach, value + reach, error, speakers, "welch")
 
 
